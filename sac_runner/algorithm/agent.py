@@ -1,0 +1,176 @@
+"""The SAC agent: acting, observing, and one update that reads like the pseudocode."""
+
+import copy
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from sac_runner.algorithm.alpha import AutoAlpha, make_alpha
+from sac_runner.algorithm.losses import actor_loss, critic_loss, soft_q_target, soft_update
+from sac_runner.algorithm.networks import CriticStack
+from sac_runner.algorithm.normalization import make_reward_normalizer
+from sac_runner.algorithm.policy import Policy
+from sac_runner.config.schema import Config
+from sac_runner.types import Batch, Metrics, UpdateNoise
+
+
+class SAC:
+    """Soft Actor-Critic (arXiv 1812.05905v2) with clipped double Q and a fixed, annealed or learned temperature."""
+
+    def __init__(
+        self, config: Config, obs_dim: int, action_dim: int, generator: torch.Generator, device: torch.device
+    ) -> None:
+        """Build the networks on the CPU, so that equal generators give equal weights everywhere, then move them."""
+        agent = config.agent
+        self.config = agent
+        self.policy = Policy(agent, config.normalization, obs_dim, action_dim, generator).to(device)
+        self.critic = CriticStack(
+            obs_dim,
+            action_dim,
+            agent.hidden_sizes,
+            agent.activation,
+            agent.n_critics,
+            agent.critic_layer_norm,
+            generator,
+        ).to(device)
+        self.critic_target = copy.deepcopy(self.critic).requires_grad_(False)  # line 2
+        self.alpha = make_alpha(config.alpha, action_dim).to(device)
+        self.reward_normalizer = make_reward_normalizer(config.normalization, config.env.num_envs, agent.gamma)
+        self.reward_normalizer.to(device)
+        self.actor_optimizer = self._adam(self.policy.actor.parameters(), agent.actor_lr)
+        self.critic_optimizer = self._adam(self.critic.parameters(), agent.critic_lr)
+
+    @staticmethod
+    def _adam(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Adam:
+        return torch.optim.Adam(parameters, lr=torch.tensor(lr), fused=True)
+
+    def observe(self, frames: Tensor, reward: Tensor, done: Tensor) -> None:
+        """Show the normalizers one environment step; nothing else moves their statistics.
+
+        Args:
+            frames: (M, obs_dim) float32, every observation that is new, those of resets included.
+            reward: (num_envs,), raw.
+            done: (num_envs,) bool, true where an episode ended.
+        """
+        self.policy.obs_normalizer.observe(frames)
+        self.reward_normalizer.observe(reward, done)
+
+    def set_env_step(self, env_step: int) -> None:
+        """Set what changes with time: learning rates of a linear schedule, an annealed alpha."""
+        self.alpha.set_env_step(env_step)
+        if self.config.lr_schedule == "linear":
+            done = min(env_step / self.config.lr_decay_env_steps, 1.0)
+            share = 1.0 - done * (1.0 - self.config.lr_final_share)
+            self.actor_optimizer.param_groups[0]["lr"].fill_(share * self.config.actor_lr)
+            self.critic_optimizer.param_groups[0]["lr"].fill_(share * self.config.critic_lr)
+
+    def update(self, batch: Batch, noise: UpdateNoise) -> Metrics:
+        """Lines 12 to 15 of Spinning Up's SAC pseudocode on the batch of line 11.
+
+        A pure function of (state, batch, noise): where other code calls ``rsample``, the standard normal draw is an
+        argument here. That makes golden tests, compilation and exact resume simple.
+
+        Returns:
+            Detached scalars on the agent's device: reading one is what costs a synchronisation, not this call.
+        """
+        obs = self.policy.obs_normalizer(batch.obs)
+        next_obs = self.policy.obs_normalizer(batch.next_obs)
+        reward = self.reward_normalizer(batch.reward)
+        actor, alpha = self.policy.actor, self.alpha.value
+
+        with torch.no_grad():  # line 12: the target y, with actions of the current policy
+            next_action, next_log_prob = actor.sample(next_obs, noise.next_action)
+            next_q = self.critic_target(next_obs, next_action)
+            target = soft_q_target(reward, batch.terminated, next_q, next_log_prob, alpha, self.config.gamma)
+
+        q = self.critic(obs, batch.action)  # line 13: one step down for every critic
+        loss_q = critic_loss(q, target)
+        self._descend(self.critic_optimizer, loss_q)
+
+        action, log_prob = actor.sample(obs, noise.action)  # line 14: one step for the actor, critics held still
+        loss_pi = actor_loss(self.critic(obs, action), log_prob, alpha)
+        self._descend(self.actor_optimizer, loss_pi)
+
+        log_prob = log_prob.detach()
+        loss_alpha = self.alpha.update(log_prob)  # the step of arXiv 1812.05905v2, Eq. 18
+
+        soft_update(list(self.critic_target.parameters()), list(self.critic.parameters()), self.config.tau)  # line 15
+        return self._metrics(loss_q, loss_pi, loss_alpha, q, target, action, log_prob, alpha)
+
+    def _descend(self, optimizer: torch.optim.Adam, loss: Tensor) -> None:
+        """One step on the optimizer's own parameters: ``inputs`` keeps gradients out of every other network."""
+        parameters = optimizer.param_groups[0]["params"]
+        optimizer.zero_grad()
+        loss.backward(inputs=parameters)
+        if self.config.max_grad_norm is not None:
+            nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm)
+        optimizer.step()
+
+    @torch.no_grad()
+    def _metrics(
+        self,
+        loss_q: Tensor,
+        loss_pi: Tensor,
+        loss_alpha: Tensor | None,
+        q: Tensor,
+        target: Tensor,
+        action: Tensor,
+        log_prob: Tensor,
+        alpha: Tensor,
+    ) -> Metrics:
+        metrics = {
+            "critic_loss": loss_q.detach(),
+            "actor_loss": loss_pi.detach(),
+            "alpha": alpha,
+            "entropy": -log_prob.mean(),
+            "q_mean": q.mean(),
+            "q_target_mean": target.mean(),
+            "td_error_abs_mean": (q - target).abs().mean(),
+            "action_saturation": (action.abs() > 0.99).float().mean(),
+        }
+        if loss_alpha is not None:
+            metrics |= {"alpha_loss": loss_alpha, "target_entropy": torch.full_like(alpha, self.alpha.target_entropy)}
+        return metrics
+
+    @torch.no_grad()
+    def q_value(self, obs: Tensor, action: Tensor) -> Tensor:
+        """min_i Q_i(s, a) in units of the raw reward: (B, obs_dim) raw, (B, action_dim) -> (B,)."""
+        q = self.critic(self.policy.obs_normalizer(obs), action).amin(dim=0)
+        return q * self.reward_normalizer.scale
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything that an update reads, as flat named tensors: weights, statistics, alpha and Adam's moments."""
+        state = {f"{part}.{name}": x for part, module in self._parts().items() for name, x in module.state_dict().items()}
+        for name, optimizer in self._optimizers().items():
+            for i, parameter in enumerate(optimizer.param_groups[0]["params"]):
+                for key, x in optimizer.state[parameter].items():
+                    state[f"adam.{name}.{i}.{key}"] = x
+        return {name: x.detach() for name, x in state.items()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continue where ``state_dict`` was taken."""
+        for part, module in self._parts().items():
+            module.load_state_dict(_under(f"{part}.", state))
+        for name, optimizer in self._optimizers().items():
+            for i, parameter in enumerate(optimizer.param_groups[0]["params"]):
+                optimizer.state[parameter] = {
+                    key: x.clone() for key, x in _under(f"adam.{name}.{i}.", state).items()
+                }
+
+    def _parts(self) -> dict[str, nn.Module]:
+        return {
+            "policy": self.policy,
+            "critic": self.critic,
+            "critic_target": self.critic_target,
+            "alpha": self.alpha,
+            "reward_normalizer": self.reward_normalizer,
+        }
+
+    def _optimizers(self) -> dict[str, torch.optim.Adam]:
+        optimizers = {"actor": self.actor_optimizer, "critic": self.critic_optimizer}
+        return optimizers | ({"alpha": self.alpha.optimizer} if isinstance(self.alpha, AutoAlpha) else {})
+
+
+def _under(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): x for name, x in state.items() if name.startswith(prefix)}

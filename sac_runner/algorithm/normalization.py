@@ -1,0 +1,114 @@
+"""Running normalization of observations and rewards. It belongs to the weights, so it is saved with them.
+
+Replay keeps raw data; statistics are applied when acting and when a batch is used, so no stored number goes stale.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from sac_runner.config.schema import NormalizationConfig
+
+
+class RunningMoments(nn.Module):
+    """Mean and variance of a stream in float64, merged batch by batch.
+
+    The parallel rule of Chan, Golub and LeVeque (1979), as the tutorial's appendix B writes it, its starting weight
+    of 1e-4 on mean 0 and variance 1 included.
+    """
+
+    mean: Tensor
+    var: Tensor
+    count: Tensor
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(shape, dtype=torch.float64))
+        self.register_buffer("var", torch.ones(shape, dtype=torch.float64))
+        self.register_buffer("count", torch.tensor(1e-4, dtype=torch.float64))
+
+    def update(self, x: Tensor) -> None:
+        """Merge the rows of ``x`` (M, *shape), M >= 1."""
+        x = x.double()
+        count, total = len(x), self.count + len(x)
+        delta = x.mean(dim=0) - self.mean
+        squares = self.var * self.count + x.var(dim=0, correction=0) * count
+        squares += delta.square() * self.count * count / total
+        self.mean += delta * count / total
+        self.var.copy_(squares / total)
+        self.count.copy_(total)
+
+
+class ObsNormalizer(nn.Module):
+    """(obs - mean) / (std + 1e-8), then clipped to +-clip if asked: the tutorial's formula."""
+
+    def __init__(self, obs_dim: int, clip: float | None) -> None:
+        super().__init__()
+        self.moments = RunningMoments((obs_dim,))
+        self.clip = clip
+
+    def observe(self, frames: Tensor) -> None:
+        """Take in new observations (M, obs_dim), each exactly once."""
+        self.moments.update(frames)
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """(B, obs_dim) raw -> (B, obs_dim) normalized, in the dtype of ``obs``."""
+        x = ((obs - self.moments.mean) / (self.moments.var.sqrt() + 1e-8)).to(obs.dtype)
+        return x if self.clip is None else x.clamp(-self.clip, self.clip)
+
+
+class RewardNormalizer(nn.Module):
+    """reward / sqrt(Var[G] + 1e-8), then clipped to +-clip if asked.
+
+    G is each environment's discounted return so far, G <- gamma G + r, set to zero when an episode ends, and Var[G]
+    its running variance. Source: ``NormalizeReward`` of Gymnasium 1.4, after ``VecNormalize`` of OpenAI Baselines.
+    The mean is not subtracted: that would change which policy is best.
+    """
+
+    discounted_return: Tensor
+
+    def __init__(self, num_envs: int, gamma: float, clip: float | None) -> None:
+        super().__init__()
+        self.moments = RunningMoments(())
+        self.register_buffer("discounted_return", torch.zeros(num_envs, dtype=torch.float64))
+        self.gamma = gamma
+        self.clip = clip
+
+    def observe(self, reward: Tensor, done: Tensor) -> None:
+        """Take in one step of every environment: reward (N,) raw, done (N,) bool."""
+        self.discounted_return.mul_(self.gamma).add_(reward.double())
+        self.moments.update(self.discounted_return)
+        self.discounted_return.masked_fill_(done, 0.0)
+
+    @property
+    def scale(self) -> Tensor:
+        """What a scaled reward is multiplied by to get the raw one, ()."""
+        return (self.moments.var + 1e-8).sqrt()
+
+    def forward(self, reward: Tensor) -> Tensor:
+        """(B,) raw -> (B,) scaled, in the dtype of ``reward``."""
+        x = (reward / self.scale).to(reward.dtype)
+        return x if self.clip is None else x.clamp(-self.clip, self.clip)
+
+
+class Unchanged(nn.Module):
+    """Where the normalization group asks for none."""
+
+    scale = 1.0
+
+    def observe(self, *_: Tensor) -> None:
+        """Nothing to keep."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` itself."""
+        return x
+
+
+def make_obs_normalizer(config: NormalizationConfig, obs_dim: int) -> ObsNormalizer | Unchanged:
+    """The observation normalizer that the normalization group chose."""
+    return ObsNormalizer(obs_dim, config.obs_clip) if config.obs else Unchanged()
+
+
+def make_reward_normalizer(config: NormalizationConfig, num_envs: int, gamma: float) -> RewardNormalizer | Unchanged:
+    """The reward normalizer that the normalization group chose."""
+    return RewardNormalizer(num_envs, gamma, config.reward_clip) if config.reward else Unchanged()
+

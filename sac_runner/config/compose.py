@@ -1,0 +1,159 @@
+"""The only home of Hydra and OmegaConf (launchers aside): from the command line to a ``Config``, and back from a file.
+
+Hydra composes and does nothing else: it makes no directory, changes none, logs nothing.
+"""
+
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sac_runner.config.convert import from_plain, to_plain
+from sac_runner.config.diagnose import explain
+from sac_runner.config.rewrite import rewrite
+from sac_runner.config.schema import Config
+from sac_runner.config.validate import validate
+from sac_runner.errors import RunnerError, WrongInput
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
+"""The config groups: inside the package when installed from a wheel, at the top of a clone."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run as the command line asks for it."""
+
+    config: Config
+    overrides: list[str]
+    """As Hydra took them."""
+    tuned: str | None
+    """Name of the tuned values that apply, if there are any."""
+
+
+def from_command_line(arguments: list[str], run: Callable[[Job], float]) -> None:
+    """Hand ``arguments`` to Hydra, which composes each job for ``run``, or answers by itself (``--help``).
+
+    Raises:
+        WrongInput: The arguments don't compose.
+        RunnerError: From ``run``; of a sweep, once its other jobs are done.
+    """
+    arguments = rewrite(arguments)
+    failures: list[RunnerError] = []
+
+    def task(cfg: DictConfig) -> float:
+        try:
+            return run(_job(cfg))
+        except RunnerError as e:
+            failures.append(e)
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                print(e, file=sys.stderr)
+            return math.nan
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of Hydra's own report
+    with tempfile.TemporaryDirectory(prefix="sac-train-") as scratch:  # for Hydra's multirun.yaml
+        sys.argv = [sys.argv[0], *arguments, *_if_composing(arguments, f"hydra.sweep.dir={scratch}")]
+        try:
+            hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
+        except (HydraException, OmegaConfBaseException) as e:
+            raise explain(CONF, _overrides(arguments), _choices(_overrides(arguments)), e) from e
+    if failures:
+        raise failures[0]
+
+
+def _job(cfg: DictConfig) -> Job:
+    hydra_config = HydraConfig.get()
+    tuned = hydra_config.runtime.choices.get("tuned")
+    there = tuned is not None and (CONF / "tuned" / f"{tuned}.yaml").is_file()
+    return Job(to_config(cfg), list(hydra_config.overrides.task), tuned if there else None)
+
+
+def _if_composing(arguments: list[str], override: str) -> list[str]:
+    """Hydra's own queries, such as shell completion, take no further overrides."""
+    return [] if {"-sc", "--shell-completion"} & set(arguments) else [override]
+
+
+def _overrides(arguments: list[str]) -> list[str]:
+    return [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
+
+
+def to_config(cfg: DictConfig) -> Config:
+    """The composed config as dataclasses, checked.
+
+    Raises:
+        WrongInput: With every fault at once.
+    """
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    config = from_plain(plain)
+    validate(config)
+    return config
+
+
+def compose_config(overrides: list[str]) -> Config:
+    """A ``Config`` for use from Python: ``compose_config(["env=pendulum", "agent.lr=1e-3"])``.
+
+    Raises:
+        WrongInput: It does not compose, or has faults.
+    """
+    with _initialized():
+        try:
+            cfg = compose("config", overrides=rewrite(overrides))
+        except (HydraException, OmegaConfBaseException) as e:
+            raise explain(CONF, overrides, _choices(overrides), e) from e
+    return to_config(cfg)
+
+
+def _choices(overrides: list[str]) -> dict[str, str]:
+    """Group -> choice, as the group overrides alone compose; empty if they don't."""
+    groups = [o for o in overrides if (CONF / o.partition("=")[0]).is_dir()]
+    with _initialized():
+        try:
+            cfg = compose("config", overrides=groups, return_hydra_config=True)
+        except (HydraException, OmegaConfBaseException):
+            return {}
+    return dict(cfg.hydra.runtime.choices)
+
+
+@contextmanager
+def _initialized() -> Iterator[None]:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield
+
+
+def to_yaml(config: Config) -> str:
+    """The resolved config as YAML."""
+    return OmegaConf.to_yaml(OmegaConf.create(to_plain(config)))
+
+
+def from_yaml(text: str, source: Path) -> Config:
+    """A stored config: plain data, from which nothing is interpolated, imported or run.
+
+    Args:
+        text: Of a run's ``config.yaml``.
+        source: Named in errors.
+
+    Raises:
+        WrongInput: Damaged, or of another version.
+    """
+    try:
+        plain: Any = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+        if "${" in text:
+            raise ValueError("it holds an interpolation")
+        return from_plain(plain)
+    except (OmegaConfBaseException, ValueError, WrongInput) as e:
+        raise WrongInput(f"{source} can't be read as a config of this version: {e}") from e

@@ -1,0 +1,136 @@
+"""Plain data to the dataclasses of ``schema`` and back, with every fault found at once."""
+
+import dataclasses
+import math
+import types
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from sac_runner.config.schema import Config, Within
+from sac_runner.errors import WrongInput
+
+_INVALID = object()
+
+
+def from_plain(data: dict[str, Any]) -> Config:
+    """A ``Config`` from nested plain data.
+
+    Raises:
+        WrongInput: Missing, unknown, mistyped or out-of-range values, all of them in one message.
+    """
+    faults: list[str] = []
+    config = _convert(Config, data, "", faults)
+    if faults:
+        raise WrongInput("; ".join(faults))
+    assert isinstance(config, Config)
+    return config
+
+
+def to_plain(config: Any) -> dict[str, Any]:
+    """Nested dicts, lists and scalars, as YAML and JSON can hold them."""
+    return {key: _plain(value) for key, value in vars(config).items()}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return to_plain(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted key -> scalar or list, in the order of the schema."""
+    keys: dict[str, Any] = {}
+    for key, value in (config if isinstance(config, dict) else to_plain(config)).items():
+        if isinstance(value, dict) and value:
+            keys |= flat(value, f"{prefix}{key}.")
+        else:
+            keys[f"{prefix}{key}"] = value
+    return keys
+
+
+def _convert(kind: Any, value: Any, key: str, faults: list[str]) -> Any:
+    origin = get_origin(kind)
+    if origin is Annotated:
+        inner, *bounds = get_args(kind)
+        return _bounded(_convert(inner, value, key, faults), bounds, key, faults)
+    if origin in (Union, types.UnionType):
+        return _one_of(get_args(kind), value, key, faults)
+    if origin is Literal:
+        return value if value in get_args(kind) else _fault(key, value, _alternatives(kind), faults)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            return _fault(key, value, "a list, such as [256, 256]", faults)
+        return tuple(_convert(get_args(kind)[0], x, key, faults) for x in value)
+    if origin is dict:
+        return dict(value) if isinstance(value, dict) else _fault(key, value, "a mapping", faults)
+    if dataclasses.is_dataclass(kind):
+        return _dataclass(kind, value, key, faults)
+    return _scalar(kind, value, key, faults)
+
+
+def _dataclass(kind: Any, value: Any, key: str, faults: list[str]) -> Any:
+    if not isinstance(value, dict):
+        return _fault(key, value, "a group of keys", faults)
+    hints = get_type_hints(kind, include_extras=True)
+    prefix = f"{key}." if key else ""
+    faults += [f"unknown key {prefix}{name}" for name in value.keys() - hints.keys()]
+    faults += [f"{prefix}{name} is missing" for name in hints.keys() - value.keys()]
+    fields = {n: _convert(hint, value[n], prefix + n, faults) for n, hint in hints.items() if n in value}
+    return kind(**fields) if fields.keys() == hints.keys() else _INVALID
+
+
+def _one_of(kinds: tuple[Any, ...], value: Any, key: str, faults: list[str]) -> Any:
+    if value is None and type(None) in kinds:
+        return None
+    kinds = tuple(kind for kind in kinds if kind is not type(None))
+    if dataclasses.is_dataclass(kinds[0]):
+        variants = {variant_mode(kind): kind for kind in kinds}
+        mode = value.get("mode") if isinstance(value, dict) else None
+        if mode not in variants:
+            return _fault(f"{key}.mode", mode, " or ".join(variants), faults)
+        return _dataclass(variants[mode], value, key, faults)
+    for kind in kinds:
+        attempt: list[str] = []
+        result = _convert(kind, value, key, attempt)
+        if not attempt:
+            return result
+    if len(kinds) == 1:
+        faults += attempt
+        return _INVALID
+    return _fault(key, value, " or ".join(_alternatives(kind) for kind in kinds), faults)
+
+
+def variant_mode(kind: Any) -> str:
+    """The ``mode`` that selects a dataclass among the variants of its group."""
+    return str(get_args(get_type_hints(kind)["mode"])[0])
+
+
+def _alternatives(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return " or ".join(map(str, get_args(kind)))
+    if get_origin(kind) is Annotated:
+        return " ".join([_alternatives(get_args(kind)[0]), *map(str, get_args(kind)[1:])])
+    return {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}[kind]
+
+
+def _bounded(value: Any, bounds: list[Within], key: str, faults: list[str]) -> Any:
+    for bound in bounds:
+        if value is not _INVALID and value not in bound:
+            return _fault(key, value, str(bound), faults)
+    return value
+
+
+def _scalar(kind: type, value: Any, key: str, faults: list[str]) -> Any:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is int and number and math.isfinite(value) and value == int(value):
+        return int(value)
+    if kind is float and number and not math.isnan(value):
+        return float(value)
+    if kind in (str, bool) and isinstance(value, kind):
+        return value
+    return _fault(key, value, _alternatives(kind), faults)
+
+
+def _fault(key: str, value: Any, allowed: str, faults: list[str]) -> Any:
+    shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else value
+    faults.append(f"{key}={shown} must be {allowed}")
+    return _INVALID

@@ -1,0 +1,59 @@
+"""What can go wrong in a way that a user can mend: each names its cause, its remedy, and carries its exit code."""
+
+
+import os
+
+
+def command(name: str) -> str:
+    """The command in the form that the user typed: ``scripts/train`` in a clone, ``sac-train`` where installed."""
+    return f"scripts/{name}" if os.environ.get("SAC_SCRIPTS") else f"sac-{name}"
+
+
+def train_command(overrides: str) -> str:
+    """A ``train`` command line to paste."""
+    return f"{command('train')} {overrides}"
+
+
+class RunnerError(Exception):
+    """An expected failure, shown as at most three lines instead of a traceback."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, remedy: str | None = None) -> None:
+        """``message`` names the cause; ``remedy`` is what to type or do next."""
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"error: {self.message}" + (f"\n  try: {self.remedy}" if self.remedy else "")
+
+
+class WrongInput(RunnerError):
+    """The command line, the config or the run named can't be used."""
+
+    exit_code = 2
+
+
+class EnvironmentFailed(RunnerError):
+    """The environment raised or returned what it must not."""
+
+    exit_code = 70
+
+
+class RunInUse(RunnerError):
+    """Another process owns the run directory."""
+
+    exit_code = 73
+
+
+class DiskFailed(RunnerError):
+    """The disk is full or refuses to write."""
+
+    exit_code = 74
+
+
+class NotFinite(RunnerError):
+    """A number became NaN or infinite."""
+
+    exit_code = 76

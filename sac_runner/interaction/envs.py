@@ -1,0 +1,111 @@
+"""Environments: the only place that calls ``gymnasium.make``, and the door where actions meet their bounds."""
+
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+
+from sac_runner.config.schema import EnvConfig
+from sac_runner.errors import EnvironmentFailed, WrongInput, train_command
+
+
+class MadeEachEpisode(gym.Wrapper[Any, Any, Any, Any]):
+    """Makes its environment anew at every reset, for worlds that outlive a reset (BipedalWalker-v3)."""
+
+    def __init__(self, make: Callable[[], gym.Env[Any, Any]]) -> None:
+        """``make`` builds a fresh environment."""
+        super().__init__(make())
+        self._make = make
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start the next episode in a new environment."""
+        self.env.close()
+        self.env = self._make()
+        return self.env.reset(seed=seed, options=options)
+
+
+def make_env(config: EnvConfig, render_mode: str | None = None) -> gym.Env[Any, Any]:
+    """One environment with a flat Box observation and a flat action space of [-1, 1].
+
+    Args:
+        config: The env group.
+        render_mode: Gymnasium's, for watching and recording.
+
+    Raises:
+        WrongInput: Unknown id, missing package, or a space that SAC can't use.
+    """
+    if config.make_each_episode:
+        env: gym.Env[Any, Any] = MadeEachEpisode(partial(_make, config, render_mode))
+    else:
+        env = _make(config, render_mode)
+    return _with_unit_actions(_with_flat_obs(env, config))
+
+
+def make_vector_env(config: EnvConfig, num_envs: int) -> VectorEnv[Any, Any, Any]:
+    """``num_envs`` environments side by side, never reset by themselves: the collector resets them, seeded."""
+    makers = [partial(make_env, config)] * num_envs
+    if config.vectorization == "sync":
+        return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.DISABLED)
+    make_env(config).close()  # faults in the config are named here, not in a worker
+    return AsyncVectorEnv(makers, autoreset_mode=AutoresetMode.DISABLED)
+
+
+def _make(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
+    if config.id is None:
+        raise WrongInput("env=custom needs env.id", train_command("env=custom env.id=my_package:MyEnv-v0"))
+    if os.getcwd() not in sys.path:  # an installed command has its own folder there instead
+        sys.path.insert(0, os.getcwd())
+    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
+        os.environ.setdefault("MUJOCO_GL", "egl")
+    try:
+        return gym.make(
+            config.id, max_episode_steps=config.max_episode_steps, render_mode=render_mode, **config.kwargs
+        )
+    except gym.error.DependencyNotInstalled as e:
+        raise WrongInput(f"env.id={config.id} needs a package that is not installed: {_first_line(e)}") from e
+    except gym.error.UnregisteredEnv as e:
+        raise WrongInput(f"env.id={config.id} is unknown to Gymnasium: {_first_line(e)}") from e
+    except ImportError as e:
+        raise WrongInput(f"env.id={config.id} can't be imported: {_first_line(e)}") from e
+    except TypeError as e:
+        raise WrongInput(f"env.id={config.id} does not take env.kwargs={config.kwargs}: {_first_line(e)}") from e
+    except Exception as e:
+        raise EnvironmentFailed(f"env.id={config.id} can't be made: {type(e).__name__}: {_first_line(e)}") from e
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n", 1)[0]
+
+
+def _with_flat_obs(env: gym.Env[Any, Any], config: EnvConfig) -> gym.Env[Any, Any]:
+    space = env.observation_space
+    if isinstance(space, spaces.Dict) and config.flatten_dict:
+        env = gym.wrappers.FlattenObservation(env)
+        space = env.observation_space
+    if isinstance(space, spaces.Dict):
+        raise WrongInput(f"{config.id} observes a Dict; SAC here takes one vector", train_command("env.flatten_dict=true"))
+    if not isinstance(space, spaces.Box):
+        raise WrongInput(f"{config.id} observes {space}; SAC here takes a Box")
+    if space.dtype == np.uint8 and len(space.shape) >= 2:
+        raise WrongInput(f"{config.id} observes images {space.shape}; SAC here takes vectors of numbers")
+    return env if len(space.shape) == 1 else gym.wrappers.FlattenObservation(env)
+
+
+def _with_unit_actions(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    space, name = env.action_space, env.spec.id if env.spec else "this environment"
+    if not isinstance(space, spaces.Box):
+        raise WrongInput(f"{name} takes actions of {space}; SAC needs a Box of continuous actions")
+    if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
+        raise WrongInput(f"{name} has unbounded actions ({space}); SAC needs finite bounds to scale to")
+    if space.shape == () or not (space.low < space.high).all():
+        raise WrongInput(f"{name} has an empty action range ({space}); each low must be under its high")
+    if len(space.shape) > 1:
+        flat = spaces.flatten_space(space)
+        env = gym.wrappers.TransformAction(env, lambda action: action.reshape(space.shape), flat)
+    return gym.wrappers.RescaleAction(env, np.float32(-1.0), np.float32(1.0))

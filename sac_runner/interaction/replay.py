@@ -1,0 +1,124 @@
+"""The replay buffer: raw data in a ring of rows, one column for each environment, each observation kept once."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sac_runner.types import Batch
+
+_CHUNK = 1024
+
+
+class ReplayBuffer:
+    """Up to ``capacity`` transitions of ``num_envs`` environments.
+
+    A row is one step of all environments. The successor of an observation is the next row's, except where an episode
+    ended: that final observation lies in a table of its own, so no observation is stored twice.
+    """
+
+    def __init__(
+        self, capacity: int, num_envs: int, obs_dim: int, action_dim: int, bootstrap_at_time_limit: bool
+    ) -> None:
+        """``bootstrap_at_time_limit=False`` makes a time limit count as a termination when sampled."""
+        self.rows = capacity // num_envs
+        slots = self.rows + 1  # one more than the transitions: the newest successor is the next row's observation
+        self.obs = np.zeros((slots, num_envs, obs_dim), np.float32)
+        self.action = np.zeros((slots, num_envs, action_dim), np.float32)
+        self.reward = np.zeros((slots, num_envs), np.float32)
+        self.terminated = np.zeros((slots, num_envs), np.bool_)
+        self.truncated = np.zeros((slots, num_envs), np.bool_)
+        self.final_index = np.full((slots, num_envs), -1, np.int32)
+        self.final_obs = np.zeros((0, obs_dim), np.float32)
+        self._free: list[int] = []
+        self.added = 0
+        self._bootstrap_at_time_limit = bootstrap_at_time_limit
+
+    def __len__(self) -> int:
+        """Transitions held."""
+        return min(self.added, self.rows) * self.obs.shape[1]
+
+    def start(self, obs: NDArray[np.float32]) -> None:
+        """Put the first observations (num_envs, obs_dim) where the first row begins."""
+        self.obs[self.added % len(self.obs)] = obs
+
+    def add(
+        self,
+        action: NDArray[np.float32],
+        reward: NDArray[np.float64],
+        terminated: NDArray[np.bool_],
+        truncated: NDArray[np.bool_],
+        next_obs: NDArray[np.float32],
+        following_obs: NDArray[np.float32],
+    ) -> None:
+        """Store one step of all environments, taken from the observations given last.
+
+        Args:
+            action: (num_envs, action_dim) in [-1, 1].
+            reward: (num_envs,), raw.
+            terminated: (num_envs,).
+            truncated: (num_envs,).
+            next_obs: (num_envs, obs_dim), what the step returned: final where an episode ended.
+            following_obs: (num_envs, obs_dim), what the next step starts from: after resets.
+        """
+        slot = self.added % len(self.obs)
+        self.action[slot] = action
+        self.reward[slot] = reward
+        self.terminated[slot] = terminated
+        self.truncated[slot] = truncated
+        for env in np.flatnonzero(terminated | truncated):
+            self.final_index[slot, env] = self._keep_final(next_obs[env])
+        self.added += 1
+        self._open(self.added % len(self.obs), following_obs)
+
+    def _open(self, slot: int, obs: NDArray[np.float32]) -> None:
+        """Begin the row at ``slot``, which drops the oldest transition once the ring is full."""
+        old = self.final_index[slot]
+        self._free.extend(old[old >= 0].tolist())
+        self.final_index[slot] = -1
+        self.obs[slot] = obs
+
+    def _keep_final(self, obs: NDArray[np.float32]) -> int:
+        if not self._free:
+            used = len(self.final_obs)
+            self.final_obs = np.concatenate([self.final_obs, np.zeros((_CHUNK, obs.shape[0]), np.float32)])
+            self._free = list(range(used + _CHUNK - 1, used - 1, -1))
+        index = self._free.pop()
+        self.final_obs[index] = obs
+        return index
+
+    def sample(self, batch_size: int, generator: np.random.Generator, device: torch.device) -> Batch:
+        """Draw ``batch_size`` transitions uniformly, with replacement (pseudocode line 11)."""
+        num_envs = self.obs.shape[1]
+        held = min(self.added, self.rows)
+        draw = generator.integers(held * num_envs, size=batch_size)
+        slot = (self.added - held + draw // num_envs) % len(self.obs)
+        env = draw % num_envs
+        return Batch(*(torch.from_numpy(x).to(device) for x in self._transitions(slot, env)))
+
+    def _transitions(self, slot: NDArray[np.int64], env: NDArray[np.int64]) -> "_Arrays":
+        next_obs = self.obs[(slot + 1) % len(self.obs), env]
+        final = self.final_index[slot, env]
+        ended = np.flatnonzero(final >= 0)
+        next_obs[ended] = self.final_obs[final[ended]]
+        no_value = self.terminated[slot, env]
+        if not self._bootstrap_at_time_limit:
+            no_value = no_value | self.truncated[slot, env]
+        return _Arrays(
+            self.obs[slot, env],
+            self.action[slot, env],
+            self.reward[slot, env],
+            next_obs,
+            no_value.astype(np.float32),
+        )
+
+
+class _Arrays(NamedTuple):
+    """A ``Batch`` before it becomes tensors."""
+
+    obs: NDArray[np.float32]
+    action: NDArray[np.float32]
+    reward: NDArray[np.float32]
+    next_obs: NDArray[np.float32]
+    terminated: NDArray[np.float32]

@@ -1,0 +1,126 @@
+"""Checkpoints: folders of safetensors and JSON that load without running code.
+
+``checkpoints/<kind>-<12 digits of env steps>/`` holds ``policy.safetensors`` (the actor with its observation
+statistics), ``manifest.json`` (sizes and SHA-256 of the others, and what the score was) and, for ``latest``, what is
+needed to continue. Each folder appears by one rename.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from sac_runner.errors import WrongInput
+from sac_runner.storage.files import json_bytes, new_folder_atomically, write_durably
+
+Kind = Literal["best", "latest", "kept"]
+Arrays = dict[str, NDArray[Any]]
+FORMAT = 1
+_NAME = re.compile(r"(best|latest|kept)-(\d{12})")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint on disk."""
+
+    path: Path
+    kind: str
+    env_steps: int
+
+    def arrays(self, name: str) -> Arrays:
+        """The tensors of ``name``.safetensors, checked against the manifest.
+
+        Raises:
+            WrongInput: Missing, damaged, or of a newer format.
+        """
+        return safetensors.numpy.load(self._verified(f"{name}.safetensors"))
+
+    def plain(self, name: str) -> dict[str, Any]:
+        """The content of ``name``.json, checked against the manifest.
+
+        Raises:
+            WrongInput: Missing, damaged, or of a newer format.
+        """
+        value: dict[str, Any] = json.loads(self._verified(f"{name}.json"))
+        return value
+
+    def manifest(self) -> dict[str, Any]:
+        """What the checkpoint says of itself.
+
+        Raises:
+            WrongInput: Missing, damaged, or of a newer format.
+        """
+        try:
+            manifest: dict[str, Any] = json.loads((self.path / "manifest.json").read_bytes())
+            newer = manifest["format"] > FORMAT
+        except (OSError, ValueError, KeyError, TypeError) as e:
+            raise WrongInput(f"{self.path} is no checkpoint: its manifest.json is missing or damaged") from e
+        if newer:
+            raise WrongInput(f"{self.path} has format {manifest['format']}; this version reads up to {FORMAT}")
+        return manifest
+
+    def _verified(self, file: str) -> bytes:
+        expected = self.manifest()["files"].get(file)
+        try:
+            data = (self.path / file).read_bytes()
+        except OSError as e:
+            raise WrongInput(f"{self.path / file} is missing") from e
+        if expected is None or hashlib.sha256(data).hexdigest() != expected["sha256"]:
+            raise WrongInput(f"{self.path / file} is damaged: it does not match its manifest")
+        return data
+
+
+def save(
+    folder: Path,
+    kind: Kind,
+    env_steps: int,
+    arrays: dict[str, Arrays],
+    plain: dict[str, dict[str, Any]],
+    note: dict[str, Any],
+) -> Checkpoint:
+    """Write a checkpoint, then drop older ones of the same kind (``kept`` ones stay).
+
+    Args:
+        folder: The run's ``checkpoints``.
+        kind: ``best``, ``latest`` or ``kept``.
+        env_steps: When it was taken.
+        arrays: File name without suffix -> tensors.
+        plain: File name without suffix -> JSON data.
+        note: Goes into the manifest.
+
+    Raises:
+        DiskFailed: Nothing was changed.
+    """
+    files = {f"{name}.safetensors": safetensors.numpy.save(_contiguous(tensors)) for name, tensors in arrays.items()}
+    files |= {f"{name}.json": json_bytes(value) for name, value in plain.items()}
+    listed = {name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}
+    checkpoint = Checkpoint(folder / f"{kind}-{env_steps:012d}", kind, env_steps)
+    with new_folder_atomically(checkpoint.path) as aside:
+        for name, data in files.items():
+            write_durably(aside / name, data)
+        manifest = {"format": FORMAT, "kind": kind, "env_steps": env_steps, **note, "files": listed}
+        write_durably(aside / "manifest.json", json_bytes(manifest))
+    if kind != "kept":
+        for old in find(folder, kind):
+            if old.env_steps != env_steps:
+                shutil.rmtree(old.path, ignore_errors=True)
+    return checkpoint
+
+
+def find(folder: Path, kind: Kind | None = None) -> list[Checkpoint]:
+    """Checkpoints of one kind, or of all, oldest first."""
+    matches = [(path, _NAME.fullmatch(path.name)) for path in folder.glob("*-*")]
+    found = [Checkpoint(path, m[1], int(m[2])) for path, m in matches if m and kind in (None, m[1])]
+    return sorted(found, key=lambda checkpoint: checkpoint.env_steps)
+
+
+def _contiguous(tensors: Arrays) -> Arrays:
+    return {name: np.ascontiguousarray(tensor).reshape(tensor.shape) for name, tensor in tensors.items()}

@@ -1,0 +1,75 @@
+"""Writing so that a reader, or a crash, finds the old file or the new one and never half of either."""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sac_runner.errors import DiskFailed
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write aside, fsync, rename over ``path``, fsync its folder.
+
+    Raises:
+        DiskFailed: The disk is full or refuses to write; ``path`` is as before.
+    """
+    aside = path.with_name(f".{path.name}.tmp")
+    try:
+        write_durably(aside, data)
+        os.replace(aside, path)
+        fsync_folder(path.parent)
+    except OSError as e:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        raise DiskFailed(f"can't write {path}: {e.strerror}", "free some space, or another folder: outputs=PATH") from e
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write ``data`` and fsync it; not atomic."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the names in ``folder`` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def new_folder_atomically(path: Path) -> Iterator[Path]:
+    """A folder to fill, which becomes ``path`` in one rename when the block ends, and vanishes when it raises.
+
+    Raises:
+        DiskFailed: The disk is full or refuses to write; nothing is left.
+    """
+    aside = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(aside, ignore_errors=True)  # a killed save leaves one
+    try:
+        aside.mkdir(parents=True)
+        yield aside
+        fsync_folder(aside)
+        if path.exists():
+            shutil.rmtree(path)
+        os.rename(aside, path)
+        fsync_folder(path.parent)
+    except OSError as e:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise DiskFailed(f"can't write {path}: {e.strerror}", "free some space, or another folder: outputs=PATH") from e
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+
+
+def json_bytes(value: Any) -> bytes:
+    """Readable JSON with a final newline."""
+    return (json.dumps(value, indent=2) + "\n").encode()

@@ -1,0 +1,36 @@
+"""One owner for a run directory: a kernel lock that dies with its process."""
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+
+from sac_runner.errors import RunInUse
+
+
+class RunLock:
+    """Held while a run trains; a context manager."""
+
+    def __init__(self, run: Path) -> None:
+        """Lock ``run``, without waiting.
+
+        Raises:
+            RunInUse: Another process holds it.
+        """
+        self._descriptor = os.open(run / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as e:
+            owner = os.read(self._descriptor, 100).decode(errors="replace").strip()
+            os.close(self._descriptor)
+            raise RunInUse(f"{run} is in use by {owner or 'another process'}", "wait for it, or stop it") from e
+        os.ftruncate(self._descriptor, 0)
+        os.write(self._descriptor, f"process {os.getpid()} on {os.uname().nodename}\n".encode())
+
+    def __enter__(self) -> "RunLock":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._descriptor)

@@ -1,0 +1,59 @@
+"""Names of runs on disk: made of ``[A-Za-z0-9._-]`` only, so that each is a bare Hydra value and a shell word."""
+
+import re
+from pathlib import Path
+
+from sac_runner.errors import DiskFailed, WrongInput, train_command
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+# Overrides that say how or where a run goes, not what it is.
+_UNNAMED = ("seed", "env", "outputs", "device", "threads", "resume", "dry_run")
+_UNNAMED_GROUPS = ("run.", "log.", "stop.", "checkpoint.", "hydra")
+
+
+def safe_name(text: str) -> str:
+    """``text`` with other characters made dashes, at most 100 long."""
+    return _UNSAFE.sub("-", text).strip("-.")[:100].rstrip("-.")
+
+
+def setting_name(overrides: list[str]) -> str:
+    """``alpha-fixed_0.05_lr-1e-3`` for ``alpha=fixed_0.05 agent.lr=1e-3 seed=1``; empty if nothing was overridden."""
+    parts = []
+    for override in overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        if key not in _UNNAMED and not key.startswith(_UNNAMED_GROUPS):
+            parts.append(safe_name(f"{key.rsplit('.', 1)[-1]}-{value}"))
+    return safe_name("_".join(parts))
+
+
+def run_path(outputs: str, env: str, time: str, overrides: list[str], name: str | None, seed: int) -> Path:
+    """``outputs/runs/<env>/<time>_<what was overridden>_s<seed>``."""
+    middle = safe_name(name) if name else setting_name(overrides)
+    return Path(outputs) / "runs" / safe_name(env) / "_".join(filter(None, [time, middle, f"s{seed}"]))
+
+
+def create_exclusively(path: Path) -> Path:
+    """Make the folder ``path``, or ``path-2``, ``path-3`` ... if it exists: two starts never share one.
+
+    Raises:
+        WrongInput: The folder above can't be written.
+        DiskFailed: The disk is full.
+    """
+    attempt, n = path, 1
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            attempt.mkdir()
+            return attempt
+        except FileExistsError:
+            if not path.parent.is_dir():
+                raise WrongInput(f"{path.parent} is not a folder", train_command("outputs=PATH")) from None
+            n += 1
+            attempt = path.with_name(f"{path.name}-{n}")
+        except (PermissionError, NotADirectoryError) as e:
+            raise WrongInput(f"can't write {path}: {e.strerror}", train_command("outputs=PATH")) from e
+        except OSError as e:
+            if e.errno == 30:  # EROFS
+                raise WrongInput(f"can't write {path}: {e.strerror}", train_command("outputs=PATH")) from e
+            raise DiskFailed(f"can't write {path}: {e.strerror}", train_command("outputs=PATH")) from e

@@ -1,0 +1,136 @@
+"""Evaluation: the same episodes for every run, in environments of their own, drawing on no stream of the training."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sac_runner.algorithm.policy import Policy
+from sac_runner.interaction.collector import Collector, Episode
+from sac_runner.training.randomness import evaluation_noise
+
+QValue = Callable[[Tensor, Tensor], Tensor]
+"""(obs (B, obs_dim), action (B, action_dim)) -> (B,), in units of the raw reward."""
+
+
+class Evaluation(NamedTuple):
+    """The episodes of one evaluation, in the order of their seeds."""
+
+    returns: NDArray[np.float64]
+    lengths: NDArray[np.int64]
+    successes: list[bool]
+    """Empty where the environment does not say."""
+    q_bias: float | None
+    """Mean over episodes of Q(s_0, a_0) minus the discounted return that followed."""
+
+    def scores(self) -> dict[str, float]:
+        """The metrics under ``eval/``."""
+        scores = {
+            "return_mean": float(self.returns.mean()),
+            "return_std": float(self.returns.std()),
+            "return_min": float(self.returns.min()),
+            "return_max": float(self.returns.max()),
+            "length_mean": float(self.lengths.mean()),
+        }
+        if self.successes:
+            scores["success_rate"] = float(np.mean(self.successes))
+        if self.q_bias is not None:
+            scores["q_bias"] = self.q_bias
+        return scores
+
+
+def evaluate(
+    policy: Policy,
+    envs: VectorEnv[Any, Any, Any],
+    device: torch.device,
+    *,
+    episodes: int,
+    seed: int,
+    deterministic: bool,
+    q_value: QValue | None = None,
+    gamma: float = 1.0,
+    on_episode: Callable[[int], None] = lambda finished: None,
+) -> Evaluation:
+    """Play episodes 0 .. episodes - 1, the i-th always with reset seed and noise of ``seed + i``.
+
+    The batch is ``envs.num_envs`` throughout (rows of a product differ in their last bits between batch sizes), so
+    equal weights give equal numbers; slots that have no episode left play on and are not counted.
+
+    Args:
+        policy: In float32 on ``device``.
+        envs: Made for evaluation alone.
+        device: Where the policy is.
+        episodes: At least 1.
+        seed: Of episode 0.
+        deterministic: False samples actions.
+        q_value: Adds ``q_bias`` when given.
+        gamma: Discount for ``q_bias``.
+        on_episode: Told how many episodes are finished.
+    """
+    upcoming = itertools.count()
+    playing = [0] * envs.num_envs
+
+    def next_seed(env: int, _: int) -> int:
+        playing[env] = next(upcoming)
+        return seed + playing[env]
+
+    collector = Collector(envs, next_seed)
+    noises = [evaluation_noise(seed + i) for i in playing]
+    bias = _QBias(envs.num_envs, gamma)
+    finished: dict[int, Episode] = {}
+    biases: dict[int, float] = {}
+    action_dim = envs.single_action_space.shape[0]
+    while len(finished) < episodes:
+        obs = torch.from_numpy(collector.obs).to(device)
+        noise = None
+        if not deterministic:
+            drawn = np.stack([n.standard_normal(action_dim, np.float32) for n in noises])
+            noise = torch.from_numpy(drawn).to(device)
+        action = policy.act(obs, noise)
+        if q_value is not None and bias.begins.any():
+            bias.begin(q_value(obs, action).cpu().numpy())
+        step_of = list(playing)
+        step = collector.step(action.cpu().numpy())
+        bias.add(step.reward)
+        for episode in step.episodes:
+            index = step_of[episode.env]
+            noises[episode.env] = evaluation_noise(seed + playing[episode.env])
+            biases[index] = bias.end(episode.env)
+            if index < episodes:
+                finished[index] = episode
+                on_episode(len(finished))
+    ordered = [finished[i] for i in range(episodes)]
+    return Evaluation(
+        np.array([e.ret for e in ordered]),
+        np.array([e.length for e in ordered]),
+        [e.success for e in ordered if e.success is not None],
+        float(np.mean([biases[i] for i in range(episodes)])) if q_value is not None else None,
+    )
+
+
+class _QBias:
+    """Q(s_0, a_0) minus the discounted return, kept for each slot while its episode runs."""
+
+    def __init__(self, slots: int, gamma: float) -> None:
+        self.gamma = gamma
+        self.begins = np.ones(slots, np.bool_)
+        self.bias = np.zeros(slots)
+        self.discount = np.ones(slots)
+
+    def begin(self, q: NDArray[np.float32]) -> None:
+        self.bias[self.begins] = q[self.begins]
+        self.discount[self.begins] = 1.0
+        self.begins[:] = False
+
+    def add(self, reward: NDArray[np.float64]) -> None:
+        self.bias -= self.discount * reward
+        self.discount *= self.gamma
+
+    def end(self, slot: int) -> float:
+        self.begins[slot] = True
+        return float(self.bias[slot])

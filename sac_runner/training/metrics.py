@@ -1,0 +1,96 @@
+"""The metric contract: every tag there is, and the means that fill a row."""
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import torch
+
+from sac_runner.interaction.collector import Episode
+from sac_runner.types import Metrics
+
+METRICS: dict[str, str] = {
+    "rollout/episode_return": "undiscounted raw return of training episodes, mean over those that ended since the last row",
+    "rollout/episode_length": "their length in env steps",
+    "rollout/success": "share of them with `info['is_success']`, where the environment says so",
+    "eval/return_mean": "undiscounted raw return, mean over the evaluation's episodes",
+    "eval/return_std": "its standard deviation over episodes",
+    "eval/return_min": "the worst episode",
+    "eval/return_max": "the best episode",
+    "eval/length_mean": "episode length in env steps",
+    "eval/success_rate": "share of episodes with `info['is_success']`, where the environment says so",
+    "eval/q_bias": "min_i Q_i(s_0, a_0) minus the discounted raw return that followed, mean over episodes; Q counts entropy, the return does not",
+    "train/critic_loss": "sum over critics of the mean squared error (Eq. 5, without its 1/2)",
+    "train/actor_loss": "mean of alpha log pi(a|s) - min_i Q_i(s, a) (Eq. 9)",
+    "train/alpha_loss": "mean of -log(alpha) (log pi(a|s) + target entropy) (Eq. 18), alpha=auto only",
+    "train/alpha": "temperature, in reward per nat",
+    "train/entropy": "-log pi(a|s) of new actions, in nats of the action in [-1, 1]",
+    "train/target_entropy": "what alpha=auto holds it to",
+    "train/q_mean": "mean of all critics on the batch",
+    "train/q_target_mean": "mean of their common target",
+    "train/td_error_abs_mean": "mean of |Q - target|",
+    "train/action_saturation": "share of new action components with |a| > 0.99",
+    "perf/env_steps_per_s": "env steps per second of wall time since the last row, updates included",
+    "perf/updates_per_s": "updates per second of wall time since the last row",
+    "perf/updates_per_env_step": "updates so far over env steps so far after the warm-up",
+    "perf/wall_time_s": "seconds of training so far, earlier starts of the run included",
+}
+
+
+class TrainMeans:
+    """Sums of what ``agent.update`` returns: added on the device, read only when a row falls due."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.names: list[str] = []
+        self.total: torch.Tensor | None = None
+        self.count = 0
+
+    def add(self, metrics: Metrics) -> None:
+        """Take in one update's scalars."""
+        self.names = list(metrics)
+        values = torch.stack([value.detach().float() for value in metrics.values()])
+        self.total = values if self.total is None else self.total + values
+        self.count += 1
+
+    def take(self) -> dict[str, float]:
+        """Means since the last call, under ``train/``; empty if no update was made."""
+        if self.total is None:
+            return {}
+        means = (self.total / self.count).tolist()
+        self.total, self.count = None, 0
+        return {f"train/{name}": mean for name, mean in zip(self.names, means, strict=True)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "names": self.names,
+            "total": None if self.total is None else self.total.tolist(),
+            "count": self.count,
+        }
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Continue where ``state_dict`` was taken."""
+        self.names, self.count = state["names"], state["count"]
+        self.total = None if state["total"] is None else torch.tensor(state["total"], device=device)
+
+
+class RolloutMeans:
+    """Training episodes that ended since the last row."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.values: dict[str, list[float]] = defaultdict(list)
+
+    def add(self, episode: Episode) -> None:
+        """Take in a finished episode."""
+        self.values["rollout/episode_return"].append(episode.ret)
+        self.values["rollout/episode_length"].append(float(episode.length))
+        if episode.success is not None:
+            self.values["rollout/success"].append(float(episode.success))
+
+    def take(self) -> dict[str, float]:
+        """Means since the last call; empty if no episode ended."""
+        means = {name: float(np.mean(values)) for name, values in self.values.items()}
+        self.values.clear()
+        return means

@@ -1,0 +1,60 @@
+"""What ``meta.json`` says: what was run, with which versions, where."""
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_PACKAGES = ("sac-runner", "torch", "gymnasium", "mujoco", "Box2D", "numpy", "hydra-core", "safetensors")
+
+
+def provenance(overrides: list[str], seed: int, device: torch.device, threads: int, precision: str) -> dict[str, Any]:
+    """Plain data for JSON.
+
+    Args:
+        overrides: As the run took them.
+        seed: The root seed that is used.
+        device: Resolved.
+        threads: Of PyTorch.
+        precision: Of float32 matrix products.
+    """
+    return {
+        "started": time.strftime("%FT%T%z"),
+        "command": [Path(sys.argv[0]).name, *(a for a in sys.argv[1:] if not a.startswith("hydra.sweep.dir="))],
+        "overrides": overrides,
+        "seed": seed,
+        "device": str(device),
+        "threads": threads,
+        "precision": precision,
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "git": _git(),
+        "host": {"system": platform.platform(), "cores": os.cpu_count()},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git() -> dict[str, Any] | None:
+    """Commit and dirty flag of the source tree; None where it is no clone."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit, status = (
+            subprocess.run(["git", "-C", root, *what], capture_output=True, text=True, timeout=10, check=True).stdout
+            for what in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": commit.strip(), "dirty": bool(status.strip())}

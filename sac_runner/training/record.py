@@ -1,0 +1,144 @@
+"""The record of a run: rows, evaluations and checkpoints go through here to its directory."""
+
+import math
+import time
+from typing import Any
+
+from sac_runner.algorithm.agent import SAC
+from sac_runner.config.schema import Config, PerStepConfig
+from sac_runner.interaction.collector import Episode
+from sac_runner.storage import checkpoints
+from sac_runner.storage.checkpoints import Arrays, Kind
+from sac_runner.storage.events import EventLog
+from sac_runner.storage.run_directory import MetricsFile, RunDirectory
+from sac_runner.training.evaluation import Evaluation
+from sac_runner.training.metrics import METRICS, RolloutMeans, TrainMeans
+from sac_runner.training.randomness import Streams
+from sac_runner.training.schedule import Counters
+from sac_runner.types import Metrics
+
+
+class Record:
+    """What a run leaves behind, and what the console shows of it."""
+
+    def __init__(self, config: Config, run: RunDirectory, hyperparameters: dict[str, Any]) -> None:
+        """Open the metrics and the events of ``run``.
+
+        Args:
+            config: Validated.
+            run: Its directory, made.
+            hyperparameters: Key -> value for TensorBoard's HParams tab.
+        """
+        self.config, self.run = config, run
+        self.scores: dict[str, dict[str, Any]] = {}
+        self.latest: dict[str, float] = {}
+        self._train, self._rollout = TrainMeans(), RolloutMeans()
+        self._csv = MetricsFile(run, list(METRICS))
+        self._events = EventLog(run.path)
+        self._events.begin_session(hyperparameters)
+        self._started = self._row_at = time.monotonic()
+        self._row_counters = Counters()
+
+    @property
+    def last_return(self) -> float:
+        """Mean return of the newest evaluation."""
+        return float(self.scores["final"]["return_mean"]) if self.scores else -math.inf
+
+    @property
+    def last_evaluation_at(self) -> int:
+        """Env steps at the newest evaluation, -1 before the first."""
+        return int(self.scores["final"]["env_steps"]) if self.scores else -1
+
+    @property
+    def wall_time(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._started
+
+    def episode(self, episode: Episode) -> None:
+        """Take in a finished training episode."""
+        self._rollout.add(episode)
+
+    def update(self, metrics: Metrics) -> None:
+        """Take in what one update returned, without reading it."""
+        self._train.add(metrics)
+
+    def row(self, counters: Counters) -> None:
+        """Write the means since the last row."""
+        now = time.monotonic()
+        seconds = max(now - self._row_at, 1e-9)
+        values = self._rollout.take() | self._train.take()
+        values["perf/env_steps_per_s"] = (counters.env_steps - self._row_counters.env_steps) / seconds
+        values["perf/updates_per_s"] = (counters.updates - self._row_counters.updates) / seconds
+        values["perf/updates_per_env_step"] = counters.updates / max(counters.env_steps - self._warmup, 1)
+        values["perf/wall_time_s"] = self.wall_time
+        self._row_at, self._row_counters = now, Counters(**vars(counters))
+        self._write(counters, values)
+
+    @property
+    def _warmup(self) -> int:
+        schedule = self.config.schedule
+        return schedule.warmup_env_steps if isinstance(schedule, PerStepConfig) else 0
+
+    def _write(self, counters: Counters, values: dict[str, float]) -> None:
+        self.latest |= values
+        self._csv.write(counters.env_steps, counters.rounds, values)
+        self._events.scalars(counters.env_steps, values)
+
+    def evaluation(self, counters: Counters, evaluation: Evaluation, agent: SAC) -> None:
+        """Write an evaluation; the policy with the best mean so far becomes the best checkpoint."""
+        scores = evaluation.scores()
+        self._write(counters, {f"eval/{name}": value for name, value in scores.items()})
+        self._row_at = time.monotonic()  # evaluation is no training time
+        score = {"env_steps": counters.env_steps, **scores, **self._protocol()}
+        self.scores["final"] = score
+        best = self.scores.get("best")
+        if best is None or scores["return_mean"] > best["return_mean"]:
+            self.scores["best"] = score
+            self._save("best", counters, {"policy": _arrays(agent.policy.state_dict())}, {})
+
+    def _protocol(self) -> dict[str, Any]:
+        return {
+            "episodes": self.config.eval.episodes,
+            "deterministic": self.config.eval.deterministic,
+            "seed": self.config.eval.seed,
+            "num_envs": self.config.eval.num_envs,
+        }
+
+    def keep(self, counters: Counters, agent: SAC) -> None:
+        """Save the policy for good."""
+        self._save("kept", counters, {"policy": _arrays(agent.policy.state_dict())}, {})
+
+    def checkpoint(self, counters: Counters, agent: SAC, streams: Streams) -> None:
+        """Save everything that the run needs to continue."""
+        arrays = {"policy": _arrays(agent.policy.state_dict()), "train": _arrays(agent.state_dict())}
+        plain = {"state": {"counters": vars(counters), "streams": streams.state_dict(), "scores": self.scores}}
+        self._save("latest", counters, arrays, plain)
+        self.summarize("running", None, counters)
+        self._events.flush()
+
+    def _save(self, kind: Kind, counters: Counters, arrays: dict[str, Arrays], plain: dict[str, dict[str, Any]]) -> None:
+        score = self.scores.get("final", {})
+        note = {"score": score if score.get("env_steps") == counters.env_steps else None}
+        checkpoints.save(self.run.checkpoints, kind, counters.env_steps, arrays, plain, note)
+
+    def summarize(self, status: str, cause: str | None, counters: Counters) -> None:
+        """Write ``summary.json``."""
+        self.run.write_summary(
+            {
+                "status": status,
+                "cause": cause,
+                **vars(counters),
+                "wall_time_s": round(self.wall_time, 3),
+                "scores": self.scores,
+            }
+        )
+
+    def close(self, succeeded: bool) -> None:
+        """End the HParams session and close the files."""
+        self._events.end_session(succeeded)
+        self._events.close()
+        self._csv.close()
+
+
+def _arrays(state: dict[str, Any]) -> Arrays:
+    return {name: x.cpu().numpy() for name, x in state.items()}

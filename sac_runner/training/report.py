@@ -1,0 +1,97 @@
+"""The words around a run: what was understood at its start, what came out and what to type next at its end."""
+
+from pathlib import Path
+
+from sac_runner.config.schema import (
+    AlphaConfig,
+    AnnealedAlphaConfig,
+    AutoAlphaConfig,
+    Config,
+    FixedAlphaConfig,
+    PerRoundConfig,
+    PerStepConfig,
+)
+from sac_runner.errors import command, train_command
+from sac_runner.storage.run_directory import RunDirectory
+from sac_runner.training.console import duration
+from sac_runner.training.record import Record
+from sac_runner.training.schedule import Counters
+
+
+def header(config: Config, seed: int, overrides: list[str], tuned: str | None, action_dim: int) -> str:
+    """The first lines of a run, its place aside.
+
+    Args:
+        config: Validated.
+        seed: The root seed that is used.
+        overrides: As typed.
+        tuned: Name of the tuned values that apply, if any.
+        action_dim: Of the environment.
+    """
+    steps = f"{config.total_env_steps:,} env steps" if config.total_env_steps else "as many env steps as it takes"
+    if isinstance(config.schedule, PerRoundConfig):
+        steps = f"{config.schedule.rounds:,} rounds, {steps}"
+    first = f"{config.env.id}  seed {seed}  {steps}" + (f"  tuned for {tuned}" if tuned else "")
+    envs = f"{config.env.num_envs} env{'s'[: config.env.num_envs > 1]}"
+    second = f"alpha {_alpha(config.alpha, action_dim)}, normalization {_normalization(config)}, {envs}, {_ratio(config)}"
+    changed = [o for o in overrides if not o.startswith(("env=", "seed=", "outputs=", "run.", "resume="))]
+    return first + "\n" + second + (f"; changed: {' '.join(changed)}" if changed else "")
+
+
+def _alpha(alpha: AlphaConfig, action_dim: int) -> str:
+    match alpha:
+        case FixedAlphaConfig():
+            return f"fixed {alpha.value:g}"
+        case AnnealedAlphaConfig():
+            return f"annealed {alpha.start:g} to {alpha.end:g} over {alpha.over_env_steps:,} env steps"
+        case AutoAlphaConfig(target_entropy=None):
+            return f"auto (target entropy {alpha.target_entropy_per_action_dim * action_dim:g})"
+        case AutoAlphaConfig():
+            return f"auto (target entropy {alpha.target_entropy:g})"
+
+
+def _normalization(config: Config) -> str:
+    asked = [name for name in ("obs", "reward") if getattr(config.normalization, name)]
+    return " and ".join(asked) or "none"
+
+
+def _ratio(config: Config) -> str:
+    match config.schedule:
+        case PerStepConfig(updates_per_env_step=ratio):
+            return f"{ratio:g} update{'s'[: ratio > 1]} per env step"
+        case PerRoundConfig() as schedule:
+            return f"{schedule.episodes_per_round} episodes and {schedule.updates_per_round} updates per round"
+
+
+def closing(record: Record, counters: Counters, seed: int, why: str) -> str:
+    """The last lines of a run that came to its end."""
+    seconds = record.wall_time
+    speed = counters.env_steps / max(seconds, 1e-9)
+    final, best = record.scores["final"], record.scores["best"]
+    end = "done" if why == "finished" else f"done ({why})"
+    size, replay = record.run.size()
+    caution = "best was chosen by them: expect a little less" if best is not final else "the last was the best"
+    return "\n".join(
+        [
+            f"{end:<8} {counters.env_steps:,} env steps in {duration(seconds)} ({speed:,.0f}/s), seed {seed}",
+            f"return   final {_score(final)}    best {_score(best)} at {best['env_steps']:,}   "
+            f"({final['episodes']} episodes; {caution})",
+            f"saved    {record.run.path}   {size / 1e6:.1f} MB" + (f", {replay / 1e6:.1f} of it replay" if replay else ""),
+            f"next     {command('watch')} last | {command('evaluate')} last | {command('tensorboard')} last",
+        ]
+    )
+
+
+def _score(score: dict[str, float]) -> str:
+    return f"{score['return_mean']:.0f} +- {score['return_std']:.0f}"
+
+
+def stopped(run: RunDirectory, counters: Counters) -> str:
+    """The last line of a run that was told to stop."""
+    return f"stopped at {counters.env_steps:,} env steps, saved. Continue: {train_command(f'resume={shown(run.path)}')}"
+
+
+def shown(path: Path) -> Path:
+    """``path`` as the user would type it: relative to the working directory where it lies below."""
+    absolute, here = path.resolve(), Path.cwd()
+    return absolute.relative_to(here) if absolute.is_relative_to(here) else absolute

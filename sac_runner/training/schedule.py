@@ -1,0 +1,55 @@
+"""When to act at random, how many updates follow a step, and when a run ends: functions of the counters alone."""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+from sac_runner.config.schema import Config, PerRoundConfig, PerStepConfig, ScheduleConfig
+
+
+@dataclass
+class Counters:
+    """How far a run has come."""
+
+    env_steps: int = 0
+    """Of all environments together."""
+    episodes: int = 0
+    """Finished."""
+    updates: int = 0
+    rounds: int = 0
+    """Finished, with schedule=per_round."""
+
+
+def acts_randomly(schedule: ScheduleConfig, counters: Counters) -> bool:
+    """Whether the next action is drawn uniformly from [-1, 1]."""
+    return isinstance(schedule, PerStepConfig) and counters.env_steps < schedule.warmup_env_steps
+
+
+def updates_due(schedule: ScheduleConfig, counters: Counters) -> int:
+    """Updates to make now. The ratio is kept exactly: what is owed is counted from the start, in whole numbers."""
+    match schedule:
+        case PerStepConfig(warmup_env_steps=warmup, updates_per_env_step=ratio):
+            owed = math.floor(max(0, counters.env_steps - warmup) * Fraction(repr(ratio)))
+            return owed - counters.updates
+        case PerRoundConfig():
+            return schedule.updates_per_round if ends_round(schedule, counters) else 0
+
+
+def ends_round(schedule: ScheduleConfig, counters: Counters) -> bool:
+    """Whether the episodes of the current round are all collected."""
+    return (
+        isinstance(schedule, PerRoundConfig)
+        and counters.episodes >= (counters.rounds + 1) * schedule.episodes_per_round
+    )
+
+
+def is_finished(config: Config, counters: Counters) -> bool:
+    """Whether the budget of env steps, or of rounds, is used up."""
+    if config.total_env_steps is not None and counters.env_steps >= config.total_env_steps:
+        return True
+    return isinstance(config.schedule, PerRoundConfig) and counters.rounds >= config.schedule.rounds
+
+
+def falls_due(before: int, now: int, every: int | None) -> bool:
+    """Whether a multiple of ``every`` lies in (before, now]: no state to save, and no step is skipped."""
+    return every is not None and now // every > before // every

@@ -1,0 +1,187 @@
+"""The trainer: the loop of Spinning Up's SAC pseudocode, and what falls due between its turns."""
+
+import time
+from collections.abc import Callable
+from enum import Enum
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sac_runner.algorithm.agent import SAC
+from sac_runner.config.schema import Config
+from sac_runner.interaction.collector import Collector
+from sac_runner.interaction.envs import make_vector_env
+from sac_runner.interaction.replay import ReplayBuffer
+from sac_runner.training.console import Console
+from sac_runner.training.evaluation import evaluate
+from sac_runner.training.randomness import Streams, training_seed, weights_generator
+from sac_runner.training.record import Record
+from sac_runner.training.schedule import (
+    Counters,
+    acts_randomly,
+    ends_round,
+    falls_due,
+    is_finished,
+    updates_due,
+)
+from sac_runner.types import UpdateNoise
+
+
+class Ending(Enum):
+    """Why a run came to its end."""
+
+    FINISHED = "finished"
+    AT_RETURN = "reached stop.at_return"
+    MAX_MINUTES = "reached stop.max_minutes"
+    STOPPED = "stopped"
+
+
+class Trainer:
+    """One run, from its first step to its end."""
+
+    def __init__(self, config: Config, seed: int, device: torch.device, console: Console) -> None:
+        """Make the environments, the buffer and the agent; write nothing.
+
+        Args:
+            config: Validated.
+            seed: The root seed (``config.seed``, or the one drawn for it).
+            device: Where the agent computes.
+            console: Shows how far the run is.
+        """
+        self.config, self.seed, self.device, self.console = config, seed, device, console
+        self.record: Record
+        self.counters = Counters()
+        self.streams = Streams(seed)
+        self.envs = make_vector_env(config.env, config.env.num_envs)
+        self.eval_envs = make_vector_env(config.env, config.eval.num_envs)
+        self.collector = Collector(self.envs, self._episode_seed)
+        obs_dim = self.envs.single_observation_space.shape[0]
+        self.action_dim = self.envs.single_action_space.shape[0]
+        self.replay = ReplayBuffer(
+            config.replay.capacity,
+            config.env.num_envs,
+            obs_dim,
+            self.action_dim,
+            config.agent.bootstrap_at_time_limit,
+        )
+        self.replay.start(self.collector.obs)
+        self.agent = SAC(config, obs_dim, self.action_dim, weights_generator(seed), device)
+        self.agent.policy.obs_normalizer.observe(self._tensor(self.collector.obs))
+
+    def run(self, record: Record, stop_requested: Callable[[], bool]) -> Ending:
+        """Train to the end of the budget, or until told to stop; then save.
+
+        Args:
+            record: Keeps what the run leaves.
+            stop_requested: Asked after every step.
+        """
+        self.record = record
+        if self.counters.env_steps == 0:
+            self._evaluate()
+        ending = self._loop(stop_requested)
+        if ending is not Ending.STOPPED and self.record.last_evaluation_at != self.counters.env_steps:
+            self._log()
+            self._evaluate()
+        self._checkpoint()
+        return ending
+
+    def _loop(self, stop_requested: Callable[[], bool]) -> Ending:
+        minutes = self.config.stop.max_minutes
+        deadline = None if minutes is None else time.monotonic() + 60 * minutes
+        while not is_finished(self.config, self.counters):
+            before = Counters(**vars(self.counters))
+            self._collect()
+            self._learn()
+            self._what_falls_due(before)
+            if stop_requested():
+                return Ending.STOPPED
+            if self.config.stop.at_return is not None and self.record.last_return >= self.config.stop.at_return:
+                return Ending.AT_RETURN
+            if deadline is not None and time.monotonic() >= deadline:
+                return Ending.MAX_MINUTES
+        return Ending.FINISHED
+
+    def _collect(self) -> None:
+        """Lines 4 to 8: act, step, store; episodes that end are reset."""
+        step = self.collector.step(self._act(self.collector.obs))
+        self.replay.add(
+            step.action, step.reward, step.terminated, step.truncated, step.next_obs, step.following_obs
+        )
+        self.agent.observe(self._tensor(step.frames), self._tensor(step.reward), self._tensor(step.done))
+        self.counters.env_steps += len(step.reward)
+        self.counters.episodes += len(step.episodes)
+        for episode in step.episodes:
+            self.record.episode(episode)
+
+    def _act(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
+        shape = (len(obs), self.action_dim)
+        if acts_randomly(self.config.schedule, self.counters):
+            return self.streams.warmup.uniform(-1.0, 1.0, shape).astype(np.float32)
+        noise = self._tensor(self.streams.acting.standard_normal(shape, np.float32))
+        return self.agent.policy.act(self._tensor(obs), noise).cpu().numpy()
+
+    def _learn(self) -> None:
+        """Lines 9 to 16: as many updates as the schedule owes."""
+        due = updates_due(self.config.schedule, self.counters)
+        if due:
+            self.agent.set_env_step(self.counters.env_steps)
+        batch_size = self.config.replay.batch_size
+        for _ in range(due):
+            batch = self.replay.sample(batch_size, self.streams.replay, self.device)
+            drawn = self.streams.update.standard_normal((2, batch_size, self.action_dim), np.float32)
+            noise = UpdateNoise(*self._tensor(drawn))
+            self.record.update(self.agent.update(batch, noise))
+        self.counters.updates += due
+        if ends_round(self.config.schedule, self.counters):
+            self.counters.rounds += 1
+
+    def _what_falls_due(self, before: Counters) -> None:
+        """Update, evaluate, checkpoint: in this order, whatever the step."""
+        config, now = self.config, self.counters
+        self.console.progress(now, self.record)
+        if falls_due(before.env_steps, now.env_steps, config.log.every_env_steps):
+            self._log()
+        if falls_due(before.env_steps, now.env_steps, config.eval.every_env_steps) or falls_due(
+            before.rounds, now.rounds, config.eval.every_rounds
+        ):
+            self._evaluate()
+        if falls_due(before.env_steps, now.env_steps, config.checkpoint.keep_every_env_steps):
+            self.record.keep(self.counters, self.agent)
+        if falls_due(before.env_steps, now.env_steps, config.checkpoint.every_env_steps):
+            self._checkpoint()
+
+    def _log(self) -> None:
+        self.record.row(self.counters)
+
+    def _evaluate(self) -> None:
+        evaluation = evaluate(
+            self.agent.policy,
+            self.eval_envs,
+            self.device,
+            episodes=self.config.eval.episodes,
+            seed=self.config.eval.seed,
+            deterministic=self.config.eval.deterministic,
+            q_value=self.agent.q_value,
+            gamma=self.config.agent.gamma,
+            on_episode=self.console.evaluating,
+        )
+        self.record.evaluation(self.counters, evaluation, self.agent)
+
+    def _checkpoint(self) -> None:
+        self.record.checkpoint(self.counters, self.agent, self.streams)
+
+    def _episode_seed(self, env: int, episode: int) -> int:
+        return training_seed(self.config.env, self.seed, env, episode, self.counters.rounds)
+
+    def _tensor(self, x: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(x).to(self.device)
+
+    def __enter__(self) -> "Trainer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the environments."""
+        self.envs.close()
+        self.eval_envs.close()

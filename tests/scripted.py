@@ -1,0 +1,114 @@
+"""Environments whose every number is known. ``tests.scripted:Countdown-v0`` makes one anywhere, in a worker too."""
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+UNIT = spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+
+def countdown_length(seed):
+    """Steps of the episode that is reset with ``seed``: 1 to 4."""
+    return 1 + seed % 4
+
+
+def countdown_terminates(seed):
+    """Whether it ends by termination, and else by truncation."""
+    return seed // 4 % 2 == 0
+
+
+def countdown_reward(seed, t):
+    """Reward of its t-th step, t from 1, for the action 0."""
+    return float(seed % 100 + 1000 * t)
+
+
+class Countdown(gym.Env):
+    """Observes (seed mod 1000, t, last action); an unseeded reset shows as seed -1."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (3,), np.float32)
+    action_space = UNIT
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.seed, self.t = -1 if seed is None else seed, 0
+        return self._obs(0.0), {}
+
+    def step(self, action):
+        self.t += 1
+        reward = countdown_reward(self.seed, self.t) + float(action[0])
+        ended = self.t >= countdown_length(self.seed)
+        terminated = ended and countdown_terminates(self.seed)
+        info = {"is_success": terminated} if ended else {}
+        return self._obs(action[0]), reward, terminated, ended and not terminated, info
+
+    def _obs(self, action):
+        return np.array([self.seed % 1000, self.t, action], np.float32)
+
+
+class Echo(gym.Env):
+    """Observes the action that reached it, flat; never ends."""
+
+    def __init__(self, low, high, shape=None):
+        low, high = (np.asarray(x, np.float32) for x in (low, high))
+        self.action_space = spaces.Box(low, high, shape, np.float32)
+        self.observation_space = spaces.Box(-np.inf, np.inf, (int(np.prod(self.action_space.shape)),), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(self.observation_space.shape, np.float32), {}
+
+    def step(self, action):
+        assert action.shape == self.action_space.shape
+        return np.asarray(action, np.float32).ravel(), 0.0, False, False, {}
+
+
+_FLOATS = spaces.Box(-10.0, 10.0, (2,), np.float32)
+SPACES = {
+    "vector": _FLOATS,
+    "matrix": spaces.Box(-10.0, 10.0, (2, 3), np.float32),
+    "scalar": spaces.Box(-10.0, 10.0, (), np.float32),
+    "float64": spaces.Box(-10.0, 10.0, (2,), np.float64),
+    "dict": spaces.Dict({"goal": _FLOATS, "state": spaces.Box(-10.0, 10.0, (3,), np.float32)}),
+    "image": spaces.Box(0, 255, (8, 8, 3), np.uint8),
+    "discrete": spaces.Discrete(3),
+    "unit": UNIT,
+    "half_bounded": spaces.Box(np.array([-1, -1], np.float32), np.array([1, np.inf], np.float32)),
+    "degenerate": spaces.Box(np.array([-1, 0], np.float32), np.array([1, 0], np.float32)),
+}
+
+
+class Spaces(gym.Env):
+    """Has the spaces it is told to have; observes samples of them."""
+
+    def __init__(self, observes="vector", acts="unit"):
+        self.observation_space, self.action_space = SPACES[observes], SPACES[acts]
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.observation_space.seed(seed)
+        self.last = self.observation_space.sample()
+        return self.last, {}
+
+    def step(self, action):
+        self.last = self.observation_space.sample()
+        return self.last, 0.0, False, False, {}
+
+
+def needs_a_package():
+    """An entry point whose package is missing."""
+    raise gym.error.DependencyNotInstalled("pip install no-such-physics\nor build it")
+
+
+def breaks():
+    """An entry point that fails by itself."""
+    raise ZeroDivisionError("in its constructor")
+
+
+for _name, _entry in {
+    "Countdown-v0": Countdown,
+    "Echo-v0": Echo,
+    "Spaces-v0": Spaces,
+    "NeedsAPackage-v0": needs_a_package,
+    "Breaks-v0": breaks,
+}.items():
+    gym.register(_name, _entry)

@@ -1,0 +1,131 @@
+"""What many tests build: a whole Config, a small agent, a batch, vector environments of ``tests.scripted``."""
+
+import copy
+
+import numpy as np
+import torch
+
+from sac_runner.algorithm.agent import SAC
+from sac_runner.config.convert import from_plain
+from sac_runner.interaction.envs import make_vector_env
+from sac_runner.types import Batch, UpdateNoise
+
+CPU = torch.device("cpu")
+FIXED = {"mode": "fixed", "value": 0.2}
+AUTO = {"mode": "auto", "initial": 1.0, "lr": 3e-4, "target_entropy": None, "target_entropy_per_action_dim": -1.0}
+ANNEALED = {"mode": "annealed", "start": 0.5, "end": 0.1, "over_env_steps": 100}
+PER_STEP = {"mode": "per_step", "warmup_env_steps": 10, "updates_per_env_step": 1.0}
+PER_ROUND = {"mode": "per_round", "rounds": 3, "episodes_per_round": 2, "updates_per_round": 5}
+
+PLAIN = {
+    "env": {
+        "name": None,
+        "id": "Pendulum-v1",
+        "kwargs": {},
+        "max_episode_steps": None,
+        "num_envs": 1,
+        "vectorization": "sync",
+        "episode_seed": "per_episode",
+        "flatten_dict": False,
+        "make_each_episode": False,
+    },
+    "agent": {
+        "hidden_sizes": [16, 12],
+        "activation": "relu",
+        "log_std_min": -20.0,
+        "log_std_max": 2.0,
+        "n_critics": 2,
+        "critic_layer_norm": False,
+        "lr": 3e-4,
+        "actor_lr": 3e-4,
+        "critic_lr": 3e-4,
+        "lr_schedule": "constant",
+        "lr_final_share": 0.0,
+        "lr_decay_env_steps": 1000,
+        "max_grad_norm": None,
+        "gamma": 0.99,
+        "tau": 0.005,
+        "bootstrap_at_time_limit": True,
+        "log_prob_epsilon": None,
+    },
+    "alpha": AUTO,
+    "normalization": {"obs": False, "reward": False, "obs_clip": None, "reward_clip": None},
+    "schedule": PER_STEP,
+    "replay": {"capacity": 1000, "batch_size": 32},
+    "eval": {
+        "every_env_steps": 100,
+        "every_rounds": None,
+        "episodes": 2,
+        "deterministic": True,
+        "seed": 1000,
+        "num_envs": 1,
+    },
+    "checkpoint": {"every_env_steps": 100, "keep_every_env_steps": None, "keep_replay": "always"},
+    "log": {"every_env_steps": 10},
+    "stop": {"max_minutes": None, "at_return": None},
+    "run": {"dir": None, "name": None},
+    "seed": 0,
+    "total_env_steps": 1000,
+    "device": "cpu",
+    "threads": 1,
+    "precision": "highest",
+    "outputs": "outputs",
+    "resume": None,
+    "init_from": None,
+    "dry_run": False,
+}
+
+
+def plain(**overrides):
+    """The plain data of a run: ``plain(agent={"tau": 0.1}, alpha=FIXED, seed=3)``."""
+    data = copy.deepcopy(PLAIN)
+    for key, value in overrides.items():
+        merges = isinstance(value, dict) and "mode" not in value  # a mode brings all keys of its group
+        data[key] = data[key] | value if merges else value
+    return data
+
+
+def config(**overrides):
+    """``plain`` as a Config."""
+    return from_plain(plain(**overrides))
+
+
+def sac(obs_dim=3, action_dim=2, seed=0, **overrides):
+    """An agent on the CPU, its weights a function of ``seed``."""
+    return SAC(config(**overrides), obs_dim, action_dim, torch.Generator().manual_seed(seed), CPU)
+
+
+def in_float64(agent):
+    """``agent`` itself with every weight in float64: an update is then exact enough to compare with NumPy."""
+    for part in (agent.policy, agent.critic, agent.critic_target, agent.alpha, agent.reward_normalizer):
+        part.double()
+    return agent
+
+
+def random_batch(size=16, obs_dim=3, action_dim=2, seed=0, dtype=torch.float32):
+    """Transitions from a generator, about a third of them terminated."""
+    rng = np.random.default_rng(seed)
+    arrays = (
+        rng.normal(0.5, 2.0, (size, obs_dim)),
+        rng.uniform(-1.0, 1.0, (size, action_dim)),
+        rng.normal(1.0, 3.0, size),
+        rng.normal(0.5, 2.0, (size, obs_dim)),
+        (np.arange(size) % 3 == 0).astype(float),
+    )
+    return Batch(*(torch.tensor(x, dtype=dtype) for x in arrays))
+
+
+def random_noise(size=16, action_dim=2, seed=0, dtype=torch.float32):
+    """Noise for one update."""
+    drawn = np.random.default_rng([seed, 1]).standard_normal((2, size, action_dim))
+    return UpdateNoise(*torch.tensor(drawn, dtype=dtype))
+
+
+def weights(module):
+    """A copy of a module's parameters as NumPy arrays, by name."""
+    return {name: p.detach().numpy().copy() for name, p in module.named_parameters()}
+
+
+def vector_env(env_id, num_envs, **env):
+    """``num_envs`` environments through the package's own door; ``tests.scripted`` has ids for it."""
+    return make_vector_env(config(env={"id": env_id, **env}).env, num_envs)

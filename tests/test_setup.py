@@ -1,0 +1,221 @@
+"""The packaging and the shell scripts. No network: a stand-in for python records what set-up asks of it."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = ROOT / "scripts"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+COMMANDS = sorted(name.removeprefix("sac-") for name in PROJECT["scripts"])
+FILES = [path for path in SCRIPTS.rglob("*") if path.is_file()] + [ROOT / ".ci" / "run"]
+
+pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+
+
+def start(*command: str | Path, **options) -> subprocess.Popen:
+    return subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+def call(*command: str | Path, **options) -> subprocess.CompletedProcess:
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=60, **options)
+
+
+def pins() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
+    assert all(len(pair) == 2 for pair in pairs)
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_script_is_valid_bash_and_executable(path):
+    done = call("bash", "-n", path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert os.access(path, os.X_OK) or path.parent.name == "lib"
+
+
+def test_every_command_has_a_door_and_every_door_a_command():
+    doors = {path.name for path in SCRIPTS.iterdir() if path.is_file()} - {"setup", "test"}
+    assert sorted(doors) == COMMANDS
+    for name, target in PROJECT["scripts"].items():
+        assert target == f"sac_runner.commands.{name.removeprefix('sac-')}:main"
+
+
+def test_dependencies_are_pinned_within_their_ranges():
+    pinned = pins()
+    requirements = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"] + ["hatchling>=1.27"]
+    for requirement in map(Requirement, requirements):
+        version = pinned[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(version), f"{requirement} does not allow {version}"
+
+
+def test_setup_help():
+    done = call(SCRIPTS / "setup", "--help")
+    assert done.returncode == 0
+    assert all(flag in done.stdout for flag in ("--cpu", "--cuda", "--here", "--dev"))
+
+
+@pytest.mark.parametrize("flags", [["--gpu"], ["extra"], ["--cpu", "--cuda"]])
+def test_setup_rejects(flags):
+    done = call(SCRIPTS / "setup", *flags)
+    assert done.returncode == 2
+    assert flags[-1] in done.stderr
+
+
+STAND_IN = r"""#!/usr/bin/env bash
+set -eu
+case "$*" in
+  "-m venv"*)
+    rm -rf "$4" && mkdir -p "$4/bin" && cp "$0" "$4/bin/python" ;;
+  "-m pip install"*)
+    echo "$*" >>{calls}
+    sleep "${PIP_SECONDS:-0}"
+    [[ -z ${PIP_FAILS:-} ]] || { echo "pip's complaint"; exit 1; }
+    printf '#!/usr/bin/env bash\nprintf "%%s|" "$PWD" "$SAC_SCRIPTS" "$@"\n' >"$(dirname "$0")/sac-train"
+    chmod +x "$(dirname "$0")/sac-train" ;;
+  "-m pip --version") ;;
+  *) exec {python} "$@" ;;
+esac
+"""
+
+
+class Copy:
+    """A copy of the scripts, in a folder with a space, where python3.11 is a stand-in."""
+
+    def __init__(self, folder: Path):
+        self.root = folder / "a copy"
+        self.calls = folder / "pip calls"
+        shutil.copytree(SCRIPTS, self.root / "scripts")
+        for name in ("pyproject.toml", "constraints.txt"):
+            shutil.copy(ROOT / name, self.root)
+        python = folder / "bin" / "python3.11"
+        python.parent.mkdir()
+        python.write_text(
+            STAND_IN.replace("{calls}", shlex.quote(str(self.calls))).replace("{python}", shlex.quote(sys.executable))
+        )
+        python.chmod(0o755)
+        self.environ = os.environ | {"PATH": f"{python.parent}:{os.environ['PATH']}"}
+
+    def start(self, name: str, *arguments: str, **environ: str) -> subprocess.Popen:
+        return start(self.root / "scripts" / name, *arguments, env=self.environ | environ, start_new_session=True)
+
+    def call(self, name: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess:
+        return call(self.root / "scripts" / name, *arguments, env=self.environ | environ)
+
+    def installs(self) -> list[str]:
+        return self.calls.read_text().splitlines() if self.calls.exists() else []
+
+    def change_pins(self) -> None:
+        with (self.root / "constraints.txt").open("a") as pins:
+            pins.write("# changed\n")
+
+    def wait_for_pip(self) -> None:
+        deadline = time.monotonic() + 20
+        while not self.installs():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def copy(tmp_path):
+    return Copy(tmp_path)
+
+
+def test_door_sets_up_once_and_keeps_folder_and_arguments(copy, tmp_path):
+    link = tmp_path / "link to train"
+    link.symlink_to(copy.root / "scripts" / "train")
+    first = call(link, "env=ant", "a b", env=copy.environ, cwd=tmp_path)
+    assert first.stdout == f"{tmp_path}|1|env=ant|a b|"
+    assert "setting up .venv" in first.stderr
+    assert len(copy.installs()) == 1
+    assert "-c constraints.txt -e ." in copy.installs()[0]
+    # The second start says nothing and needs no python.
+    (copy.root / ".venv/bin/python").write_text("#!/bin/false\n")
+    second = call(link, env=copy.environ, cwd=tmp_path)
+    assert (second.stdout, second.stderr) == (f"{tmp_path}|1|", "")
+    assert len(copy.installs()) == 1
+
+
+def test_changed_pins_and_dev_set_up_again(copy):
+    copy.call("setup")
+    copy.change_pins()
+    assert "updating .venv" in copy.call("train").stderr
+    assert "already set up" in copy.call("setup").stderr
+    assert copy.call("setup", "--dev").returncode == 0
+    assert [re.sub(r".* -e ", "", line) for line in copy.installs()] == [".", ".", ".[dev]"]
+    # The extra is kept from then on.
+    copy.change_pins()
+    copy.call("train")
+    assert copy.installs()[-1].endswith(".[dev]")
+
+
+def test_two_at_once_install_once(copy):
+    first = copy.start("train", PIP_SECONDS="1")
+    copy.wait_for_pip()
+    second = copy.start("train", PIP_SECONDS="1")
+    outputs = [process.communicate(timeout=60) for process in (first, second)]
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert "waiting" in outputs[1][1]
+    assert len(copy.installs()) == 1
+
+
+def test_killed_set_up_is_repaired_with_the_same_choice(copy):
+    killed = copy.start("setup", "--cpu", "--dev", PIP_SECONDS="60")
+    copy.wait_for_pip()
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate(timeout=60)
+    leftover = copy.root / ".venv" / "leftover"
+    leftover.touch()
+    copy.calls.unlink()
+    again = copy.call("train")
+    assert again.returncode == 0
+    assert "did not finish" in again.stderr
+    assert not leftover.exists()
+    assert sys.platform != "linux" or copy.installs()[0].endswith("+cpu")
+    assert copy.installs()[-1].endswith(".[dev]")
+
+
+def test_failing_pip_is_shown_and_tried_again(copy):
+    failed = copy.call("train", PIP_FAILS="1")
+    assert failed.returncode == 1
+    assert "pip's complaint" in failed.stderr
+    assert failed.stdout == ""
+    assert copy.call("train").returncode == 0
+    # An environment that pip did not get to change is kept.
+    leftover = copy.root / ".venv" / "leftover"
+    leftover.touch()
+    copy.change_pins()
+    assert copy.call("train", PIP_FAILS="1").returncode == 1
+    assert copy.call("train").returncode == 0
+    assert leftover.exists()
+
+
+def test_moved_folder_is_set_up_anew(copy, tmp_path):
+    copy.call("setup")
+    copy.root = copy.root.rename(tmp_path / "moved")
+    assert "moved" in copy.call("train").stderr
+
+
+def test_no_python_is_said_plainly(copy, tmp_path):
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for tool in ("bash", "dirname", "readlink", "cat", "cksum"):
+        (tools / tool).symlink_to(shutil.which(tool))
+    done = call(copy.root / "scripts" / "train", env={"PATH": str(tools)})
+    assert done.returncode == 1
+    assert "Python 3.11 or newer" in done.stderr
+    assert len(done.stderr.splitlines()) <= 3
