@@ -72,6 +72,7 @@ SPACES = {
     "image": spaces.Box(0, 255, (8, 8, 3), np.uint8),
     "discrete": spaces.Discrete(3),
     "unit": UNIT,
+    "whole_numbers": spaces.Box(0, 9, (2,), np.int64),
     "half_bounded": spaces.Box(np.array([-1, -1], np.float32), np.array([1, np.inf], np.float32)),
     "degenerate": spaces.Box(np.array([-1, 0], np.float32), np.array([1, 0], np.float32)),
 }

@@ -84,10 +84,10 @@ case "$*" in
   "-m pip install"*)
     echo "$*" >>{calls}
     sleep "${PIP_SECONDS:-0}"
-    [[ -z ${PIP_FAILS:-} ]] || { echo "pip's complaint"; exit 1; }
+    [[ -z ${PIP_FAILS:-} || $* != *"$PIP_FAILS"* ]] || { echo "pip's complaint"; exit 1; }
     printf '#!/usr/bin/env bash\nprintf "%%s|" "$PWD" "$SAC_SCRIPTS" "$@"\n' >"$(dirname "$0")/sac-train"
     chmod +x "$(dirname "$0")/sac-train" ;;
-  "-m pip --version") ;;
+  "-m pip --version" | "-c import ensurepip"*) ;;
   *) exec {python} "$@" ;;
 esac
 """
@@ -190,7 +190,7 @@ def test_killed_set_up_is_repaired_with_the_same_choice(copy):
 
 
 def test_failing_pip_is_shown_and_tried_again(copy):
-    failed = copy.call("train", PIP_FAILS="1")
+    failed = copy.call("train", PIP_FAILS="-e .")
     assert failed.returncode == 1
     assert "pip's complaint" in failed.stderr
     assert failed.stdout == ""
@@ -199,9 +199,17 @@ def test_failing_pip_is_shown_and_tried_again(copy):
     leftover = copy.root / ".venv" / "leftover"
     leftover.touch()
     copy.change_pins()
-    assert copy.call("train", PIP_FAILS="1").returncode == 1
+    assert copy.call("train", PIP_FAILS="-e .").returncode == 1
     assert copy.call("train").returncode == 0
     assert leftover.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is one build")
+def test_cpu_build_that_cannot_be_had_falls_back(copy):
+    done = copy.call("setup", "--cpu", PIP_FAILS="+cpu")
+    assert done.returncode == 0
+    assert sum("note:" in line for line in done.stderr.splitlines()) == 1
+    assert len(copy.installs()) == 2
 
 
 def test_moved_folder_is_set_up_anew(copy, tmp_path):

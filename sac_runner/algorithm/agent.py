@@ -122,7 +122,7 @@ class SAC:
         metrics = {
             "critic_loss": loss_q.detach(),
             "actor_loss": loss_pi.detach(),
-            "alpha": alpha,
+            "alpha": alpha.clone(),
             "entropy": -log_prob.mean(),
             "q_mean": q.mean(),
             "q_target_mean": target.mean(),

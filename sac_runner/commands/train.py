@@ -5,13 +5,16 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from sac_runner.config.compose import Job, from_command_line
 from sac_runner.config.schema import Config
-from sac_runner.errors import RunnerError
+from sac_runner.errors import RunnerError, WrongInput, train_command
 from sac_runner.storage.names import create_exclusively, run_path
 from sac_runner.storage.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    from sac_runner.training.run import Outcome
 
 
 def main() -> None:
@@ -24,14 +27,57 @@ def main() -> None:
 
 
 def _train(job: Job) -> float:
-    """One run; returns its final evaluation mean, for Hydra's sweepers."""
+    """One run, new or continued; returns its final evaluation mean, for Hydra's sweepers."""
+    if job.config.resume is not None:
+        return _resume(job, job.config.resume)
+    if job.config.run.dir is not None:
+        run = RunDirectory(Path(job.config.run.dir))
+        if run.is_run:
+            return _rerun(job, run)
+    return _start(job)
+
+
+def _start(job: Job) -> float:
     from sac_runner.training.randomness import draw_root_seed
     from sac_runner.training.run import train
 
-    config = job.config
-    seed = draw_root_seed() if config.seed is None else config.seed
-    config = replace(config, seed=seed)
-    outcome = train(config, seed, job.overrides, job.tuned, partial(_make_directory, config, job.overrides))
+    seed = draw_root_seed() if job.config.seed is None else job.config.seed  # a drawn seed is recorded with the run
+    config = replace(job.config, seed=seed)
+    return _finish(train(config, job.overrides, job.tuned, partial(_make_directory, config, job.overrides)))
+
+
+def _resume(job: Job, which: str) -> float:
+    """``resume=RUN``: the stored config, with what may change on top."""
+    from sac_runner.storage.find import find_run
+    from sac_runner.training.resume import continued_config
+
+    run = RunDirectory(find_run(which, job.config.outputs))
+    return _continue(job, run, continued_config(run, job.overrides, job.config))
+
+
+def _rerun(job: Job, run: RunDirectory) -> float:
+    """The same command with the same ``run.dir``, such as a requeued job."""
+    from sac_runner.training.resume import difference, stored_config
+
+    differs = difference(run, job.config)
+    if differs:
+        text = f"run.dir={run.path} holds another run ({'; '.join(differs)})"
+        raise WrongInput(text, train_command("run.dir=NEW"))
+    return _continue(job, run, stored_config(run))
+
+
+def _continue(job: Job, run: RunDirectory, config: Config) -> float:
+    from sac_runner.training.report import finished_already
+    from sac_runner.training.run import train
+
+    words = finished_already(config, run)
+    if words is not None:
+        print(words, file=sys.stderr)
+        return float(run.read_summary()["scores"]["final"]["return_mean"])
+    return _finish(train(config, job.overrides, None, lambda: run.path, continued=True))
+
+
+def _finish(outcome: "Outcome") -> float:
     _draw_curve(outcome.run)
     if outcome.stop_signal is not None:
         sys.exit(128 + outcome.stop_signal)

@@ -58,12 +58,16 @@ class Collector:
         self.envs = envs
         self.episode_seed = episode_seed
         self.begun = np.zeros(envs.num_envs, np.int64)
+        self.seeds: list[int | None] = [None] * envs.num_envs
+        self.actions: list[list[NDArray[np.float32]]] = [[] for _ in range(envs.num_envs)]
         self.episode_return = np.zeros(envs.num_envs, np.float64)
         self.episode_length = np.zeros(envs.num_envs, np.int64)
         self.obs = self._reset(np.ones(envs.num_envs, np.bool_))
 
     def step(self, action: NDArray[np.float32]) -> Step:
         """Take ``action`` (N, action_dim) in [-1, 1] everywhere, then reset what ended."""
+        for taken, chosen in zip(self.actions, action, strict=True):
+            taken.append(chosen)
         raw_obs, reward, terminated, truncated, info = self.envs.step(action)
         next_obs = np.asarray(raw_obs, np.float32)
         done = terminated | truncated
@@ -82,7 +86,63 @@ class Collector:
 
     def _reset(self, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Start new episodes where ``mask``; the others' observations come back unchanged."""
-        seeds = [self.episode_seed(env, int(self.begun[env])) if mask[env] else None for env in range(len(mask))]
-        obs, _ = self.envs.reset(seed=seeds, options={"reset_mask": mask.copy()})
+        for env in np.flatnonzero(mask).tolist():
+            self.seeds[env] = self.episode_seed(env, int(self.begun[env]))
+            self.actions[env] = []
         self.begun[mask] += 1
+        return self._reset_envs(mask)
+
+    def _reset_envs(self, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+        seeds = [seed if reset else None for seed, reset in zip(self.seeds, mask, strict=True)]
+        obs, _ = self.envs.reset(seed=seeds, options={"reset_mask": mask.copy()})
+        return np.asarray(obs, np.float32)
+
+    def state_dict(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Arrays, and plain data for JSON. The environments' own state is their episodes' seeds and actions."""
+        shape = (-1, *self.envs.single_action_space.shape)
+        arrays = {f"actions.{i}": np.array(taken, np.float32).reshape(shape) for i, taken in enumerate(self.actions)}
+        plain = {
+            "begun": self.begun.tolist(),
+            "seeds": self.seeds,
+            "episode_return": self.episode_return.tolist(),
+            "episode_length": self.episode_length.tolist(),
+        }
+        return {"obs": self.obs, **arrays}, plain
+
+    def load_state_dict(self, arrays: dict[str, NDArray[Any]], plain: dict[str, Any]) -> list[int]:
+        """Continue where ``state_dict`` was taken, by playing each current episode again.
+
+        Returns:
+            The environments that did not come back to the same observation; their episodes were cut short and new
+            ones begun.
+        """
+        self.begun = np.array(plain["begun"], np.int64)
+        self.seeds = list(plain["seeds"])
+        self.episode_return = np.array(plain["episode_return"])
+        self.episode_length = np.array(plain["episode_length"], np.int64)
+        self.actions = [list(arrays[f"actions.{i}"]) for i in range(self.envs.num_envs)]
+        self.obs = self._replay_episodes()
+        differs = (self.obs != arrays["obs"]).any(axis=1)
+        if differs.any():
+            self.episode_return[differs] = 0.0
+            self.episode_length[differs] = 0
+            self.obs = self._reset(differs)
+        return np.flatnonzero(differs).tolist()
+
+    def _replay_episodes(self) -> NDArray[np.float32]:
+        """Step all environments together so that their episodes end now: shorter ones begin later, after idle steps."""
+        longest = max(map(len, self.actions))
+        begins = np.array([longest - len(taken) for taken in self.actions])
+        obs = self._reset_envs(np.ones(len(begins), np.bool_))
+        for t in range(longest):
+            if ((begins == t) & (t > 0)).any():
+                self._reset_envs((begins == t) & (t > 0))
+            idle = np.zeros(self.envs.single_action_space.shape, np.float32)
+            action = [taken[t - b] if t >= b else idle for taken, b in zip(self.actions, begins, strict=True)]
+            obs, _, terminated, truncated, _ = self.envs.step(np.stack(action))
+            ended = (terminated | truncated) & (begins > t)
+            if ended.any():
+                self._reset_envs(ended)
+        if (begins == longest).any():
+            obs = self._reset_envs(begins == longest)
         return np.asarray(obs, np.float32)

@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from numpy.typing import NDArray
 
 from sac_runner.config.schema import EnvConfig
 from sac_runner.errors import EnvironmentFailed, WrongInput, train_command
@@ -63,10 +64,9 @@ def _make(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
         sys.path.insert(0, os.getcwd())
     if sys.platform == "linux" and not os.environ.get("DISPLAY"):
         os.environ.setdefault("MUJOCO_GL", "egl")
+    kwargs = config.kwargs if render_mode is None else config.kwargs | {"render_mode": render_mode}
     try:
-        return gym.make(
-            config.id, max_episode_steps=config.max_episode_steps, render_mode=render_mode, **config.kwargs
-        )
+        return gym.make(config.id, max_episode_steps=config.max_episode_steps, **kwargs)
     except gym.error.DependencyNotInstalled as e:
         raise WrongInput(f"env.id={config.id} needs a package that is not installed: {_first_line(e)}") from e
     except gym.error.UnregisteredEnv as e:
@@ -99,13 +99,22 @@ def _with_flat_obs(env: gym.Env[Any, Any], config: EnvConfig) -> gym.Env[Any, An
 
 def _with_unit_actions(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
     space, name = env.action_space, env.spec.id if env.spec else "this environment"
-    if not isinstance(space, spaces.Box):
+    if not isinstance(space, spaces.Box) or not np.issubdtype(space.dtype, np.floating):
         raise WrongInput(f"{name} takes actions of {space}; SAC needs a Box of continuous actions")
     if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
         raise WrongInput(f"{name} has unbounded actions ({space}); SAC needs finite bounds to scale to")
     if space.shape == () or not (space.low < space.high).all():
         raise WrongInput(f"{name} has an empty action range ({space}); each low must be under its high")
-    if len(space.shape) > 1:
-        flat = spaces.flatten_space(space)
-        env = gym.wrappers.TransformAction(env, lambda action: action.reshape(space.shape), flat)
-    return gym.wrappers.RescaleAction(env, np.float32(-1.0), np.float32(1.0))
+    unit = spaces.Box(-1.0, 1.0, (int(np.prod(space.shape)),), np.float32)
+    return gym.wrappers.TransformAction(env, _from_unit(space), unit)
+
+
+def _from_unit(space: spaces.Box) -> Callable[[NDArray[np.float32]], NDArray[np.floating]]:
+    """[-1, 1] to the bounds in float64: exact at the ends, where ``RescaleAction`` can leave them by a rounding."""
+    low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+    centre, half = (low + high) / 2.0, (high - low) / 2.0
+
+    def transform(action: NDArray[np.float32]) -> NDArray[np.floating]:
+        return np.clip(centre + half * action.reshape(space.shape), low, high).astype(space.dtype)
+
+    return transform

@@ -1,6 +1,7 @@
 """The replay buffer: raw data in a ring of rows, one column for each environment, each observation kept once."""
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from sac_runner.types import Batch
 
 _CHUNK = 1024
+_COLUMNS = ("obs", "action", "reward", "terminated", "truncated")
 
 
 class ReplayBuffer:
@@ -72,12 +74,45 @@ class ReplayBuffer:
         self.added += 1
         self._open(self.added % len(self.obs), following_obs)
 
+    def rows_between(self, first: int, last: int) -> dict[str, NDArray[Any]]:
+        """Rows ``first`` to ``last`` - 1, counted from the start of the run, as arrays for disk.
+
+        Final observations come in the order of (row, environment) of the flags that ended an episode.
+        """
+        slots = np.arange(first, last) % len(self.obs)
+        final = self.final_index[slots]
+        columns = {name: getattr(self, name)[slots] for name in _COLUMNS}
+        return columns | {"final_obs": self.final_obs[final[final >= 0]]}
+
+    def restore(self, segments: Iterable[tuple[int, dict[str, NDArray[Any]]]], obs: NDArray[np.float32]) -> None:
+        """Fill an empty buffer from (first row, ``rows_between`` from it), oldest first; ``obs`` is where the next row begins."""
+        for first, columns in segments:
+            self.added = first + len(columns["reward"])
+            slots = np.arange(first, self.added) % len(self.obs)
+            self._release(slots)
+            for name in _COLUMNS:
+                getattr(self, name)[slots] = columns[name]
+            ended = np.argwhere(columns["terminated"] | columns["truncated"])
+            for (row, env), final in zip(ended, columns["final_obs"], strict=True):
+                self.final_index[slots[row], env] = self._keep_final(final)
+        self._open(self.added % len(self.obs), obs)
+
+    def truncate_last(self, env: int) -> None:
+        """Cut the episode that environment ``env`` was in: its newest transition becomes its last."""
+        slot = (self.added - 1) % len(self.obs)
+        if self.added and self.final_index[slot, env] < 0:
+            self.truncated[slot, env] = True
+            self.final_index[slot, env] = self._keep_final(self.obs[self.added % len(self.obs), env])
+
     def _open(self, slot: int, obs: NDArray[np.float32]) -> None:
         """Begin the row at ``slot``, which drops the oldest transition once the ring is full."""
-        old = self.final_index[slot]
-        self._free.extend(old[old >= 0].tolist())
-        self.final_index[slot] = -1
+        self._release(np.array([slot]))
         self.obs[slot] = obs
+
+    def _release(self, slots: NDArray[np.int64]) -> None:
+        old = self.final_index[slots]
+        self._free.extend(old[old >= 0].tolist())
+        self.final_index[slots] = -1
 
     def _keep_final(self, obs: NDArray[np.float32]) -> int:
         if not self._free:

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from google.protobuf.struct_pb2 import Value
-from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import metadata as custom_scalar
@@ -35,9 +35,12 @@ _CHARTS: dict[str, dict[str, list[str]]] = {
 class EventLog:
     """The event file in a run directory itself, so that TensorBoard names the run by its folder."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open a new event file in ``folder``; TensorBoard joins it to earlier ones."""
+    def __init__(self, folder: Path, env_steps: int) -> None:
+        """Open a new event file in ``folder``; TensorBoard joins it to earlier ones, less what lies after ``env_steps``."""
         self._writer = EventFileWriter(str(folder))
+        if env_steps:
+            restart = SessionLog(status=SessionLog.START)  # TensorBoard purges from this event's step on
+            self._writer.add_event(Event(wall_time=time.time(), step=env_steps + 1, session_log=restart))
         self._write(_layout())
 
     def scalars(self, env_steps: int, values: dict[str, float]) -> None:

@@ -110,14 +110,15 @@ class RunDirectory:
 class MetricsFile:
     """``metrics.csv``: one row for each time that something was measured, blank where nothing was."""
 
-    def __init__(self, run: RunDirectory, tags: list[str]) -> None:
-        """Append to the file, which begins with a header of ``tags``."""
+    def __init__(self, run: RunDirectory, tags: list[str], env_steps: int) -> None:
+        """Append to the file, less the rows that lie after ``env_steps``; a new one begins with a header."""
         path = run.path / "metrics.csv"
-        begins = not path.exists()
+        header = ",".join(["env_steps", "round", *tags]) + "\n"
+        lines = path.read_text().splitlines(keepends=True)[1:] if path.exists() else []
+        kept = [line for line in lines if line.endswith("\n") and int(line.split(",", 1)[0]) <= env_steps]
+        write_atomically(path, "".join([header, *kept]).encode())
         self._file = path.open("a", newline="")
         self._csv = csv.DictWriter(self._file, ["env_steps", "round", *tags], lineterminator="\n")
-        if begins:
-            self._csv.writeheader()
 
     def write(self, env_steps: int, round_count: int, values: dict[str, float]) -> None:
         """Append a row and hand it to the operating system."""

@@ -94,3 +94,11 @@ class RolloutMeans:
         means = {name: float(np.mean(values)) for name, values in self.values.items()}
         self.values.clear()
         return means
+
+    def state_dict(self) -> dict[str, list[float]]:
+        """Plain data for JSON."""
+        return dict(self.values)
+
+    def load_state_dict(self, state: dict[str, list[float]]) -> None:
+        """Continue where ``state_dict`` was taken."""
+        self.values = defaultdict(list, state)

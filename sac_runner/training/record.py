@@ -4,17 +4,20 @@ import math
 import time
 from typing import Any
 
+import torch
+
 from sac_runner.algorithm.agent import SAC
 from sac_runner.config.schema import Config, PerStepConfig
+from sac_runner.errors import WrongInput
 from sac_runner.interaction.collector import Episode
 from sac_runner.storage import checkpoints
-from sac_runner.storage.checkpoints import Arrays, Kind
+from sac_runner.storage.checkpoints import Arrays, Checkpoint, Kind
 from sac_runner.storage.events import EventLog
 from sac_runner.storage.run_directory import MetricsFile, RunDirectory
 from sac_runner.training.evaluation import Evaluation
 from sac_runner.training.metrics import METRICS, RolloutMeans, TrainMeans
-from sac_runner.training.randomness import Streams
 from sac_runner.training.schedule import Counters
+from sac_runner.training.state import ReplayOnDisk, TrainingState
 from sac_runner.types import Metrics
 
 
@@ -22,7 +25,7 @@ class Record:
     """What a run leaves behind, and what the console shows of it."""
 
     def __init__(self, config: Config, run: RunDirectory, hyperparameters: dict[str, Any]) -> None:
-        """Open the metrics and the events of ``run``.
+        """Nothing is written before ``open``.
 
         Args:
             config: Validated.
@@ -33,11 +36,17 @@ class Record:
         self.scores: dict[str, dict[str, Any]] = {}
         self.latest: dict[str, float] = {}
         self._train, self._rollout = TrainMeans(), RolloutMeans()
-        self._csv = MetricsFile(run, list(METRICS))
-        self._events = EventLog(run.path)
-        self._events.begin_session(hyperparameters)
-        self._started = self._row_at = time.monotonic()
+        self._earlier_s = 0.0
+        self._replay = ReplayOnDisk(run)
         self._row_counters = Counters()
+        self._hyperparameters = hyperparameters
+
+    def open(self, env_steps: int) -> None:
+        """Open the metrics and the events; what earlier starts wrote after ``env_steps`` is taken back."""
+        self._csv = MetricsFile(self.run, list(METRICS), env_steps)
+        self._events = EventLog(self.run.path, env_steps)
+        self._events.begin_session(self._hyperparameters)
+        self._started = self._row_at = time.monotonic()
 
     @property
     def last_return(self) -> float:
@@ -51,8 +60,8 @@ class Record:
 
     @property
     def wall_time(self) -> float:
-        """Seconds since the start."""
-        return time.monotonic() - self._started
+        """Seconds of training, earlier starts of the run included."""
+        return self._earlier_s + time.monotonic() - self._started
 
     def episode(self, episode: Episode) -> None:
         """Take in a finished training episode."""
@@ -108,13 +117,47 @@ class Record:
         """Save the policy for good."""
         self._save("kept", counters, {"policy": _arrays(agent.policy.state_dict())}, {})
 
-    def checkpoint(self, counters: Counters, agent: SAC, streams: Streams) -> None:
+    def checkpoint(self, state: TrainingState) -> None:
         """Save everything that the run needs to continue."""
-        arrays = {"policy": _arrays(agent.policy.state_dict()), "train": _arrays(agent.state_dict())}
-        plain = {"state": {"counters": vars(counters), "streams": streams.state_dict(), "scores": self.scores}}
-        self._save("latest", counters, arrays, plain)
-        self.summarize("running", None, counters)
+        arrays, plain = state.capture()
+        plain |= {"record": self._state_dict(), "replay": None}
+        if self.config.checkpoint.keep_replay != "never":
+            plain["replay"] = self._replay.save(state.replay)
+        policy = _arrays(state.agent.policy.state_dict())
+        self._save("latest", state.counters, {"policy": policy, "train": arrays}, {"state": plain})
+        self._replay.collect()
+        self.summarize("running", None, state.counters)
         self._events.flush()
+
+    def _state_dict(self) -> dict[str, Any]:
+        return {
+            "scores": self.scores,
+            "latest": self.latest,
+            "train": self._train.state_dict(),
+            "rollout": self._rollout.state_dict(),
+            "row": vars(self._row_counters),
+            "wall_time_s": self.wall_time,
+        }
+
+    def restore(self, checkpoint: Checkpoint, state: TrainingState, device: torch.device) -> list[int]:
+        """Continue from ``checkpoint``.
+
+        Returns:
+            Environments whose episode could not be replayed exactly and was cut short.
+
+        Raises:
+            WrongInput: The checkpoint is damaged, or the replay buffer was not kept.
+        """
+        arrays, plain = checkpoint.arrays("train"), checkpoint.plain("state")
+        if plain["replay"] is None:
+            raise WrongInput(f"{self.run.path} did not keep its replay buffer, so it can't be continued exactly")
+        self._replay.load(checkpoint, plain["replay"], arrays["collector.obs"], state.replay)
+        kept = plain["record"]
+        self.scores, self.latest, self._earlier_s = kept["scores"], kept["latest"], kept["wall_time_s"]
+        self._train.load_state_dict(kept["train"], device)
+        self._rollout.load_state_dict(kept["rollout"])
+        self._row_counters = Counters(**kept["row"])
+        return state.restore(arrays, plain, device)
 
     def _save(self, kind: Kind, counters: Counters, arrays: dict[str, Arrays], plain: dict[str, dict[str, Any]]) -> None:
         score = self.scores.get("final", {})

@@ -15,15 +15,14 @@ from sac_runner.errors import command, train_command
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.console import duration
 from sac_runner.training.record import Record
-from sac_runner.training.schedule import Counters
+from sac_runner.training.schedule import Counters, is_finished
 
 
-def header(config: Config, seed: int, overrides: list[str], tuned: str | None, action_dim: int) -> str:
+def header(config: Config, overrides: list[str], tuned: str | None, action_dim: int) -> str:
     """The first lines of a run, its place aside.
 
     Args:
         config: Validated.
-        seed: The root seed that is used.
         overrides: As typed.
         tuned: Name of the tuned values that apply, if any.
         action_dim: Of the environment.
@@ -31,10 +30,11 @@ def header(config: Config, seed: int, overrides: list[str], tuned: str | None, a
     steps = f"{config.total_env_steps:,} env steps" if config.total_env_steps else "as many env steps as it takes"
     if isinstance(config.schedule, PerRoundConfig):
         steps = f"{config.schedule.rounds:,} rounds, {steps}"
-    first = f"{config.env.id}  seed {seed}  {steps}" + (f"  tuned for {tuned}" if tuned else "")
+    first = f"{config.env.id}  seed {config.seed}  {steps}" + (f"  tuned for {tuned}" if tuned else "")
     envs = f"{config.env.num_envs} env{'s'[: config.env.num_envs > 1]}"
-    second = f"alpha {_alpha(config.alpha, action_dim)}, normalization {_normalization(config)}, {envs}, {_ratio(config)}"
-    changed = [o for o in overrides if not o.startswith(("env=", "seed=", "outputs=", "run.", "resume="))]
+    alpha, normalization = _alpha(config.alpha, action_dim), _normalization(config)
+    second = f"alpha {alpha}, normalization {normalization}, {envs}, {_ratio(config)}"
+    changed = [o.lstrip("+") for o in overrides if not o.startswith(("env=", "seed=", "outputs=", "run.", "resume="))]
     return first + "\n" + second + (f"; changed: {' '.join(changed)}" if changed else "")
 
 
@@ -71,12 +71,13 @@ def closing(record: Record, counters: Counters, seed: int, why: str) -> str:
     end = "done" if why == "finished" else f"done ({why})"
     size, replay = record.run.size()
     caution = "best was chosen by them: expect a little less" if best is not final else "the last was the best"
+    saved = f"{shown(record.run.path)}   {size / 1e6:.1f} MB" + (f", {replay / 1e6:.1f} of it replay" if replay else "")
     return "\n".join(
         [
             f"{end:<8} {counters.env_steps:,} env steps in {duration(seconds)} ({speed:,.0f}/s), seed {seed}",
             f"return   final {_score(final)}    best {_score(best)} at {best['env_steps']:,}   "
             f"({final['episodes']} episodes; {caution})",
-            f"saved    {record.run.path}   {size / 1e6:.1f} MB" + (f", {replay / 1e6:.1f} of it replay" if replay else ""),
+            f"saved    {saved}",
             f"next     {command('watch')} last | {command('evaluate')} last | {command('tensorboard')} last",
         ]
     )
@@ -84,6 +85,19 @@ def closing(record: Record, counters: Counters, seed: int, why: str) -> str:
 
 def _score(score: dict[str, float]) -> str:
     return f"{score['return_mean']:.0f} +- {score['return_std']:.0f}"
+
+
+def finished_already(config: Config, run: RunDirectory) -> str | None:
+    """What to say of a run that has nothing left to do; None if it has."""
+    summary = run.read_summary()
+    if summary.get("status") != "finished" or summary.get("cause") == "reached stop.max_minutes":
+        return None
+    counters = Counters(**{name: summary[name] for name in vars(Counters())})
+    if summary.get("cause") == "finished" and not is_finished(config, counters):
+        return None
+    final, more = summary["scores"]["final"], 2 * counters.env_steps
+    longer = train_command(f"resume={shown(run.path)} total_env_steps={more}")
+    return f"{shown(run.path)} is finished: return {_score(final)} at {counters.env_steps:,} env steps\n  more: {longer}"
 
 
 def stopped(run: RunDirectory, counters: Counters) -> str:

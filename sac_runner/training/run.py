@@ -36,38 +36,55 @@ class Outcome:
 
 
 def train(
-    config: Config, seed: int, overrides: list[str], tuned: str | None, make_directory: Callable[[], Path]
+    config: Config, overrides: list[str], tuned: str | None, make_directory: Callable[[], Path], continued: bool = False
 ) -> Outcome:
-    """Train from the start, in a directory of its own.
+    """Train from the start in a new directory, or go on in an old one.
 
     Args:
-        config: Validated.
-        seed: The root seed.
+        config: Validated, with a seed.
         overrides: As typed.
         tuned: Name of the tuned values that apply, for the header.
-        make_directory: Makes the run directory; called once everything else is known to be right.
+        make_directory: Gives the run directory; called once everything else is known to be right.
+        continued: The directory holds a run to go on with.
 
     Raises:
         RunnerError: With the run's ``summary.json`` saying why.
     """
+    assert config.seed is not None
     device = resolve_device(config.device)
     threads = configure_torch(config)
     console = Console(config)
-    with Trainer(config, seed, device, console) as trainer:
+    with Trainer(config, config.seed, device, console) as trainer:
         run = RunDirectory(make_directory())
+        record = Record(config, run, hyperparameters(config))
         with RunLock(run.path), stop_on_signals() as stop:
-            run.write_start(to_yaml(config), provenance(overrides, seed, device, threads, config.precision))
-            print(header(config, seed, overrides, tuned, trainer.action_dim), file=sys.stderr)
-            print(f"{device}, {threads} threads -> {shown(run.path)}", file=sys.stderr)
-            record = Record(config, run, hyperparameters(config, seed))
+            cut = record.restore(run.checkpoint("latest"), trainer.state, device) if continued else []
+            run.write_start(to_yaml(config), provenance(overrides, config.seed, device, threads, config.precision))
+            _say(header(config, overrides, tuned, trainer.action_dim))
+            _say(f"{device}, {threads} thread{'s'[: threads > 1]} -> {shown(run.path)}")
+            if continued:
+                _say(f"continuing at {trainer.counters.env_steps:,} env steps{_cut_short(cut)}")
             ending = _run(trainer, record, console, stop)
-    words = stopped(run, trainer.counters) if ending is Ending.STOPPED else None
-    console.clear()
-    print(words or closing(record, trainer.counters, seed, ending.value), file=sys.stderr)
+            console.clear()
+            if ending is Ending.STOPPED:
+                _say(stopped(run, trainer.counters))
+            else:
+                _say(closing(record, trainer.counters, config.seed, ending.value))
     return Outcome(run, ending, record.last_return, stop.signal)
 
 
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _cut_short(cut: list[int]) -> str:
+    if not cut:
+        return ""
+    return f"; the episode of env {', '.join(map(str, cut))} could not be replayed exactly and was cut short"
+
+
 def _run(trainer: Trainer, record: Record, console: Console, stop: "StopRequest") -> Ending:
+    record.open(trainer.counters.env_steps)
     try:
         ending = trainer.run(record, stop)
     except BaseException as e:
@@ -82,11 +99,11 @@ def _run(trainer: Trainer, record: Record, console: Console, stop: "StopRequest"
     return ending
 
 
-def hyperparameters(config: Config, seed: int) -> dict[str, bool | float | str]:
+def hyperparameters(config: Config) -> dict[str, bool | float | str]:
     """What a user may sweep, for the HParams tab: scalars, lists as texts, nulls left out."""
-    groups = ("agent.", "alpha.", "normalization.", "schedule.", "replay.", "env.id", "env.num_envs", "total_env_steps")
+    groups = ("seed", "agent.", "alpha.", "normalization.", "schedule.", "replay.", "env.id", "env.num_envs", "total_env_steps")
     chosen = {key: x for key, x in flat(config).items() if key.startswith(groups) and x is not None}
-    return {"seed": seed, **{key: str(x) if isinstance(x, list) else x for key, x in chosen.items()}}
+    return {key: str(x) if isinstance(x, list) else x for key, x in chosen.items()}
 
 
 class StopRequest:

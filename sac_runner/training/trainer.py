@@ -26,6 +26,7 @@ from sac_runner.training.schedule import (
     is_finished,
     updates_due,
 )
+from sac_runner.training.state import TrainingState
 from sac_runner.types import UpdateNoise
 
 
@@ -68,6 +69,7 @@ class Trainer:
         )
         self.replay.start(self.collector.obs)
         self.agent = SAC(config, obs_dim, self.action_dim, weights_generator(seed), device)
+        self.state = TrainingState(self.counters, self.streams, self.collector, self.agent, self.replay)
         self.agent.policy.obs_normalizer.observe(self._tensor(self.collector.obs))
 
     def run(self, record: Record, stop_requested: Callable[[], bool]) -> Ending:
@@ -170,7 +172,7 @@ class Trainer:
         self.record.evaluation(self.counters, evaluation, self.agent)
 
     def _checkpoint(self) -> None:
-        self.record.checkpoint(self.counters, self.agent, self.streams)
+        self.record.checkpoint(self.state)
 
     def _episode_seed(self, env: int, episode: int) -> int:
         return training_seed(self.config.env, self.seed, env, episode, self.counters.rounds)

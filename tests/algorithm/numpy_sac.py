@@ -44,7 +44,7 @@ class NumpySAC:
     """The state of an agent: actor, critic and target weights, log alpha (or alpha), Adam's moments."""
 
     def __init__(self, actor, critic, target, alpha, target_entropy=None, **knobs):
-        """``target_entropy`` None keeps alpha where it is put; ``knobs`` are AgentConfig's, lr's as float32 has them."""
+        """``target_entropy`` None leaves alpha to whoever sets it; ``knobs`` are those of AgentConfig, and alpha_lr."""
         self.actor, self.critic, self.target = actor, critic, target
         self.log_alpha, self.alpha, self.target_entropy = np.log(alpha) if alpha > 0 else None, alpha, target_entropy
         self.knobs = knobs

@@ -1,0 +1,67 @@
+"""Which config a continued run has: the stored one, and what may change in it."""
+
+from dataclasses import replace
+from typing import Any
+
+from sac_runner.config.compose import from_yaml
+from sac_runner.config.convert import flat, from_plain, to_plain
+from sac_runner.config.schema import Config
+from sac_runner.config.validate import validate
+from sac_runner.errors import WrongInput, train_command
+from sac_runner.storage.run_directory import RunDirectory
+
+# What may change when a run continues: how long, how it is watched and where it computes, not what it learns.
+_CHANGEABLE = ("total_env_steps", "schedule.rounds", "device", "threads", "log.", "eval.", "checkpoint.", "stop.")
+_ABOUT_THE_START = ("resume", "init_from", "dry_run", "outputs", "run.")
+
+
+def stored_config(run: RunDirectory) -> Config:
+    """The config of ``run``.
+
+    Raises:
+        WrongInput: It is no run, or its config can't be read.
+    """
+    return from_yaml(run.config_text(), run.path / "config.yaml")
+
+
+def continued_config(run: RunDirectory, overrides: list[str], composed: Config) -> Config:
+    """The stored config with this command's ``overrides`` on it.
+
+    Args:
+        run: To continue.
+        overrides: As typed.
+        composed: What they compose to, from which their values are taken.
+
+    Raises:
+        WrongInput: An override would change what was learned.
+    """
+    keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
+    keys = [key for key in keys if not key.startswith(_ABOUT_THE_START)]
+    refused = [key for key in keys if not key.startswith(_CHANGEABLE)]
+    if refused:
+        raise WrongInput(
+            f"{', '.join(refused)} would change what {run.name} has learned so far",
+            train_command(f"init_from={run.name} ..."),
+        )
+    values = flat(composed)
+    stored = to_plain(stored_config(run))
+    for key in keys:
+        _set(stored, key, values[key])
+    config = from_plain(stored)
+    validate(config)
+    return replace(config, resume=None, dry_run=composed.dry_run)
+
+
+def _set(plain: dict[str, Any], key: str, value: Any) -> None:
+    *groups, name = key.split(".")
+    for group in groups:
+        plain = plain[group]
+    plain[name] = value
+
+
+def difference(run: RunDirectory, config: Config) -> list[str]:
+    """Where ``config`` asks for another run than the stored one: ``key: there, here``."""
+    there, here = flat(stored_config(run)), flat(config)
+    ignored = _ABOUT_THE_START if config.seed is not None else (*_ABOUT_THE_START, "seed")  # null: any seed will do
+    keys = [key for key in {**there, **here} if not key.startswith(ignored)]
+    return [f"{key}: {there.get(key)}, here {here.get(key)}" for key in keys if there.get(key) != here.get(key)]

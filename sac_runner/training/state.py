@@ -1,0 +1,83 @@
+"""Everything a run needs to continue as if it had never stopped: out of its parts, and back into them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from sac_runner.algorithm.agent import SAC
+from sac_runner.interaction.collector import Collector
+from sac_runner.interaction.replay import ReplayBuffer
+from sac_runner.storage.checkpoints import Arrays, Checkpoint
+from sac_runner.storage.run_directory import RunDirectory
+from sac_runner.storage.segments import Segment, drop_segments, read_segments, write_segment
+from sac_runner.training.randomness import Streams
+from sac_runner.training.schedule import Counters
+
+
+@dataclass
+class TrainingState:
+    """The parts of a run that change as it goes."""
+
+    counters: Counters
+    streams: Streams
+    collector: Collector
+    agent: SAC
+    replay: ReplayBuffer
+
+    def capture(self) -> tuple[Arrays, dict[str, Any]]:
+        """Tensors by part and name, and plain data for JSON; the replay buffer is not in them."""
+        arrays, collector = self.collector.state_dict()
+        named = {f"collector.{name}": x for name, x in arrays.items()}
+        named |= {f"agent.{name}": x.cpu().numpy() for name, x in self.agent.state_dict().items()}
+        return named, {"counters": vars(self.counters), "streams": self.streams.state_dict(), "collector": collector}
+
+    def restore(self, arrays: Arrays, plain: dict[str, Any], device: torch.device) -> list[int]:
+        """Continue where ``capture`` was taken, the replay buffer being filled already.
+
+        Returns:
+            Environments whose episode could not be replayed exactly and was cut short.
+        """
+        self.counters.__init__(**plain["counters"])  # type: ignore[misc]
+        self.streams.load_state_dict(plain["streams"])
+        tensors = {name: torch.from_numpy(x).to(device) for name, x in _under("agent.", arrays).items()}
+        self.agent.load_state_dict(tensors)
+        cut = self.collector.load_state_dict(_under("collector.", arrays), plain["collector"])
+        for env in cut:
+            self.replay.truncate_last(env)
+        if cut:
+            self.replay.start(self.collector.obs)
+        return cut
+
+
+def _under(prefix: str, arrays: Arrays) -> Arrays:
+    return {name.removeprefix(prefix): x for name, x in arrays.items() if name.startswith(prefix)}
+
+
+class ReplayOnDisk:
+    """The segments of one run's replay buffer: each row is written once, at the first checkpoint after it."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        """Nothing is written yet."""
+        self.folder = run.path / "replay"
+        self.segments: list[Segment] = []
+
+    def save(self, replay: ReplayBuffer) -> list[Segment]:
+        """Write the rows that are new; returns what a checkpoint must list."""
+        oldest = max(replay.added - replay.rows, 0)
+        first = max(self.segments[-1].last if self.segments else 0, oldest)
+        if first < replay.added:
+            self.segments.append(
+                write_segment(self.folder, first, replay.added, replay.rows_between(first, replay.added))
+            )
+        self.segments = [segment for segment in self.segments if segment.last > oldest]
+        return list(self.segments)
+
+    def collect(self) -> None:
+        """Delete what the newest checkpoint does not list."""
+        drop_segments(self.folder, self.segments)
+
+    def load(self, checkpoint: Checkpoint, listed: list[list[Any]], obs: Any, replay: ReplayBuffer) -> None:
+        """Fill an empty buffer with what ``checkpoint`` listed."""
+        replay.restore(((s.first, rows) for s, rows in read_segments(self.folder, listed)), obs)
+        self.segments = [Segment(*entry) for entry in listed]

@@ -1,0 +1,189 @@
+from inspect import signature
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sac_runner.errors import EnvironmentFailed, WrongInput
+from sac_runner.interaction.envs import _with_unit_actions, make_env
+from tests.scripted import Echo
+from tests.support import config, vector_env
+
+
+def make(env_id, **env):
+    return make_env(config(env={"id": env_id, **env}).env)
+
+
+def with_spaces(**kwargs):
+    flatten = kwargs.pop("flatten_dict", False)
+    return make("tests.scripted:Spaces-v0", kwargs=kwargs, flatten_dict=flatten)
+
+
+def received(env, action):
+    """The action that reached the innermost environment, flat."""
+    env.reset(seed=0)
+    return env.step(np.asarray(action, np.float32))[0]
+
+
+@pytest.mark.parametrize(("observes", "size"), [("vector", 2), ("matrix", 6), ("scalar", 1), ("float64", 2)])
+def test_observations_of_any_shape_become_one_vector_of_their_numbers(observes, size):
+    env = with_spaces(observes=observes)
+    assert env.observation_space.shape == (size,)
+    obs, _ = env.reset(seed=0)
+    np.testing.assert_array_equal(obs, np.ravel(env.unwrapped.last))
+    obs = env.step(np.zeros(1, np.float32))[0]
+    np.testing.assert_array_equal(obs, np.ravel(env.unwrapped.last))
+
+
+def test_a_dict_is_flattened_only_when_asked():
+    with pytest.raises(WrongInput, match="observes a Dict.*takes one vector") as error:
+        with_spaces(observes="dict")
+    assert "env.flatten_dict=true" in error.value.remedy
+    env = with_spaces(observes="dict", flatten_dict=True)
+    obs, _ = env.reset(seed=0)
+    np.testing.assert_array_equal(obs, np.concatenate([env.unwrapped.last["goal"], env.unwrapped.last["state"]]))
+
+
+@pytest.mark.filterwarnings("ignore:.*maximum and minimum values are equal")  # Gymnasium's own view of "degenerate"
+@pytest.mark.parametrize(
+    ("spaces", "cause"),
+    [
+        ({"observes": "image"}, r"observes images \(8, 8, 3\)"),
+        ({"observes": "discrete"}, r"observes Discrete\(3\); SAC here takes a Box"),
+        ({"acts": "discrete"}, r"takes actions of Discrete\(3\)"),
+        ({"acts": "dict"}, "takes actions of Dict"),
+        ({"acts": "whole_numbers"}, r"takes actions of Box\(0, 9, \(2,\), int64\)"),
+        ({"acts": "half_bounded"}, "unbounded actions"),
+        ({"acts": "degenerate"}, "empty action range"),
+    ],
+)
+def test_spaces_that_sac_cannot_use_are_refused_by_name(spaces, cause):
+    with pytest.raises(WrongInput, match=cause) as error:
+        with_spaces(**spaces)
+    assert "Spaces-v0" in error.value.message
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [([-0.4] * 3, [0.4] * 3), ([-1.0, 0.0, -5.0], [1.0, 2.0, -1.0]), ([-2.0, 100.0, 0.1], [4.0, 100.1, 0.3])],
+)
+def test_actions_reach_the_bounds_exactly_at_the_ends_and_the_centre_at_zero(low, high):
+    env = make("tests.scripted:Echo-v0", kwargs={"low": low, "high": high})
+    assert env.action_space == gym.spaces.Box(-1.0, 1.0, (3,), np.float32)
+    low, high = np.float32(low), np.float32(high)
+    np.testing.assert_array_equal(received(env, [-1, -1, -1]), low)
+    np.testing.assert_array_equal(received(env, [1, 1, 1]), high)
+    middle, upper_quarter = (low + high.astype(float)) / 2, low + 0.75 * (high - low.astype(float))
+    np.testing.assert_array_equal(received(env, [0, 0, 0]), np.float32(middle))
+    np.testing.assert_array_equal(received(env, [0.5] * 3), np.float32(upper_quarter))
+    np.testing.assert_array_equal(received(env, [1, -1, 0]), np.float32([high[0], low[1], middle[2]]))
+
+
+@given(st.floats(-1e3, 1e3, width=32), st.floats(2**-7, 1e3, width=32), st.floats(-1, 1, width=32))
+def test_no_rounding_takes_an_action_out_of_its_bounds(low, size, unit):
+    low, high = np.float32(low), np.float32(low) + np.float32(size)
+    env = Echo([low], [high])
+    action = received(_with_unit_actions(env), [unit])
+    assert env.action_space.contains(action)
+
+
+def test_humanoid_gets_its_torques():
+    env = make("Humanoid-v5")
+    assert env.unwrapped.action_space.low.min() == np.float32(-0.4)
+    env.reset(seed=0)
+    for unit, torque in ((-1.0, -0.4), (0.0, 0.0), (1.0, 0.4)):
+        env.step(np.full(17, unit, np.float32))
+        np.testing.assert_array_equal(env.unwrapped.data.ctrl, np.full(17, torque, np.float32).astype(float))
+    assert env.observation_space.shape == (348,)
+
+
+def test_actions_of_any_shape_are_taken_flat_in_the_order_of_their_numbers():
+    low, high = -np.arange(1.0, 7.0).reshape(2, 3), np.arange(1.0, 7.0).reshape(2, 3)
+    env = make("tests.scripted:Echo-v0", kwargs={"low": low, "high": high})
+    assert env.action_space == gym.spaces.Box(-1.0, 1.0, (6,), np.float32)
+    np.testing.assert_array_equal(received(env, [1, -1, 1, -1, 1, -1]), [1, -2, 3, -4, 5, -6])
+
+
+def test_max_episode_steps_sets_the_time_limit_and_null_keeps_the_registered_one():
+    assert make("Pendulum-v1").spec.max_episode_steps == 200
+    env = make("Pendulum-v1", max_episode_steps=3)
+    env.reset(seed=0)
+    flags = [env.step(np.zeros(1, np.float32))[2:4] for _ in range(3)]
+    assert flags == [(False, False), (False, False), (False, True)]
+
+
+def test_kwargs_reach_the_environment():
+    env = make("LunarLander-v3", kwargs={"continuous": True, "gravity": -5.0})
+    assert env.unwrapped.gravity == -5.0
+
+
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+def test_vector_environments_never_reset_themselves(vectorization):
+    envs = vector_env("tests.scripted:Countdown-v0", 2, vectorization=vectorization)
+    try:
+        assert isinstance(envs, SyncVectorEnv if vectorization == "sync" else AsyncVectorEnv)
+        assert envs.num_envs == 2 and envs.metadata["autoreset_mode"] is AutoresetMode.DISABLED
+    finally:
+        envs.close()
+
+
+def walker_episode(env, seed, steps=60):
+    rng = np.random.default_rng(seed)
+    obs = [env.reset(seed=seed)[0]]
+    for _ in range(steps):
+        obs.append(env.step(rng.uniform(-1, 1, 4).astype(np.float32))[0])
+    return np.array(obs)
+
+
+def test_a_world_made_each_episode_forgets_the_episodes_before():
+    with_history, fresh = (make("BipedalWalker-v3", make_each_episode=True) for _ in range(2))
+    for seed in (3, 4):
+        walker_episode(with_history, seed)
+    np.testing.assert_array_equal(walker_episode(with_history, 5), walker_episode(fresh, 5))
+
+
+def test_a_remade_world_is_a_new_one_behind_the_same_door():
+    env = make("tests.scripted:Echo-v0", kwargs={"low": [-2.0], "high": [4.0]}, make_each_episode=True)
+    worlds = []
+    for _ in range(3):
+        np.testing.assert_array_equal(received(env, [1.0]), [4.0])
+        worlds.append(env.unwrapped)
+    assert len(set(map(id, worlds))) == 3
+
+
+@pytest.mark.parametrize(
+    ("env_id", "kwargs", "error", "cause"),
+    [
+        ("NoSuchEnv-v0", {}, WrongInput, "env.id=NoSuchEnv-v0 is unknown to Gymnasium"),
+        ("Pendulum-v99", {}, WrongInput, "env.id=Pendulum-v99 is unknown to Gymnasium"),
+        ("no_such_package:Env-v0", {}, WrongInput, "can't be imported: .*no_such_package"),
+        ("tests.scripted:NeedsAPackage-v0", {}, WrongInput, "is not installed: pip install no-such-physics$"),
+        ("Pendulum-v1", {"no_such_knob": 1}, WrongInput, "does not take env.kwargs=.*no_such_knob"),
+        ("tests.scripted:Breaks-v0", {}, EnvironmentFailed, "can't be made: ZeroDivisionError: in its constructor"),
+        (None, {}, WrongInput, "env=custom needs env.id"),
+    ],
+)
+@pytest.mark.parametrize("make_each_episode", [False, True])
+def test_what_cannot_be_made_says_why(env_id, kwargs, error, cause, make_each_episode):
+    env = config(env={"id": "replaced", "kwargs": kwargs, "make_each_episode": make_each_episode}).env
+    object.__setattr__(env, "id", env_id)  # null is what env=custom leaves
+    with pytest.raises(error, match=cause):
+        make_env(env)
+
+
+def test_faults_of_parallel_environments_are_named_before_a_process_starts():
+    with pytest.raises(WrongInput, match="unknown to Gymnasium"):
+        vector_env("NoSuchEnv-v0", 2, vectorization="async")
+
+
+def test_an_environment_that_knows_nothing_of_rendering_can_be_made():
+    assert "render_mode" not in signature(Echo.__init__).parameters
+    assert make("tests.scripted:Echo-v0", kwargs={"low": [0.0], "high": [1.0]}).spec.kwargs.keys() == {"low", "high"}
+
+
+def test_a_render_mode_reaches_the_environment_beside_its_kwargs():
+    env = make_env(config(env={"id": "Pendulum-v1", "kwargs": {"g": 9.0}}).env, render_mode="rgb_array")
+    assert (env.render_mode, env.unwrapped.g) == ("rgb_array", 9.0)

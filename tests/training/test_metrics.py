@@ -1,0 +1,79 @@
+import json
+
+import pytest
+import torch
+
+from sac_runner.interaction.collector import Episode
+from sac_runner.training.metrics import METRICS, RolloutMeans, TrainMeans
+from tests.support import AUTO, CPU, random_batch, random_noise, sac
+
+
+def scalars(**values):
+    return {name: torch.tensor(x) for name, x in values.items()}
+
+
+def test_train_means_are_over_the_updates_since_the_last_row():
+    means = TrainMeans()
+    means.add(scalars(q_mean=1.0, alpha=0.5))
+    means.add(scalars(q_mean=4.0, alpha=0.25))
+    assert means.take() == {"train/q_mean": 2.5, "train/alpha": 0.375}
+    assert means.take() == {}
+    means.add(scalars(q_mean=-8.0, alpha=1.0))
+    assert means.take() == {"train/q_mean": -8.0, "train/alpha": 1.0}
+
+
+def test_train_means_keep_no_graph_and_no_later_change():
+    weight, value = torch.tensor(2.0, requires_grad=True), torch.tensor(3.0)
+    means = TrainMeans()
+    means.add({"q_mean": weight * 3.0, "alpha": value})
+    value.fill_(100.0)
+    assert not means.total.requires_grad
+    assert means.take() == {"train/q_mean": 6.0, "train/alpha": 3.0}
+
+
+def test_train_means_continue_after_a_trip_through_json():
+    means, restored = TrainMeans(), TrainMeans()
+    for x in (0.1, 0.7, 1e-8):
+        means.add(scalars(q_mean=x))
+    restored.load_state_dict(json.loads(json.dumps(means.state_dict())), CPU)
+    for m in (means, restored):
+        m.add(scalars(q_mean=1 / 3))
+    assert means.take() == restored.take()
+
+
+def test_empty_train_means_make_the_trip_too():
+    restored = TrainMeans()
+    restored.add(scalars(q_mean=1.0))
+    restored.load_state_dict(json.loads(json.dumps(TrainMeans().state_dict())), CPU)
+    assert restored.take() == {}
+
+
+def test_rollout_means_are_over_the_episodes_since_the_last_row():
+    means = RolloutMeans()
+    means.add(Episode(env=0, ret=-10.0, length=3, success=True))
+    means.add(Episode(env=1, ret=40.0, length=6, success=False))
+    expected = {"rollout/episode_return": 15.0, "rollout/episode_length": 4.5, "rollout/success": 0.5}
+    assert means.take() == expected
+    assert means.take() == {}
+
+
+def test_success_is_left_out_where_the_environment_does_not_say():
+    means = RolloutMeans()
+    means.add(Episode(env=0, ret=1.0, length=1, success=None))
+    assert "rollout/success" not in means.take()
+    means.add(Episode(env=0, ret=1.0, length=1, success=None))
+    means.add(Episode(env=0, ret=1.0, length=1, success=True))
+    assert means.take()["rollout/success"] == 1.0
+
+
+def test_every_train_and_rollout_tag_is_in_the_contract_and_nothing_in_it_is_missing():
+    train, rollout = TrainMeans(), RolloutMeans()
+    train.add(sac(alpha=AUTO).update(random_batch(), random_noise()))
+    rollout.add(Episode(env=0, ret=1.0, length=1, success=True))
+    tags = train.take().keys() | rollout.take().keys()
+    assert tags == {tag for tag in METRICS if tag.startswith(("train/", "rollout/"))}
+
+
+@pytest.mark.parametrize("tag", METRICS)
+def test_every_tag_is_explained(tag):
+    assert tag.split("/")[0] in {"rollout", "eval", "train", "perf"} and METRICS[tag]
