@@ -1,6 +1,5 @@
 """What can go wrong in a way that a user can mend: each names its cause, its remedy, and carries its exit code."""
 
-
 import os
 
 

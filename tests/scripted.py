@@ -17,6 +17,11 @@ def countdown_terminates(seed):
     return seed // 4 % 2 == 0
 
 
+def countdown_success(seed):
+    """What it says of its success at its end; some say nothing."""
+    return None if seed % 8 == 5 else countdown_terminates(seed)
+
+
 def countdown_reward(seed, t):
     """Reward of its t-th step, t from 1, for the action 0."""
     return float(seed % 100 + 1000 * t)
@@ -38,7 +43,8 @@ class Countdown(gym.Env):
         reward = countdown_reward(self.seed, self.t) + float(action[0])
         ended = self.t >= countdown_length(self.seed)
         terminated = ended and countdown_terminates(self.seed)
-        info = {"is_success": terminated} if ended else {}
+        says = ended and countdown_success(self.seed) is not None
+        info = {"is_success": terminated} if says else {}
         return self._obs(action[0]), reward, terminated, ended and not terminated, info
 
     def _obs(self, action):

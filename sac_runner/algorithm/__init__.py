@@ -1,0 +1,1 @@
+"""SAC itself: pure torch, without files, environments or logging."""

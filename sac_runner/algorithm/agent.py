@@ -59,8 +59,9 @@ class SAC:
     def set_env_step(self, env_step: int) -> None:
         """Set what changes with time: learning rates of a linear schedule, an annealed alpha."""
         self.alpha.set_env_step(env_step)
-        if self.config.lr_schedule == "linear":
-            done = min(env_step / self.config.lr_decay_env_steps, 1.0)
+        decay = self.config.lr_decay_env_steps
+        if self.config.lr_schedule == "linear" and decay is not None:
+            done = min(env_step / decay, 1.0)
             share = 1.0 - done * (1.0 - self.config.lr_final_share)
             self.actor_optimizer.param_groups[0]["lr"].fill_(share * self.config.actor_lr)
             self.critic_optimizer.param_groups[0]["lr"].fill_(share * self.config.critic_lr)
@@ -136,12 +137,13 @@ class SAC:
     @torch.no_grad()
     def q_value(self, obs: Tensor, action: Tensor) -> Tensor:
         """min_i Q_i(s, a) in units of the raw reward: (B, obs_dim) raw, (B, action_dim) -> (B,)."""
-        q = self.critic(self.policy.obs_normalizer(obs), action).amin(dim=0)
+        q: Tensor = self.critic(self.policy.obs_normalizer(obs), action).amin(dim=0)
         return q * self.reward_normalizer.scale
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that an update reads, as flat named tensors: weights, statistics, alpha and Adam's moments."""
-        state = {f"{part}.{name}": x for part, module in self._parts().items() for name, x in module.state_dict().items()}
+        parts = self._parts().items()
+        state = {f"{part}.{name}": x for part, module in parts for name, x in module.state_dict().items()}
         for name, optimizer in self._optimizers().items():
             for i, parameter in enumerate(optimizer.param_groups[0]["params"]):
                 for key, x in optimizer.state[parameter].items():
@@ -154,9 +156,16 @@ class SAC:
             module.load_state_dict(_under(f"{part}.", state))
         for name, optimizer in self._optimizers().items():
             for i, parameter in enumerate(optimizer.param_groups[0]["params"]):
-                optimizer.state[parameter] = {
-                    key: x.clone() for key, x in _under(f"adam.{name}.{i}.", state).items()
-                }
+                optimizer.state[parameter] = {key: x.clone() for key, x in _under(f"adam.{name}.{i}.", state).items()}
+
+    def load_weights(self, state: dict[str, Tensor]) -> None:
+        """Start from the networks and observation statistics of another agent's ``state_dict``; the rest stays new.
+
+        Raises:
+            RuntimeError: They have other shapes.
+        """
+        for part in ("policy", "critic", "critic_target"):
+            self._parts()[part].load_state_dict(_under(f"{part}.", state))
 
     def _parts(self) -> dict[str, nn.Module]:
         return {

@@ -54,9 +54,9 @@ class AutoAlpha(nn.Module):
     def __init__(self, config: AutoAlphaConfig, action_dim: int) -> None:
         super().__init__()
         self.log_alpha = nn.Parameter(torch.tensor(math.log(config.initial)))
-        self.target_entropy = (
-            config.target_entropy_per_action_dim * action_dim if config.target_entropy is None else config.target_entropy
-        )
+        self.target_entropy = config.target_entropy_per_action_dim * action_dim
+        if config.target_entropy is not None:
+            self.target_entropy = config.target_entropy
         self.optimizer = torch.optim.Adam([self.log_alpha], lr=config.lr)
 
     @property

@@ -88,7 +88,7 @@ class SquashedGaussianActor(nn.Module):
         self.log_prob_epsilon = log_prob_epsilon
 
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log standard deviation before the squashing, each (B, action_dim), of normalized obs (B, obs_dim)."""
+        """Mean and log standard deviation before the squashing, each (B, action_dim), of normalized obs."""
         x = obs
         for layer in self.hidden:
             x = self.activation(layer(x))
@@ -117,7 +117,7 @@ class SquashedGaussianActor(nn.Module):
 def squashed_gaussian_log_prob(
     pre_tanh: Tensor, action: Tensor, noise: Tensor, log_std: Tensor, epsilon: float | None
 ) -> Tensor:
-    """log pi(a|s) = sum_j [log N(u_j; mean_j, std_j) - log(1 - tanh(u_j)^2)]: arXiv 1812.05905v2, Eq. 26.
+    """Log pi(a|s) = sum_j [log N(u_j; mean_j, std_j) - log(1 - tanh(u_j)^2)]: arXiv 1812.05905v2, Eq. 26.
 
     Without ``epsilon`` the correction is the exact 2 (log 2 - u - softplus(-2u)), finite for every u. With it, it is
     the tutorial's log(1 - a^2 + epsilon), which saturates once |u| > 7 for 1e-6.
@@ -168,4 +168,5 @@ class CriticStack(nn.Module):
         x = torch.cat([obs, action], dim=-1).expand(self.n_critics, -1, -1)
         for layer, norm in zip(self.hidden, self.norms, strict=True):
             x = self.activation(norm(layer(x)))
-        return self.out(x).squeeze(-1)
+        q: Tensor = self.out(x)
+        return q.squeeze(-1)

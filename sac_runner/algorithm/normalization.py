@@ -111,4 +111,3 @@ def make_obs_normalizer(config: NormalizationConfig, obs_dim: int) -> ObsNormali
 def make_reward_normalizer(config: NormalizationConfig, num_envs: int, gamma: float) -> RewardNormalizer | Unchanged:
     """The reward normalizer that the normalization group chose."""
     return RewardNormalizer(num_envs, gamma, config.reward_clip) if config.reward else Unchanged()
-

@@ -1,0 +1,1 @@
+"""Reading run directories: curves and figures. Imports no torch."""

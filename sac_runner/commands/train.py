@@ -24,6 +24,9 @@ def main() -> None:
     except RunnerError as e:
         print(e, file=sys.stderr)
         sys.exit(e.exit_code)
+    except KeyboardInterrupt:
+        print("stopped before the run began", file=sys.stderr)
+        sys.exit(130)
 
 
 def _train(job: Job) -> float:
@@ -39,10 +42,13 @@ def _train(job: Job) -> float:
 
 def _start(job: Job) -> float:
     from sac_runner.training.randomness import draw_root_seed
-    from sac_runner.training.run import train
+    from sac_runner.training.run import dry_run, train
 
-    seed = draw_root_seed() if job.config.seed is None else job.config.seed  # a drawn seed is recorded with the run
-    config = replace(job.config, seed=seed)
+    seed = draw_root_seed() if job.config.seed is None else job.config.seed
+    config = replace(job.config, seed=seed)  # a drawn seed is recorded with the run
+    if config.dry_run:
+        dry_run(config, job.overrides, job.tuned)
+        return 0.0
     return _finish(train(config, job.overrides, job.tuned, partial(_make_directory, config, job.overrides)))
 
 

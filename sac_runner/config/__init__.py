@@ -1,0 +1,1 @@
+"""What a user may choose: schema, composition, checks."""

@@ -27,7 +27,7 @@ from sac_runner.config.diagnose import explain
 from sac_runner.config.rewrite import rewrite
 from sac_runner.config.schema import Config
 from sac_runner.config.validate import validate
-from sac_runner.errors import RunnerError, WrongInput
+from sac_runner.errors import RunnerError, WrongInput, command
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
@@ -64,6 +64,7 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float]) -> None
                 print(e, file=sys.stderr)
             return math.nan
 
+    os.environ["SAC_TRAIN_COMMAND"] = command("train")  # for the help page
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of Hydra's own report
     with tempfile.TemporaryDirectory(prefix="sac-train-") as scratch:  # for Hydra's multirun.yaml
         sys.argv = [sys.argv[0], *arguments, *_if_composing(arguments, f"hydra.sweep.dir={scratch}")]

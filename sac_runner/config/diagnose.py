@@ -87,7 +87,9 @@ def _fault(conf: Path, key: str, value: str, choices: dict[str, str]) -> WrongIn
     group = key.split(".")[0]
     if owner is not None and choices.get(group, owner).split("_0")[0] != owner:
         example = f"{group}={owner} {key}={value}"
-        return WrongInput(f"{key} is a key of {group}={owner}; this run has {group}={choices[group]}", train_command(example))
+        return WrongInput(
+            f"{key} is a key of {group}={owner}; this run has {group}={choices[group]}", train_command(example)
+        )
     if "," in value and not value.startswith(("[", "'", '"', "{")):
         return _two_values(key, value)
     return None

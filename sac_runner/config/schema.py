@@ -42,8 +42,8 @@ class EnvConfig:
 
     name: str | None
     """Folder under outputs/runs; null takes it from ``id``."""
-    id: str
-    """Gymnasium id; ``package:Env-v0`` imports ``package`` first, from the working directory too."""
+    id: str | None
+    """Gymnasium id; ``package:Env-v0`` imports ``package`` first, from the working directory too. Needed."""
     kwargs: dict[str, Any]
     """Passed to ``gymnasium.make``."""
     max_episode_steps: PositiveInt | None

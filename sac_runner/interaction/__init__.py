@@ -1,0 +1,1 @@
+"""The world, and what was seen of it: environments, collector, replay."""

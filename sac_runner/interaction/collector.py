@@ -56,6 +56,8 @@ class Collector:
     def __init__(self, envs: VectorEnv[Any, Any, Any], episode_seed: EpisodeSeed) -> None:
         """``envs`` must not reset themselves (``AutoresetMode.DISABLED``)."""
         self.envs = envs
+        assert envs.single_action_space.shape is not None
+        self.action_shape = envs.single_action_space.shape
         self.episode_seed = episode_seed
         self.begun = np.zeros(envs.num_envs, np.int64)
         self.seeds: list[int | None] = [None] * envs.num_envs
@@ -78,7 +80,8 @@ class Collector:
         return Step(action, reward, terminated, truncated, next_obs, self.obs, episodes)
 
     def _finish(self, env: int, info: dict[str, Any]) -> Episode:
-        success = bool(info["is_success"][env]) if "is_success" in info else None
+        said = "is_success" in info and info["_is_success"][env]  # the second is Gymnasium's mask of who said it
+        success = bool(info["is_success"][env]) if said else None
         episode = Episode(env, float(self.episode_return[env]), int(self.episode_length[env]), success)
         self.episode_return[env] = 0.0
         self.episode_length[env] = 0
@@ -93,13 +96,13 @@ class Collector:
         return self._reset_envs(mask)
 
     def _reset_envs(self, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-        seeds = [seed if reset else None for seed, reset in zip(self.seeds, mask, strict=True)]
+        seeds: Any = [seed if reset else None for seed, reset in zip(self.seeds, mask, strict=True)]
         obs, _ = self.envs.reset(seed=seeds, options={"reset_mask": mask.copy()})
         return np.asarray(obs, np.float32)
 
     def state_dict(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Arrays, and plain data for JSON. The environments' own state is their episodes' seeds and actions."""
-        shape = (-1, *self.envs.single_action_space.shape)
+        shape = (-1, *self.action_shape)
         arrays = {f"actions.{i}": np.array(taken, np.float32).reshape(shape) for i, taken in enumerate(self.actions)}
         plain = {
             "begun": self.begun.tolist(),
@@ -137,7 +140,7 @@ class Collector:
         for t in range(longest):
             if ((begins == t) & (t > 0)).any():
                 self._reset_envs((begins == t) & (t > 0))
-            idle = np.zeros(self.envs.single_action_space.shape, np.float32)
+            idle = np.zeros(self.action_shape, np.float32)
             action = [taken[t - b] if t >= b else idle for taken, b in zip(self.actions, begins, strict=True)]
             obs, _, terminated, truncated, _ = self.envs.step(np.stack(action))
             ended = (terminated | truncated) & (begins > t)

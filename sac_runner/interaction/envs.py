@@ -57,6 +57,13 @@ def make_vector_env(config: EnvConfig, num_envs: int) -> VectorEnv[Any, Any, Any
     return AsyncVectorEnv(makers, autoreset_mode=AutoresetMode.DISABLED)
 
 
+def raw_spaces(config: EnvConfig) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
+    """Observation and action space as the environment has them, before they are made flat and [-1, 1]."""
+    env = _make(config, None)
+    env.close()
+    return env.observation_space, env.action_space
+
+
 def _make(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
     if config.id is None:
         raise WrongInput("env=custom needs env.id", train_command("env=custom env.id=my_package:MyEnv-v0"))
@@ -89,7 +96,9 @@ def _with_flat_obs(env: gym.Env[Any, Any], config: EnvConfig) -> gym.Env[Any, An
         env = gym.wrappers.FlattenObservation(env)
         space = env.observation_space
     if isinstance(space, spaces.Dict):
-        raise WrongInput(f"{config.id} observes a Dict; SAC here takes one vector", train_command("env.flatten_dict=true"))
+        raise WrongInput(
+            f"{config.id} observes a Dict; SAC here takes one vector", train_command("env.flatten_dict=true")
+        )
     if not isinstance(space, spaces.Box):
         raise WrongInput(f"{config.id} observes {space}; SAC here takes a Box")
     if space.dtype == np.uint8 and len(space.shape) >= 2:
@@ -106,15 +115,18 @@ def _with_unit_actions(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
     if space.shape == () or not (space.low < space.high).all():
         raise WrongInput(f"{name} has an empty action range ({space}); each low must be under its high")
     unit = spaces.Box(-1.0, 1.0, (int(np.prod(space.shape)),), np.float32)
-    return gym.wrappers.TransformAction(env, _from_unit(space), unit)
+    return gym.wrappers.TransformAction(env, from_unit(space), unit)
 
 
-def _from_unit(space: spaces.Box) -> Callable[[NDArray[np.float32]], NDArray[np.floating]]:
-    """[-1, 1] to the bounds in float64: exact at the ends, where ``RescaleAction`` can leave them by a rounding."""
+def from_unit(space: spaces.Box) -> Callable[[NDArray[np.float32]], NDArray[np.floating]]:
+    """(..., action_dim) in [-1, 1] to actions of ``space``, computed in float64.
+
+    Exact at the ends, where ``RescaleAction`` can leave the bounds by a rounding.
+    """
     low, high = space.low.astype(np.float64), space.high.astype(np.float64)
     centre, half = (low + high) / 2.0, (high - low) / 2.0
 
     def transform(action: NDArray[np.float32]) -> NDArray[np.floating]:
-        return np.clip(centre + half * action.reshape(space.shape), low, high).astype(space.dtype)
+        return np.clip(centre + half * action.reshape(*action.shape[:-1], *space.shape), low, high).astype(space.dtype)
 
     return transform

@@ -1,0 +1,1 @@
+"""Run directories: the only writer of them. Imports no torch."""

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 from google.protobuf.struct_pb2 import Value
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
@@ -36,7 +37,10 @@ class EventLog:
     """The event file in a run directory itself, so that TensorBoard names the run by its folder."""
 
     def __init__(self, folder: Path, env_steps: int) -> None:
-        """Open a new event file in ``folder``; TensorBoard joins it to earlier ones, less what lies after ``env_steps``."""
+        """Open a new event file in ``folder``.
+
+        TensorBoard joins it to earlier ones, less what they hold after ``env_steps``.
+        """
         self._writer = EventFileWriter(str(folder))
         if env_steps:
             restart = SessionLog(status=SessionLog.START)  # TensorBoard purges from this event's step on
@@ -66,9 +70,7 @@ class EventLog:
         self._hparams(metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=end))
 
     def _hparams(self, tag: str, data: HParamsPluginData) -> None:
-        value = Summary.Value(
-            tag=tag, metadata=metadata.create_summary_metadata(data), tensor=metadata.NULL_TENSOR
-        )
+        value = Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(data), tensor=metadata.NULL_TENSOR)
         self._write(Summary(value=[value]))
 
     def flush(self) -> None:
@@ -93,7 +95,7 @@ def _protobuf_value(x: bool | float | str) -> Value:
             return Value(string_value=x)
 
 
-def _hparam_type(x: bool | float | str) -> int:
+def _hparam_type(x: bool | float | str) -> Any:
     match x:
         case bool():
             return api_pb2.DATA_TYPE_BOOL

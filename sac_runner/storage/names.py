@@ -1,5 +1,6 @@
 """Names of runs on disk: made of ``[A-Za-z0-9._-]`` only, so that each is a bare Hydra value and a shell word."""
 
+import errno
 import re
 from pathlib import Path
 
@@ -51,9 +52,6 @@ def create_exclusively(path: Path) -> Path:
                 raise WrongInput(f"{path.parent} is not a folder", train_command("outputs=PATH")) from None
             n += 1
             attempt = path.with_name(f"{path.name}-{n}")
-        except (PermissionError, NotADirectoryError) as e:
-            raise WrongInput(f"can't write {path}: {e.strerror}", train_command("outputs=PATH")) from e
         except OSError as e:
-            if e.errno == 30:  # EROFS
-                raise WrongInput(f"can't write {path}: {e.strerror}", train_command("outputs=PATH")) from e
-            raise DiskFailed(f"can't write {path}: {e.strerror}", train_command("outputs=PATH")) from e
+            kind = DiskFailed if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else WrongInput
+            raise kind(f"can't write {path}: {e.strerror}", train_command("outputs=PATH")) from e

@@ -1,4 +1,4 @@
-"""The replay buffer on disk: immutable segments of rows, each written once, listed in the checkpoint that needs them."""
+"""The replay buffer on disk: immutable segments of rows, written once, listed in the checkpoint that needs them."""
 
 import hashlib
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What the terminal shows while a run trains: one live line, or a plain line now and then where there is no terminal."""
+"""What the terminal shows while a run trains: a live line, or a plain one now and then where there is no terminal."""
 
 import shutil
 import sys

@@ -84,12 +84,11 @@ def evaluate(
     bias = _QBias(envs.num_envs, gamma)
     finished: dict[int, Episode] = {}
     biases: dict[int, float] = {}
-    action_dim = envs.single_action_space.shape[0]
     while len(finished) < episodes:
         obs = torch.from_numpy(collector.obs).to(device)
         noise = None
         if not deterministic:
-            drawn = np.stack([n.standard_normal(action_dim, np.float32) for n in noises])
+            drawn = np.stack([n.standard_normal(collector.action_shape, np.float32) for n in noises])
             noise = torch.from_numpy(drawn).to(device)
         action = policy.act(obs, noise)
         if q_value is not None and bias.begins.any():

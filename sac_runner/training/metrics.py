@@ -10,7 +10,7 @@ from sac_runner.interaction.collector import Episode
 from sac_runner.types import Metrics
 
 METRICS: dict[str, str] = {
-    "rollout/episode_return": "undiscounted raw return of training episodes, mean over those that ended since the last row",
+    "rollout/episode_return": "raw return of training episodes, mean over those that ended since the last row",
     "rollout/episode_length": "their length in env steps",
     "rollout/success": "share of them with `info['is_success']`, where the environment says so",
     "eval/return_mean": "undiscounted raw return, mean over the evaluation's episodes",
@@ -19,7 +19,7 @@ METRICS: dict[str, str] = {
     "eval/return_max": "the best episode",
     "eval/length_mean": "episode length in env steps",
     "eval/success_rate": "share of episodes with `info['is_success']`, where the environment says so",
-    "eval/q_bias": "min_i Q_i(s_0, a_0) minus the discounted raw return that followed, mean over episodes; Q counts entropy, the return does not",
+    "eval/q_bias": "min_i Q_i(s_0, a_0) minus the discounted raw return that followed (Q counts entropy)",
     "train/critic_loss": "sum over critics of the mean squared error (Eq. 5, without its 1/2)",
     "train/actor_loss": "mean of alpha log pi(a|s) - min_i Q_i(s, a) (Eq. 9)",
     "train/alpha_loss": "mean of -log(alpha) (log pi(a|s) + target entropy) (Eq. 18), alpha=auto only",

@@ -159,7 +159,9 @@ class Record:
         self._row_counters = Counters(**kept["row"])
         return state.restore(arrays, plain, device)
 
-    def _save(self, kind: Kind, counters: Counters, arrays: dict[str, Arrays], plain: dict[str, dict[str, Any]]) -> None:
+    def _save(
+        self, kind: Kind, counters: Counters, arrays: dict[str, Arrays], plain: dict[str, dict[str, Any]]
+    ) -> None:
         score = self.scores.get("final", {})
         note = {"score": score if score.get("env_steps") == counters.env_steps else None}
         checkpoints.save(self.run.checkpoints, kind, counters.env_steps, arrays, plain, note)

@@ -97,7 +97,9 @@ def finished_already(config: Config, run: RunDirectory) -> str | None:
         return None
     final, more = summary["scores"]["final"], 2 * counters.env_steps
     longer = train_command(f"resume={shown(run.path)} total_env_steps={more}")
-    return f"{shown(run.path)} is finished: return {_score(final)} at {counters.env_steps:,} env steps\n  more: {longer}"
+    return (
+        f"{shown(run.path)} is finished: return {_score(final)} at {counters.env_steps:,} env steps\n  more: {longer}"
+    )
 
 
 def stopped(run: RunDirectory, counters: Counters) -> str:

@@ -1,8 +1,11 @@
-"""Which config a continued run has: the stored one, and what may change in it."""
+"""Runs that begin from others: what may change when one continues, and weights for a new one."""
 
 from dataclasses import replace
 from typing import Any
 
+import torch
+
+from sac_runner.algorithm.agent import SAC
 from sac_runner.config.compose import from_yaml
 from sac_runner.config.convert import flat, from_plain, to_plain
 from sac_runner.config.schema import Config
@@ -65,3 +68,19 @@ def difference(run: RunDirectory, config: Config) -> list[str]:
     ignored = _ABOUT_THE_START if config.seed is not None else (*_ABOUT_THE_START, "seed")  # null: any seed will do
     keys = [key for key in {**there, **here} if not key.startswith(ignored)]
     return [f"{key}: {there.get(key)}, here {here.get(key)}" for key in keys if there.get(key) != here.get(key)]
+
+
+def initialize(agent: SAC, run: RunDirectory, device: torch.device) -> None:
+    """``init_from``: start ``agent`` from the newest networks and observation statistics of ``run``.
+
+    Raises:
+        WrongInput: There are none, or they have other shapes.
+    """
+    arrays = run.checkpoint("latest").arrays("train")
+    state = {name.removeprefix("agent."): torch.from_numpy(x).to(device) for name, x in arrays.items()}
+    try:
+        agent.load_weights(state)
+    except RuntimeError as e:
+        raise WrongInput(
+            f"the networks of init_from={run.name} have other shapes or normalization than this run's"
+        ) from e

@@ -13,13 +13,16 @@ from sac_runner.config.compose import to_yaml
 from sac_runner.config.convert import flat
 from sac_runner.config.schema import Config
 from sac_runner.errors import RunnerError
+from sac_runner.storage.find import find_run
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.console import Console
 from sac_runner.training.device import configure_torch, resolve_device
+from sac_runner.training.preflight import preflight
 from sac_runner.training.provenance import provenance
 from sac_runner.training.record import Record
 from sac_runner.training.report import closing, header, shown, stopped
+from sac_runner.training.resume import initialize
 from sac_runner.training.trainer import Ending, Trainer
 
 
@@ -55,6 +58,8 @@ def train(
     threads = configure_torch(config)
     console = Console(config)
     with Trainer(config, config.seed, device, console) as trainer:
+        if config.init_from is not None:
+            initialize(trainer.agent, RunDirectory(find_run(config.init_from, config.outputs)), device)
         run = RunDirectory(make_directory())
         record = Record(config, run, hyperparameters(config))
         with RunLock(run.path), stop_on_signals() as stop:
@@ -71,6 +76,21 @@ def train(
             else:
                 _say(closing(record, trainer.counters, config.seed, ending.value))
     return Outcome(run, ending, record.last_return, stop.signal)
+
+
+def dry_run(config: Config, overrides: list[str], tuned: str | None) -> None:
+    """Print what would run and what it would need; write nothing.
+
+    Raises:
+        RunnerError: It could not start.
+    """
+    assert config.seed is not None
+    device = resolve_device(config.device)
+    threads = configure_torch(config)
+    with Trainer(config, config.seed, device, Console(config)) as trainer:
+        print(header(config, overrides, tuned, trainer.action_dim))
+        print(f"{device}, {threads} thread{'s'[: threads > 1]}; a dry run: nothing is written")
+        print(preflight(trainer))
 
 
 def _say(text: str) -> None:
@@ -101,7 +121,17 @@ def _run(trainer: Trainer, record: Record, console: Console, stop: "StopRequest"
 
 def hyperparameters(config: Config) -> dict[str, bool | float | str]:
     """What a user may sweep, for the HParams tab: scalars, lists as texts, nulls left out."""
-    groups = ("seed", "agent.", "alpha.", "normalization.", "schedule.", "replay.", "env.id", "env.num_envs", "total_env_steps")
+    groups = (
+        "seed",
+        "agent.",
+        "alpha.",
+        "normalization.",
+        "schedule.",
+        "replay.",
+        "env.id",
+        "env.num_envs",
+        "total_env_steps",
+    )
     chosen = {key: x for key, x in flat(config).items() if key.startswith(groups) and x is not None}
     return {key: str(x) if isinstance(x, list) else x for key, x in chosen.items()}
 

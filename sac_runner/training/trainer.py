@@ -58,8 +58,7 @@ class Trainer:
         self.envs = make_vector_env(config.env, config.env.num_envs)
         self.eval_envs = make_vector_env(config.env, config.eval.num_envs)
         self.collector = Collector(self.envs, self._episode_seed)
-        obs_dim = self.envs.single_observation_space.shape[0]
-        self.action_dim = self.envs.single_action_space.shape[0]
+        obs_dim, (self.action_dim,) = self.collector.obs.shape[1], self.collector.action_shape
         self.replay = ReplayBuffer(
             config.replay.capacity,
             config.env.num_envs,
@@ -108,9 +107,7 @@ class Trainer:
     def _collect(self) -> None:
         """Lines 4 to 8: act, step, store; episodes that end are reset."""
         step = self.collector.step(self._act(self.collector.obs))
-        self.replay.add(
-            step.action, step.reward, step.terminated, step.truncated, step.next_obs, step.following_obs
-        )
+        self.replay.add(step.action, step.reward, step.terminated, step.truncated, step.next_obs, step.following_obs)
         self.agent.observe(self._tensor(step.frames), self._tensor(step.reward), self._tensor(step.done))
         self.counters.env_steps += len(step.reward)
         self.counters.episodes += len(step.episodes)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sac_runner.interaction.collector import Collector
-from tests.scripted import countdown_length, countdown_reward, countdown_terminates
+from tests.scripted import countdown_length, countdown_reward, countdown_success, countdown_terminates
 from tests.support import vector_env
 
 COUNTDOWN = "tests.scripted:Countdown-v0"
@@ -84,7 +84,7 @@ def test_episodes_report_their_own_return_length_and_success():
             taken = played[begins : begins + length, env, 0].astype(float)
             assert episode.length == length
             assert episode.ret == pytest.approx(sum(countdown_reward(seed, t + 1) for t in range(length)) + taken.sum())
-            assert episode.success == countdown_terminates(seed)
+            assert episode.success is countdown_success(seed)
             begins += length
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sac_runner.errors import EnvironmentFailed, WrongInput
-from sac_runner.interaction.envs import _with_unit_actions, make_env
+from sac_runner.interaction.envs import from_unit, make_env
 from tests.scripted import Echo
 from tests.support import config, vector_env
 
@@ -84,10 +84,15 @@ def test_actions_reach_the_bounds_exactly_at_the_ends_and_the_centre_at_zero(low
 
 @given(st.floats(-1e3, 1e3, width=32), st.floats(2**-7, 1e3, width=32), st.floats(-1, 1, width=32))
 def test_no_rounding_takes_an_action_out_of_its_bounds(low, size, unit):
-    low, high = np.float32(low), np.float32(low) + np.float32(size)
-    env = Echo([low], [high])
-    action = received(_with_unit_actions(env), [unit])
-    assert env.action_space.contains(action)
+    space = gym.spaces.Box(np.float32([low]), np.float32([low]) + np.float32([size]))
+    assert space.contains(from_unit(space)(np.float32([unit])))
+
+
+def test_a_batch_of_actions_reaches_its_bounds_row_by_row():
+    space = gym.spaces.Box(np.zeros((2, 3), np.float32), np.arange(1.0, 7.0, dtype=np.float32).reshape(2, 3))
+    unit = np.random.default_rng(0).uniform(-1, 1, (4, 6)).astype(np.float32)
+    expected = (unit.reshape(4, 2, 3) + 1) / 2 * space.high
+    np.testing.assert_allclose(from_unit(space)(unit), expected, rtol=1e-6)
 
 
 def test_humanoid_gets_its_torques():

@@ -1,0 +1,174 @@
+"""Evaluation of a stored policy: on fresh seeds, or once more exactly as in training."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Any
+
+import torch
+
+from sac_runner.config.schema import Config
+from sac_runner.errors import WrongInput
+from sac_runner.interaction.envs import make_vector_env
+from sac_runner.storage.run_directory import RunDirectory
+from sac_runner.training.device import configure_torch, resolve_device
+from sac_runner.training.evaluation import Evaluation, evaluate
+from sac_runner.training.stored import StoredPolicy, as_recorded, read_policy
+
+FRESH_SEED = 1_000_000
+"""First seed of the episodes that ``evaluate``, ``watch`` and ``record`` play: none that chose a checkpoint."""
+FRESH_EPISODES = 20
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What makes two evaluations of the same weights equal, the machine aside."""
+
+    episodes: int
+    seed: int
+    """Of episode 0; episode i has ``seed + i``."""
+    deterministic: bool
+    num_envs: int
+
+    @property
+    def seeds(self) -> str:
+        """``1000..1009``."""
+        return f"{self.seed}..{self.seed + self.episodes - 1}"
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """A stored policy, what was known of it, and what has come out now."""
+
+    run: RunDirectory
+    config: Config
+    stored: StoredPolicy
+    asked: str
+    """``best``, ``latest`` or a number of env steps."""
+    protocol: Protocol
+    evaluation: Evaluation
+    as_trained: bool
+    device: torch.device
+
+    @property
+    def env_steps(self) -> int:
+        """When the checkpoint was taken."""
+        return self.stored.checkpoint.env_steps
+
+    def differences(self) -> list[str]:
+        """Scores that are not the recorded ones to the bit: ``name there, here``."""
+        recorded = self.stored.score or {}
+        scores = {name: x for name, x in self.evaluation.scores().items() if name in recorded}
+        return [f"{name} {recorded[name]!r}, here {x!r}" for name, x in scores.items() if recorded[name] != x]
+
+    def changed(self) -> list[str]:
+        """What is not as it was in training and can move bits: ``torch 2.12.0, here 2.13.0``."""
+        meta = self.run.read_meta()
+        recorded = meta.get("versions")
+        versions = {name: x for name, x in (recorded if isinstance(recorded, dict) else {}).items() if x}
+        there = {"device": meta.get("device"), **versions}
+        here = {"device": str(self.device), **{name: _version(name) for name in versions if name != "python"}}
+        return [f"{name} {there[name]}, here {x}" for name, x in here.items() if there[name] != x]
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        values: dict[str, Any] = {
+            "run": str(self.run.path),
+            "env": self.config.env.id,
+            "checkpoint": {"kind": self.stored.checkpoint.kind, "env_steps": self.env_steps},
+            "recorded": self.stored.score,
+            "as_trained": self.as_trained,
+            **asdict(self.protocol),
+            **self.evaluation.scores(),
+            "returns": self.evaluation.returns.tolist(),
+            "lengths": self.evaluation.lengths.tolist(),
+        }
+        return values | ({"equal_to_recorded": not self.differences()} if self.as_trained else {})
+
+
+def assess(
+    run: RunDirectory,
+    which: str,
+    *,
+    episodes: int | None = None,
+    seed: int | None = None,
+    deterministic: bool = True,
+    as_trained: bool = False,
+    on_episode: Callable[[int, int], None] = lambda finished, of: None,
+) -> Assessment:
+    """Evaluate a checkpoint of ``run`` with the device, threads and precision of its training.
+
+    Args:
+        run: The run; nothing is written to it.
+        which: ``best``, ``latest`` or a number of env steps.
+        episodes: 20 by default.
+        seed: Of the first episode; by default ``FRESH_SEED``, or after the in-training ones should they reach it.
+        deterministic: False samples actions.
+        as_trained: Repeat the in-training evaluation of the checkpoint's step instead; the three above don't count.
+        on_episode: Told how many episodes are finished, of how many.
+
+    Raises:
+        WrongInput: No such checkpoint, a damaged one, or ``as_trained`` where there was no evaluation.
+    """
+    config = as_recorded(run)
+    device = _device(config)
+    configure_torch(config)
+    stored = read_policy(run, config, which, device)
+    if as_trained:
+        protocol = _recorded_protocol(run, stored)
+    else:
+        first = _fresh_seed(config) if seed is None else seed
+        protocol = Protocol(episodes or FRESH_EPISODES, first, deterministic, config.eval.num_envs)
+    evaluation = _evaluate(config, stored, protocol, device, lambda n: on_episode(n, protocol.episodes))
+    return Assessment(run, config, stored, which, protocol, evaluation, as_trained, device)
+
+
+def _evaluate(
+    config: Config, stored: StoredPolicy, protocol: Protocol, device: torch.device, on_episode: Callable[[int], None]
+) -> Evaluation:
+    envs = make_vector_env(config.env, protocol.num_envs)
+    try:
+        return evaluate(
+            stored.policy,
+            envs,
+            device,
+            episodes=protocol.episodes,
+            seed=protocol.seed,
+            deterministic=protocol.deterministic,
+            on_episode=on_episode,
+        )
+    finally:
+        envs.close()
+
+
+def _fresh_seed(config: Config) -> int:
+    end = config.eval.seed + config.eval.episodes
+    return end if config.eval.seed < FRESH_SEED + FRESH_EPISODES and end > FRESH_SEED else FRESH_SEED
+
+
+def _device(config: Config) -> torch.device:
+    try:
+        return resolve_device(config.device)
+    except WrongInput:  # trained on a GPU that this machine does not have
+        return torch.device("cpu")
+
+
+def _recorded_protocol(run: RunDirectory, stored: StoredPolicy) -> Protocol:
+    score = stored.score
+    if score is None:
+        steps = [f"{env_steps:,}" for env_steps, _ in run.read_metrics().get("eval/return_mean", [])]
+        there = f"; there was one at {', '.join(steps[-5:])}" if steps else ""
+        raise WrongInput(f"no evaluation was made at {stored.checkpoint.env_steps:,} env steps{there}")
+    try:
+        return Protocol(
+            int(score["episodes"]), int(score["seed"]), bool(score["deterministic"]), int(score["num_envs"])
+        )
+    except (KeyError, TypeError, ValueError) as e:
+        raise WrongInput(f"{stored.checkpoint.path / 'manifest.json'} does not say how its score was made") from e
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,86 @@
+"""A trained policy for one's own code: ``sac_runner.load_policy(RUN)(obs)``."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sac_runner.config.schema import Config
+from sac_runner.interaction.spaces import EnvSpaces
+from sac_runner.storage.checkpoints import Checkpoint
+from sac_runner.storage.find import find_run
+from sac_runner.storage.run_directory import RunDirectory
+from sac_runner.training.device import resolve_device
+from sac_runner.training.resume import stored_config
+from sac_runner.training.stored import StoredPolicy, read_policy, read_spaces
+
+
+class LoadedPolicy:
+    """Observation as the environment gives it in, action as the environment takes it out."""
+
+    def __init__(
+        self, stored: StoredPolicy, config: Config, spaces: EnvSpaces, device: torch.device, seed: int
+    ) -> None:
+        """Use ``load_policy``."""
+        self.config, self.spaces = config, spaces
+        self._policy, self._device = stored.policy, device
+        self._checkpoint = stored.checkpoint
+        self._generator = np.random.default_rng(seed)
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """Where the policy came from."""
+        return self._checkpoint
+
+    def __call__(self, obs: Any, sampled: bool = False) -> NDArray[np.floating]:
+        """Choose the action for one observation, or for each of a batch.
+
+        Args:
+            obs: As the environment gives it (a mapping where it observes a Dict), or flat as (obs_dim,); a batch has
+                one more axis in front. Raw: normalization happens inside.
+            sampled: Draw from the policy instead of taking its deterministic action, tanh(mean).
+
+        Returns:
+            Of the environment's action shape and dtype, within its bounds; (N, *shape) for a batch.
+
+        Raises:
+            ValueError: ``obs`` has another shape.
+        """
+        rows, batched = self.spaces.flatten(obs)
+        noise = None
+        if sampled:
+            shape = (len(rows), int(np.prod(self.spaces.action.shape)))
+            noise = torch.from_numpy(self._generator.standard_normal(shape, np.float32)).to(self._device)
+        unit = self._policy.act(torch.from_numpy(rows).to(self._device), noise).cpu().numpy()
+        action = self.spaces.to_env(unit)
+        return action if batched else action[0]
+
+
+def load_policy(
+    run: str | Path,
+    checkpoint: str | int = "best",
+    device: str = "cpu",
+    *,
+    seed: int = 0,
+    outputs: str | Path | None = None,
+    trust: bool = False,
+) -> LoadedPolicy:
+    """Load the policy of a run with its observation statistics; nothing loaded can run code.
+
+    Args:
+        run: A path, a unique part of a run's name, or ``last``.
+        checkpoint: ``best``, ``latest`` or a number of env steps.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        seed: Of the noise of sampled actions.
+        outputs: Where runs are looked for by name; by default ``SAC_OUTPUTS``, else ``outputs``.
+        trust: Allow to import the package that ``env.id`` names, should the environment have to be made.
+
+    Raises:
+        WrongInput: No such run, checkpoint or device, or a damaged one.
+    """
+    directory = RunDirectory(find_run(str(run), outputs))
+    config, where = stored_config(directory), resolve_device(device)
+    stored = read_policy(directory, config, str(checkpoint), where)
+    return LoadedPolicy(stored, config, read_spaces(directory, config.env, trust), where, seed)

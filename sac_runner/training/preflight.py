@@ -1,0 +1,85 @@
+"""What a run would need: memory, disk and time, measured with its own environments and its own agent."""
+
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sac_runner.config.schema import Config, PerStepConfig
+from sac_runner.interaction.replay import ReplayBuffer
+from sac_runner.training.console import duration
+from sac_runner.training.trainer import Trainer
+from sac_runner.types import UpdateNoise
+
+_PROBE_S = 0.7
+
+
+def preflight(trainer: Trainer) -> str:
+    """Lines that say what the run would need, and whether it fits. The trainer can't be used to train afterwards."""
+    config = trainer.config
+    env_s, obs_scale = _probe_steps(trainer)
+    update_s = _probe_updates(trainer)
+    memory = replay_bytes(trainer.replay, config.total_env_steps)
+    folder = next(p for p in [Path(config.outputs).absolute(), *Path(config.outputs).absolute().parents] if p.exists())
+    free = shutil.disk_usage(folder).free
+    kept = memory if config.checkpoint.keep_replay != "never" else 0
+    lines = [
+        f"memory   {memory / 1e6:,.0f} MB replay for {_transitions(config):,} transitions",
+        f"disk     {(kept + 10e6) / 1e6:,.0f} MB, {free / 1e9:,.1f} GB free" + (" (too little)" if free < kept else ""),
+        f"time     {_time(config, env_s, update_s)}: {1e3 * env_s:.2f} ms per env step, {1e3 * update_s:.2f} ms per update",
+        f"scale    observations {obs_scale}; actions [-1, 1] -> {_bounds(trainer)}",
+    ]
+    return "\n".join(lines)
+
+
+def _transitions(config: Config) -> int:
+    return min(config.replay.capacity, config.total_env_steps or config.replay.capacity)
+
+
+def replay_bytes(replay: ReplayBuffer, total_env_steps: int | None) -> int:
+    """Bytes that the buffer comes to hold, final observations aside."""
+    columns = (replay.obs, replay.action, replay.reward, replay.terminated, replay.truncated, replay.final_index)
+    rows = min(len(replay.obs), (total_env_steps or len(replay.obs) * replay.obs.shape[1]) // replay.obs.shape[1] + 1)
+    return int(sum(column[0].nbytes for column in columns) * rows)
+
+
+def _probe_steps(trainer: Trainer) -> tuple[float, str]:
+    """Seconds per env step of acting and stepping, and the range of what was observed."""
+    low, high = trainer.collector.obs.min(), trainer.collector.obs.max()
+    begun, steps = time.perf_counter(), 0
+    while time.perf_counter() - begun < _PROBE_S:
+        shape = (len(trainer.collector.obs), trainer.action_dim)
+        noise = torch.from_numpy(trainer.streams.acting.standard_normal(shape, np.float32)).to(trainer.device)
+        obs = torch.from_numpy(trainer.collector.obs).to(trainer.device)
+        step = trainer.collector.step(trainer.agent.policy.act(obs, noise).cpu().numpy())
+        trainer.replay.add(step.action, step.reward, step.terminated, step.truncated, step.next_obs, step.following_obs)
+        low, high = min(low, step.next_obs.min()), max(high, step.next_obs.max())
+        steps += len(step.reward)
+    return (time.perf_counter() - begun) / steps, f"{low:.3g} to {high:.3g}"
+
+
+def _probe_updates(trainer: Trainer) -> float:
+    """Seconds per update, drawing the batch included."""
+    batch_size = trainer.config.replay.batch_size
+    noise = torch.zeros((2, batch_size, trainer.action_dim), device=trainer.device)
+    updates, begun = 0, time.perf_counter()
+    while updates < 5 or time.perf_counter() - begun < _PROBE_S:
+        if updates == 3:  # the first ones allocate
+            begun = time.perf_counter()
+        batch = trainer.replay.sample(batch_size, trainer.streams.replay, trainer.device)
+        trainer.agent.update(batch, UpdateNoise(*noise))
+        updates += 1
+    return (time.perf_counter() - begun) / (updates - 3)
+
+
+def _time(config: Config, env_s: float, update_s: float) -> str:
+    if not isinstance(config.schedule, PerStepConfig) or config.total_env_steps is None:
+        return "depends on episode lengths"
+    updates = (config.total_env_steps - config.schedule.warmup_env_steps) * config.schedule.updates_per_env_step
+    return f"about {duration(config.total_env_steps * env_s + updates * update_s)}, evaluation aside"
+
+
+def _bounds(trainer: Trainer) -> str:
+    return "the environment's bounds"

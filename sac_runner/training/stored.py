@@ -1,0 +1,104 @@
+"""What a run has stored, ready to act: its config, its policy, its spaces. Nothing that is read runs code."""
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from sac_runner.algorithm.policy import Policy
+from sac_runner.config.schema import Config, EnvConfig
+from sac_runner.errors import WrongInput
+from sac_runner.interaction.spaces import EnvSpaces, spaces_from_plain, spaces_of
+from sac_runner.storage.checkpoints import Arrays, Checkpoint
+from sac_runner.storage.run_directory import RunDirectory
+from sac_runner.training.resume import stored_config
+
+
+@dataclass(frozen=True)
+class StoredPolicy:
+    """A policy with its observation statistics, as a checkpoint holds it."""
+
+    policy: Policy
+    checkpoint: Checkpoint
+    score: dict[str, Any] | None
+    """The in-training evaluation at its step with its protocol; None where there was none."""
+
+
+def read_policy(run: RunDirectory, config: Config, which: str, device: torch.device) -> StoredPolicy:
+    """The policy of a checkpoint, also while the run goes on: one that vanishes meanwhile is looked up anew.
+
+    Args:
+        run: The run.
+        config: Its stored config.
+        which: ``best``, ``latest`` or a number of env steps.
+        device: Where the policy will act.
+
+    Raises:
+        WrongInput: There is no such checkpoint, or it is damaged.
+    """
+    for pause_s in (0.05, 0.25):
+        try:
+            return _read(run.checkpoint(which), config, device)
+        except WrongInput:
+            time.sleep(pause_s)
+    return _read(run.checkpoint(which), config, device)
+
+
+def _read(checkpoint: Checkpoint, config: Config, device: torch.device) -> StoredPolicy:
+    score = checkpoint.manifest().get("score")
+    arrays = checkpoint.arrays("policy")
+    try:
+        policy = _policy(config, arrays)
+    except (AttributeError, KeyError, IndexError, RuntimeError, TypeError) as e:
+        raise WrongInput(f"{checkpoint.path / 'policy.safetensors'} does not fit the config.yaml of its run") from e
+    return StoredPolicy(policy.to(device), checkpoint, score if isinstance(score, dict) else None)
+
+
+def _policy(config: Config, arrays: Arrays) -> Policy:
+    """The sizes come from the weights, so that no environment need be made."""
+    first = arrays["actor.hidden.0.weight" if config.agent.hidden_sizes else "actor.mean.weight"]
+    obs_dim, action_dim = first.shape[1], arrays["actor.mean.weight"].shape[0]
+    policy = Policy(config.agent, config.normalization, obs_dim, action_dim, torch.Generator())
+    policy.load_state_dict({name: torch.tensor(x) for name, x in arrays.items()})
+    return policy.requires_grad_(False)
+
+
+def as_recorded(run: RunDirectory) -> Config:
+    """The stored config with the device and the threads that the run in fact had.
+
+    Raises:
+        WrongInput: It is no run, or its config can't be read.
+    """
+    config, meta = stored_config(run), run.read_meta()
+    threads, device = meta.get("threads"), meta.get("device")
+    if isinstance(threads, int) and 0 < threads <= 1024:
+        config = replace(config, threads=threads)
+    return replace(config, device=device) if isinstance(device, str) else config
+
+
+def read_spaces(run: RunDirectory, config: EnvConfig, trusted: bool) -> EnvSpaces:
+    """The spaces that the run stored; from the environment itself, where it stored none.
+
+    Raises:
+        WrongInput: The environment would have to be made and can't be.
+    """
+    try:
+        return spaces_from_plain(run.read_meta()["spaces"])
+    except (KeyError, TypeError, ValueError):
+        require_trust(config, trusted)
+        return spaces_of(config)
+
+
+def require_trust(config: EnvConfig, trusted: bool) -> None:
+    """Refuse to import a package only because a stored config names it.
+
+    Raises:
+        WrongInput: ``env.id`` names a package and the user has not said that it may be imported.
+    """
+    package, colon, _ = config.id.partition(":")
+    if colon and not trusted:
+        raise WrongInput(
+            f"this run's environment {config.id} imports {package}, which is code from outside sac_runner",
+            "the same with --trust (from Python: trust=True), if you know that code",
+        )

@@ -1,0 +1,62 @@
+"""The words of ``evaluate``: by what the checkpoint was chosen, what came out, whether it is what was recorded."""
+
+from typing import Any
+
+import numpy as np
+
+from sac_runner.training.assess import Assessment, Protocol
+
+
+def verdict(assessment: Assessment) -> str:
+    """A few lines for the terminal."""
+    a, checkpoint = assessment, assessment.stored.checkpoint
+    returns, lengths, successes = a.evaluation.returns, a.evaluation.lengths, a.evaluation.successes
+    lines = [
+        f"{a.config.env.id}  {checkpoint.kind} checkpoint, {checkpoint.env_steps:,} env steps  {a.run.path}",
+        f"chosen   {_chosen(a)}",
+        f"here     {_here(a.protocol, a.as_trained)}",
+        f"return   {spread(returns)}   min {number(returns.min())}   max {number(returns.max())}",
+        f"length   {spread(lengths)}",
+    ]
+    if successes:
+        lines.append(f"success  {np.mean(successes):.0%}")
+    return "\n".join(lines + (_comparison(a) if a.as_trained else []))
+
+
+def _chosen(a: Assessment) -> str:
+    score = a.stored.score
+    if score is None:
+        return f"as asked for: {a.asked}; it was not evaluated in training"
+    there = Protocol(score["episodes"], score["seed"], score["deterministic"], score["num_envs"])
+    episodes = f"{there.episodes} episodes{' each' if a.asked == 'best' else ''} on seeds {there.seeds}"
+    result = f"there {number(score['return_mean'])} +- {number(score['return_std'])}"
+    if a.asked != "best":
+        return f"as asked for: {a.asked}; evaluated in training by {episodes}, {result}"
+    evaluations = len(a.run.read_metrics().get("eval/return_mean", []))
+    return f"best of {evaluations} evaluations of {episodes}, {result}"
+
+
+def _here(protocol: Protocol, as_trained: bool) -> str:
+    how = "deterministic" if protocol.deterministic else "sampled actions"
+    if as_trained:
+        return f"as in training: {protocol.episodes} episodes on seeds {protocol.seeds}, {how}"
+    return f"{protocol.episodes} episodes on fresh seeds {protocol.seeds}, {how}"
+
+
+def _comparison(a: Assessment) -> list[str]:
+    differences, changed = a.differences(), a.changed()
+    at = f"recorded at {a.stored.checkpoint.env_steps:,} env steps"
+    if not differences:
+        return [f"equal    bit for bit to what was {at}"]
+    cause = [f"changed  since training: {'; '.join(changed)}"] if changed else []
+    return [f"differs  from what was {at}: {'; '.join(differences)}", *cause]
+
+
+def spread(values: Any) -> str:
+    """``268 +- 18``: mean and standard deviation."""
+    return f"{number(values.mean())} +- {number(values.std())}"
+
+
+def number(x: float) -> str:
+    """At least three digits, and whole ones all."""
+    return f"{x:,.0f}" if abs(x) >= 100 else f"{x:.3g}"
