@@ -1,4 +1,4 @@
-"""What the commands that take a RUN share: options, answers to wrong ones, and the way out."""
+"""What the commands beside ``train`` share: options, answers to wrong ones, and the way out."""
 
 import argparse
 import difflib
@@ -11,38 +11,122 @@ from typing import NoReturn
 
 from sac_runner.errors import RunnerError, WrongInput, command
 
+_SETTING = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*)=(.*)")
+
 
 class Parser(argparse.ArgumentParser):
-    """An ``ArgumentParser`` whose errors are ours: at most three lines, with the nearest right option."""
+    """An ``ArgumentParser`` whose errors are ``WrongInput``, with the nearest right option."""
 
     def __init__(self, name: str, description: str) -> None:
-        """A command ``name``."""
+        """Of the command ``name``."""
         super().__init__(command(name), description=description, allow_abbrev=False)
-        self.add_argument("--outputs", metavar="DIR", help="folder of all runs (else SAC_OUTPUTS, else outputs)")
 
     def read(self, arguments: Sequence[str] | None) -> argparse.Namespace:
-        """The parsed ``arguments``, by default the command line's.
+        """Parse ``arguments``, by default the command line's.
 
         Raises:
-            WrongInput: They are no arguments of this command.
+            WrongInput: They are none of this command's.
         """
         given = list(sys.argv[1:] if arguments is None else arguments)
-        self._refuse_settings(given)
-        namespace, unknown = self.parse_known_args(given)
-        if unknown:
-            raise self._unknown(sorted(unknown, key=lambda text: not text.startswith("-"))[0])
-        return namespace
+        for position, text in enumerate(given):
+            self._refuse_setting(given, position, text)
+            if text.startswith("--") and text.partition("=")[0] not in [*self._options(), "--"]:
+                near = difflib.get_close_matches(text.partition("=")[0], self._options(), 1)
+                raise WrongInput(f"{self.prog} has no option {text}", near[0] if near else f"{self.prog} --help")
+        return self.parse_args(given)
 
     def error(self, message: str) -> NoReturn:
         """Called by argparse."""
-        unknown = next((a for a in self._given if a.startswith("--") and a.split("=")[0] not in self._options), None)
-        raise self._unknown(unknown) if unknown else WrongInput(message, f"{self.prog} --help")
+        raise WrongInput(message.removeprefix("argument "), f"{self.prog} --help")
 
-    @property
+    def _refuse_setting(self, given: list[str], position: int, text: str) -> None:
+        """``episodes=100`` is how ``train`` is told, and what fingers remember."""
+        setting = _SETTING.fullmatch(text)
+        if setting is None or self._is_value(given, position) or os.path.exists(text):
+            return
+        option = "--" + setting[1].split(".")[-1].replace("_", "-")
+        if option not in self._options():
+            raise WrongInput(f"{text}: {self.prog} takes options, not settings", f"{self.prog} --help")
+        right = option if self._option_string_actions[option].nargs == 0 else f"{option} {shlex.quote(setting[2])}"
+        mended = [right if i == position else shlex.quote(other) for i, other in enumerate(given)]
+        raise WrongInput(f"{text}: use {right}", " ".join([self.prog, *mended]))
+
+    def _is_value(self, given: list[str], position: int) -> bool:
+        before = self._option_string_actions.get(given[position - 1]) if position else None
+        return before is not None and before.nargs != 0
+
     def _options(self) -> list[str]:
         return [option for option in self._option_string_actions if option.startswith("--")]
 
-    def _unknown(self, text: str) -> WrongInput:
-        near = difflib.get_close_matches(text.split("=")[0], self._options, 1)
-        remedy = near[0] if near else f"{self.prog} --help"
-        return WrongInput(f"{self.prog} knows no {text}", remedy)
+
+def add_run(parser: Parser) -> None:
+    """RUN, and what says which policy of it plays what."""
+    parser.add_argument("run", metavar="RUN", help="a path, a unique part of a run's name, or last")
+    parser.add_argument(
+        "--checkpoint", type=_checkpoint, default="best", metavar="best|latest|STEP", help="default: best"
+    )
+    parser.add_argument("--sampled", action="store_true", help="draw actions from the policy (default: its mean)")
+    parser.add_argument("--seed", type=_seed, metavar="S", help="episode i has seed S + i (default: fresh ones)")
+    parser.add_argument("--trust", action="store_true", help="import the package that the run's env.id names")
+    add_outputs(parser)
+
+
+def add_episodes(parser: Parser, default: int) -> None:
+    """``--episodes``, None where it is not given."""
+    parser.add_argument("--episodes", type=_positive, metavar="N", help=f"default: {default}")
+
+
+def add_outputs(parser: Parser) -> None:
+    """``--outputs``."""
+    parser.add_argument("--outputs", metavar="DIR", help="where runs are (default: SAC_OUTPUTS, else outputs)")
+
+
+def _checkpoint(text: str) -> str:
+    if text in ("best", "latest"):
+        return text
+    try:
+        return str(_whole(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} must be best, latest or a number of env steps") from None
+
+
+def _seed(text: str) -> int:
+    try:
+        seed = _whole(text)
+    except ValueError:
+        seed = -1
+    if not 0 <= seed < 2**31:
+        raise argparse.ArgumentTypeError(f"{text} must be a whole number, 0 or more and below 2^31")
+    return seed
+
+
+def _positive(text: str) -> int:
+    try:
+        count = _whole(text)
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{text} must be a whole number, at least 1")
+    return count
+
+
+def _whole(text: str) -> int:
+    """``100000``, ``100_000``, ``100,000`` and ``1e5`` alike."""
+    number = float(text.replace(",", "_"))
+    if number != int(number):
+        raise ValueError(text)
+    return int(number)
+
+
+def open_door(body: Callable[[], None]) -> None:
+    """Run a command; an expected failure becomes at most three lines and its exit code."""
+    try:
+        body()
+    except RunnerError as e:
+        print(e, file=sys.stderr)
+        sys.exit(e.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # as in `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

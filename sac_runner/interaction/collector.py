@@ -1,11 +1,14 @@
 """The collector steps the environments and starts every episode from a seed of its own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
+
+from sac_runner.errors import EnvironmentFailed, NotFinite
 
 EpisodeSeed = Callable[[int, int], int]
 """(environment, how many episodes it began before) -> seed of the episode's reset."""
@@ -70,8 +73,11 @@ class Collector:
         """Take ``action`` (N, action_dim) in [-1, 1] everywhere, then reset what ended."""
         for taken, chosen in zip(self.actions, action, strict=True):
             taken.append(chosen)
-        raw_obs, reward, terminated, truncated, info = self.envs.step(action)
+        with self._failures_named():
+            raw_obs, reward, terminated, truncated, info = self.envs.step(action)
         next_obs = np.asarray(raw_obs, np.float32)
+        if not (np.isfinite(next_obs).all() and np.isfinite(reward).all()):
+            raise NotFinite(f"an environment returned a NaN or infinite observation or reward ({self._where()})")
         done = terminated | truncated
         self.episode_return += reward
         self.episode_length += 1
@@ -97,8 +103,25 @@ class Collector:
 
     def _reset_envs(self, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
         seeds: Any = [seed if reset else None for seed, reset in zip(self.seeds, mask, strict=True)]
-        obs, _ = self.envs.reset(seed=seeds, options={"reset_mask": mask.copy()})
+        with self._failures_named():
+            obs, _ = self.envs.reset(seed=seeds, options={"reset_mask": mask.copy()})
         return np.asarray(obs, np.float32)
+
+    @contextmanager
+    def _failures_named(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as e:
+            raise EnvironmentFailed(f"an environment raised {type(e).__name__}: {e} ({self._where()})") from e
+
+    def _where(self) -> str:
+        begun = [
+            f"env {i} at step {n} of seed {s}" for i, (n, s) in enumerate(zip(self._lengths(), self.seeds, strict=True))
+        ]
+        return ", ".join(begun[:4]) + (", ..." if len(begun) > 4 else "")
+
+    def _lengths(self) -> list[int]:
+        return [len(taken) for taken in self.actions]
 
     def state_dict(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Arrays, and plain data for JSON. The environments' own state is their episodes' seeds and actions."""

@@ -85,7 +85,7 @@ class ReplayBuffer:
         return columns | {"final_obs": self.final_obs[final[final >= 0]]}
 
     def restore(self, segments: Iterable[tuple[int, dict[str, NDArray[Any]]]], obs: NDArray[np.float32]) -> None:
-        """Fill an empty buffer from (first row, its ``rows_between``), oldest first, and begin the next row at ``obs``."""
+        """Fill an empty buffer from (first row, ``rows_between``), oldest first; the next row begins at ``obs``."""
         for first, columns in segments:
             self.added = first + len(columns["reward"])
             slots = np.arange(first, self.added) % len(self.obs)

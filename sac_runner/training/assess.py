@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from sac_runner.interaction.envs import make_vector_env
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.device import configure_torch, resolve_device
 from sac_runner.training.evaluation import Evaluation, evaluate
+from sac_runner.training.provenance import provenance
 from sac_runner.training.stored import StoredPolicy, as_recorded, read_policy
 
 FRESH_SEED = 1_000_000
@@ -63,12 +63,10 @@ class Assessment:
 
     def changed(self) -> list[str]:
         """What is not as it was in training and can move bits: ``torch 2.12.0, here 2.13.0``."""
-        meta = self.run.read_meta()
-        recorded = meta.get("versions")
-        versions = {name: x for name, x in (recorded if isinstance(recorded, dict) else {}).items() if x}
-        there = {"device": meta.get("device"), **versions}
-        here = {"device": str(self.device), **{name: _version(name) for name in versions if name != "python"}}
-        return [f"{name} {there[name]}, here {x}" for name, x in here.items() if there[name] != x]
+        threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+        here = _what_moves_bits(provenance([], 0, self.device, threads, precision))
+        there = _what_moves_bits(self.run.read_meta())
+        return [f"{name} {there.get(name)}, here {x}" for name, x in here.items() if there.get(name) != x]
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -167,8 +165,7 @@ def _recorded_protocol(run: RunDirectory, stored: StoredPolicy) -> Protocol:
         raise WrongInput(f"{stored.checkpoint.path / 'manifest.json'} does not say how its score was made") from e
 
 
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+def _what_moves_bits(meta: dict[str, Any]) -> dict[str, Any]:
+    plain = {name: meta.get(name) for name in ("device", "threads", "precision")}
+    nested = {name: meta[name] for name in ("versions", "git", "host") if isinstance(meta.get(name), dict)}
+    return plain | nested.get("versions", {}) | nested.get("git", {}) | nested.get("host", {})

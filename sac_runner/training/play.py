@@ -6,61 +6,78 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sac_runner.algorithm.policy import Policy
 from sac_runner.config.schema import EnvConfig
-from sac_runner.errors import WrongInput
+from sac_runner.errors import EnvironmentFailed, RunnerError, WrongInput
 from sac_runner.interaction.collector import Episode
 from sac_runner.interaction.envs import make_env
 from sac_runner.training.randomness import evaluation_noise
+
+
+class WindowClosed(Exception):
+    """The user has closed the window."""
 
 
 def make_drawing_env(config: EnvConfig, render_mode: str) -> gym.Env[Any, Any]:
     """One environment that draws, in a window (``human``) or into arrays (``rgb_array``).
 
     Raises:
-        WrongInput: It can't be made, or can't draw.
+        WrongInput: It can't be made, or can't draw so.
     """
     env = make_env(config, render_mode)
-    if env.render_mode != render_mode:
+    modes = env.metadata.get("render_modes", [])
+    if env.render_mode != render_mode or render_mode not in modes:
         env.close()
-        raise WrongInput(f"{config.id} can't draw itself: its render modes are {env.metadata.get('render_modes', [])}")
+        raise WrongInput(f"{config.id} can't be drawn as {render_mode}; it has {', '.join(modes) or 'no render mode'}")
     return env
 
 
 def play_episode(
-    policy: Policy,
-    device: torch.device,
-    env: gym.Env[Any, Any],
-    seed: int,
-    sampled: bool,
-    on_frame: Callable[[], None] = lambda: None,
+    policy: Policy, env: gym.Env[Any, Any], seed: int, sampled: bool, on_frame: Callable[[], None]
 ) -> Episode:
     """Play the episode of ``seed``, with the reset and the noise that ``evaluate`` gives it.
 
     Args:
-        policy: In float32 on ``device``.
-        device: Where the policy is.
-        env: From ``make_env``.
+        policy: On the CPU.
+        env: From ``make_drawing_env``.
         seed: Of the reset and of the noise.
         sampled: Draw actions instead of taking the deterministic ones.
-        on_frame: Called after the reset and after every step; what it raises ends the episode.
+        on_frame: Called after the reset and after every step.
+
+    Raises:
+        EnvironmentFailed: It raised, while it moved or while it drew.
+        WindowClosed: From ``on_frame``.
     """
+    try:
+        return _play(policy, env, seed, sampled, on_frame)
+    except (RunnerError, WindowClosed):
+        raise
+    except Exception as e:
+        text = str(e).strip().split("\n")[0]
+        raise EnvironmentFailed(
+            f"the environment failed in the episode of seed {seed}: {type(e).__name__}: {text}"
+        ) from e
+
+
+def _play(
+    policy: Policy, env: gym.Env[Any, Any], seed: int, sampled: bool, on_frame: Callable[[], None]
+) -> Episode:
     noises = evaluation_noise(seed)
     assert env.action_space.shape is not None
     obs, info = env.reset(seed=seed)
     on_frame()
     total, length, ended = 0.0, 0, False
     while not ended:
-        noise = noises.standard_normal((1, *env.action_space.shape), np.float32) if sampled else None
-        action = _act(policy, device, obs, noise)
-        obs, reward, terminated, truncated, info = env.step(action)
+        noise = noises.standard_normal(env.action_space.shape, np.float32) if sampled else None
+        obs, reward, terminated, truncated, info = env.step(_act(policy, obs, noise))
         on_frame()
         total, length, ended = total + float(reward), length + 1, bool(terminated or truncated)
     return Episode(0, total, length, bool(info["is_success"]) if "is_success" in info else None)
 
 
-def _act(policy: Policy, device: torch.device, obs: Any, noise: Any) -> Any:
-    rows = torch.from_numpy(np.asarray(obs, np.float32)[None]).to(device)
-    drawn = None if noise is None else torch.from_numpy(noise).to(device)
-    return policy.act(rows, drawn).cpu().numpy()[0]
+def _act(policy: Policy, obs: Any, noise: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    drawn = None if noise is None else torch.from_numpy(noise[None])
+    action: NDArray[np.float32] = policy.act(torch.from_numpy(np.asarray(obs, np.float32)[None]), drawn).numpy()[0]
+    return action

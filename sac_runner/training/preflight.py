@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from gymnasium import spaces
 
 from sac_runner.config.schema import Config, PerStepConfig
+from sac_runner.interaction.envs import raw_spaces
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.training.console import duration
 from sac_runner.training.trainer import Trainer
@@ -25,11 +27,13 @@ def preflight(trainer: Trainer) -> str:
     folder = next(p for p in [Path(config.outputs).absolute(), *Path(config.outputs).absolute().parents] if p.exists())
     free = shutil.disk_usage(folder).free
     kept = memory if config.checkpoint.keep_replay != "never" else 0
+    enough = "" if kept < free else " (too little)"
+    speed = f"{1e3 * env_s:.2f} ms per env step, {1e3 * update_s:.2f} ms per update"
     lines = [
         f"memory   {memory / 1e6:,.0f} MB replay for {_transitions(config):,} transitions",
-        f"disk     {(kept + 10e6) / 1e6:,.0f} MB, {free / 1e9:,.1f} GB free" + (" (too little)" if free < kept else ""),
-        f"time     {_time(config, env_s, update_s)}: {1e3 * env_s:.2f} ms per env step, {1e3 * update_s:.2f} ms per update",
-        f"scale    observations {obs_scale}; actions [-1, 1] -> {_bounds(trainer)}",
+        f"disk     {(kept + 10e6) / 1e6:,.0f} MB, {free / 1e9:,.1f} GB free{enough}",
+        f"time     {_time(config, env_s, update_s)}: {speed}",
+        f"scale    observations {obs_scale}; actions [-1, 1] -> {_bounds(config)}",
     ]
     return "\n".join(lines)
 
@@ -81,5 +85,8 @@ def _time(config: Config, env_s: float, update_s: float) -> str:
     return f"about {duration(config.total_env_steps * env_s + updates * update_s)}, evaluation aside"
 
 
-def _bounds(trainer: Trainer) -> str:
-    return "the environment's bounds"
+def _bounds(config: Config) -> str:
+    action = raw_spaces(config.env)[1]
+    assert isinstance(action, spaces.Box)
+    ranges = sorted({f"[{low:g}, {high:g}]" for low, high in zip(action.low.flat, action.high.flat, strict=True)})
+    return ", ".join(ranges[:4]) + (", ..." if len(ranges) > 4 else "")

@@ -8,7 +8,7 @@ import torch
 
 from sac_runner.algorithm.agent import SAC
 from sac_runner.config.schema import Config, PerStepConfig
-from sac_runner.errors import WrongInput
+from sac_runner.errors import NotFinite, WrongInput
 from sac_runner.interaction.collector import Episode
 from sac_runner.storage import checkpoints
 from sac_runner.storage.checkpoints import Arrays, Checkpoint, Kind
@@ -76,6 +76,7 @@ class Record:
         now = time.monotonic()
         seconds = max(now - self._row_at, 1e-9)
         values = self._rollout.take() | self._train.take()
+        _check_finite(values, counters)
         values["perf/env_steps_per_s"] = (counters.env_steps - self._row_counters.env_steps) / seconds
         values["perf/updates_per_s"] = (counters.updates - self._row_counters.updates) / seconds
         values["perf/updates_per_env_step"] = counters.updates / max(counters.env_steps - self._warmup, 1)
@@ -183,6 +184,13 @@ class Record:
         self._events.end_session(succeeded)
         self._events.close()
         self._csv.close()
+
+
+def _check_finite(values: dict[str, float], counters: Counters) -> None:
+    wrong = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
+    if wrong:
+        text = f"{', '.join(wrong)} by {counters.env_steps:,} env steps; the last checkpoint is from before"
+        raise NotFinite(text, "a smaller agent.lr, agent.max_grad_norm=1, or normalization=obs_and_reward")
 
 
 def _arrays(state: dict[str, Any]) -> Arrays:

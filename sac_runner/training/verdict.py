@@ -48,8 +48,9 @@ def _comparison(a: Assessment) -> list[str]:
     at = f"recorded at {a.stored.checkpoint.env_steps:,} env steps"
     if not differences:
         return [f"equal    bit for bit to what was {at}"]
-    cause = [f"changed  since training: {'; '.join(changed)}"] if changed else []
-    return [f"differs  from what was {at}: {'; '.join(differences)}", *cause]
+    more = f", and {len(differences) - 1} more scores" if len(differences) > 1 else ""
+    cause = "; ".join(a.changed()) or "nothing that is known; perhaps the kind of processor"
+    return [f"differs  from what was {at}: {differences[0]}{more}", f"changed  {cause}"]
 
 
 def spread(values: Any) -> str:

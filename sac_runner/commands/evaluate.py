@@ -1,0 +1,63 @@
+"""``sac-evaluate``: how good is the policy of a run?"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from functools import partial
+
+from sac_runner.commands.arguments import Parser, add_episodes, add_run, open_door
+from sac_runner.errors import WrongInput, command
+from sac_runner.storage.find import find_run
+from sac_runner.storage.run_directory import RunDirectory
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of ``sac-evaluate`` and ``scripts/evaluate``."""
+    open_door(partial(_evaluate, arguments))
+
+
+def _parser() -> Parser:
+    parser = Parser("evaluate", "Evaluate the policy of a run on fresh seeds, or once more exactly as in training.")
+    add_run(parser)
+    add_episodes(parser, 20)
+    parser.add_argument("--as-trained", action="store_true", help="repeat the in-training evaluation of that step")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, and nothing else")
+    return parser
+
+
+def _evaluate(arguments: Sequence[str] | None) -> None:
+    options = _parser().read(arguments)
+    _refuse_own_protocol(options)
+    run = RunDirectory(find_run(options.run, options.outputs))
+
+    from sac_runner.training.assess import assess
+    from sac_runner.training.resume import stored_config
+    from sac_runner.training.stored import require_trust
+    from sac_runner.training.verdict import verdict
+
+    require_trust(stored_config(run).env, options.trust)
+    assessment = assess(
+        run,
+        options.checkpoint,
+        episodes=options.episodes,
+        seed=options.seed,
+        deterministic=not options.sampled,
+        as_trained=options.as_trained,
+        on_episode=_progress,
+    )
+    print(json.dumps(assessment.plain()) if options.json else verdict(assessment))
+
+
+def _refuse_own_protocol(options: argparse.Namespace) -> None:
+    given = {"--episodes": options.episodes, "--seed": options.seed, "--sampled": options.sampled or None}
+    set_apart = [option for option, value in given.items() if value is not None]
+    if options.as_trained and set_apart:
+        text = f"--as-trained repeats the run's own protocol, so it takes no {' or '.join(set_apart)}"
+        raise WrongInput(text, f"{command('evaluate')} {options.run} --as-trained")
+
+
+def _progress(finished: int, of: int) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\033[Kevaluating {finished}/{of}" if finished < of else "\r\033[K")
+        sys.stderr.flush()
