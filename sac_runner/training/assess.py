@@ -63,8 +63,7 @@ class Assessment:
 
     def changed(self) -> list[str]:
         """What is not as it was in training and can move bits: ``torch 2.12.0, here 2.13.0``."""
-        threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
-        here = _what_moves_bits(provenance([], 0, self.device, threads, precision))
+        here = _what_moves_bits(provenance([], 0, self.device, torch.get_num_threads(), self.config.precision))
         there = _what_moves_bits(self.run.read_meta())
         return [f"{name} {there.get(name)}, here {x}" for name, x in here.items() if there.get(name) != x]
 

@@ -9,15 +9,30 @@ import torch
 from numpy.typing import NDArray
 
 from sac_runner.algorithm.policy import Policy
-from sac_runner.config.schema import EnvConfig
+from sac_runner.config.schema import Config, EnvConfig
 from sac_runner.errors import EnvironmentFailed, RunnerError, WrongInput
 from sac_runner.interaction.collector import Episode
 from sac_runner.interaction.envs import make_env
+from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.randomness import evaluation_noise
+from sac_runner.training.resume import stored_config
+from sac_runner.training.stored import StoredPolicy, read_policy, require_trust
 
 
 class WindowClosed(Exception):
     """The user has closed the window."""
+
+
+def policy_reader(run: RunDirectory, which: str, trusted: bool) -> tuple[Config, Callable[[], StoredPolicy]]:
+    """The config of ``run``, and what reads its policy on the CPU: a run that goes on has a newer one each time.
+
+    Raises:
+        WrongInput: It is no run, or names a package that the user has not said to trust.
+    """
+    config = stored_config(run)
+    require_trust(config.env, trusted)
+    torch.set_num_threads(1)  # a batch of one
+    return config, lambda: read_policy(run, config, which, torch.device("cpu"))
 
 
 def make_drawing_env(config: EnvConfig, render_mode: str) -> gym.Env[Any, Any]:

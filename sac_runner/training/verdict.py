@@ -4,15 +4,19 @@ from typing import Any
 
 import numpy as np
 
+from sac_runner.config.schema import Config
+from sac_runner.interaction.collector import Episode
+from sac_runner.storage.checkpoints import Checkpoint
+from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.assess import Assessment, Protocol
 
 
 def verdict(assessment: Assessment) -> str:
     """A few lines for the terminal."""
-    a, checkpoint = assessment, assessment.stored.checkpoint
+    a = assessment
     returns, lengths, successes = a.evaluation.returns, a.evaluation.lengths, a.evaluation.successes
     lines = [
-        f"{a.config.env.id}  {checkpoint.kind} checkpoint, {checkpoint.env_steps:,} env steps  {a.run.path}",
+        policy_line(a.config, a.stored.checkpoint, a.run),
         f"chosen   {_chosen(a)}",
         f"here     {_here(a.protocol, a.as_trained)}",
         f"return   {spread(returns)}   min {number(returns.min())}   max {number(returns.max())}",
@@ -21,6 +25,17 @@ def verdict(assessment: Assessment) -> str:
     if successes:
         lines.append(f"success  {np.mean(successes):.0%}")
     return "\n".join(lines + (_comparison(a) if a.as_trained else []))
+
+
+def policy_line(config: Config, checkpoint: Checkpoint, run: RunDirectory) -> str:
+    """Which policy this is about."""
+    return f"{config.env.id}  {checkpoint.kind} checkpoint, {checkpoint.env_steps:,} env steps  {run.path}"
+
+
+def episode_line(number_: int, seed: int, episode: Episode) -> str:
+    """How an episode went."""
+    success = {None: "", True: "   success", False: "   no success"}[episode.success]
+    return f"episode {number_}   return {number(episode.ret)}   length {episode.length}{success}   (seed {seed})"
 
 
 def _chosen(a: Assessment) -> str:
