@@ -47,9 +47,9 @@ def _start(job: Job) -> float:
     seed = draw_root_seed() if job.config.seed is None else job.config.seed
     config = replace(job.config, seed=seed)  # a drawn seed is recorded with the run
     if config.dry_run:
-        dry_run(config, job.overrides, job.tuned)
+        dry_run(config, job.overrides, job.recipe)
         return 0.0
-    return _finish(train(config, job.overrides, job.tuned, partial(_make_directory, config, job.overrides)))
+    return _finish(train(config, job.overrides, job.recipe, partial(_make_directory, config, job.overrides)))
 
 
 def _resume(job: Job, which: str) -> float:

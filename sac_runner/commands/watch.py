@@ -3,7 +3,7 @@
 import os
 import shlex
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 
 from sac_runner.commands.arguments import Parser, add_episodes, add_run, open_door
@@ -32,21 +32,26 @@ def _watch(arguments: Sequence[str] | None) -> None:
     from sac_runner.training.assess import FRESH_SEED
     from sac_runner.training.play import WindowClosed, make_drawing_env, play_episode, policy_reader
     from sac_runner.training.verdict import episode_line, policy_line
-    from sac_runner.training.window import has_display, is_closed
+    from sac_runner.training.window import aborts, has_display, is_closed, is_unseen
 
     elsewhere = f"{command('record')} {shlex.quote(options.run)}   (an mp4, which needs no screen)"
+    no_display = WrongInput("there is no display to open a window on", elsewhere)
     if not has_display():
-        raise WrongInput("there is no display to open a window on", elsewhere)
+        raise no_display
     config, read = policy_reader(run, options.checkpoint, options.trust)
-    seed, frames, shown = FRESH_SEED if options.seed is None else options.seed, 0, None
+    seed, shown, drawn = FRESH_SEED if options.seed is None else options.seed, None, False
 
     def on_frame() -> None:
-        nonlocal frames
-        frames += 1
+        nonlocal drawn
+        if is_unseen():
+            raise no_display
         if is_closed(env):
             raise WindowClosed
+        drawn = True
 
-    with closing(make_drawing_env(config.env, "human")) as env:
+    with closing(make_drawing_env(config.env, "human")) as env, suppress(WindowClosed):
+        if aborts(env):
+            raise no_display
         for i in range(options.episodes or 5):
             stored = read()
             if stored.checkpoint != shown:
@@ -54,10 +59,8 @@ def _watch(arguments: Sequence[str] | None) -> None:
                 print(policy_line(config, shown, run), flush=True)
             try:
                 episode = play_episode(stored.policy, env, seed + i, options.sampled, on_frame)
-            except WindowClosed:
-                return
             except EnvironmentFailed as e:
-                if frames:
+                if drawn:
                     raise
                 raise WrongInput(f"can't open a window: {e.message}", elsewhere) from e
             print(episode_line(i + 1, seed + i, episode), flush=True)

@@ -41,8 +41,8 @@ class Job:
     config: Config
     overrides: list[str]
     """As Hydra took them."""
-    tuned: str | None
-    """Name of the tuned values that apply, if there are any."""
+    recipe: str | None
+    """``experiment NAME`` or ``tuned for ENV``, if it follows one."""
 
 
 def from_command_line(arguments: list[str], run: Callable[[Job], float]) -> None:
@@ -78,9 +78,14 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float]) -> None
 
 def _job(cfg: DictConfig) -> Job:
     hydra_config = HydraConfig.get()
-    tuned = hydra_config.runtime.choices.get("tuned")
-    there = tuned is not None and (CONF / "tuned" / f"{tuned}.yaml").is_file()
-    return Job(to_config(cfg), list(hydra_config.overrides.task), tuned if there else None)
+    return Job(to_config(cfg), list(hydra_config.overrides.task), _recipe(dict(hydra_config.runtime.choices)))
+
+
+def _recipe(choices: dict[str, str | None]) -> str | None:
+    if choices.get("experiment") is not None:
+        return f"experiment {choices['experiment']}"
+    tuned = choices.get("tuned")
+    return f"tuned for {tuned}" if tuned is not None and (CONF / "tuned" / f"{tuned}.yaml").is_file() else None
 
 
 def _if_composing(arguments: list[str], override: str) -> list[str]:

@@ -1,8 +1,11 @@
 """Environments: the only place that calls ``gymnasium.make``, and the door where actions meet their bounds."""
 
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -54,7 +57,21 @@ def make_vector_env(config: EnvConfig, num_envs: int) -> VectorEnv[Any, Any, Any
     if config.vectorization == "sync":
         return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.DISABLED)
     make_env(config).close()  # faults in the config are named here, not in a worker
-    return AsyncVectorEnv(makers, autoreset_mode=AutoresetMode.DISABLED)
+    with _interrupts_ignored():
+        return AsyncVectorEnv(makers, autoreset_mode=AutoresetMode.DISABLED)
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Workers begun here inherit it: Ctrl-C reaches a whole group, and this process still needs them to save."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def raw_spaces(config: EnvConfig) -> tuple[spaces.Space[Any], spaces.Space[Any]]:

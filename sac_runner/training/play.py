@@ -76,9 +76,7 @@ def play_episode(
         ) from e
 
 
-def _play(
-    policy: Policy, env: gym.Env[Any, Any], seed: int, sampled: bool, on_frame: Callable[[], None]
-) -> Episode:
+def _play(policy: Policy, env: gym.Env[Any, Any], seed: int, sampled: bool, on_frame: Callable[[], None]) -> Episode:
     noises = evaluation_noise(seed)
     assert env.action_space.shape is not None
     obs, info = env.reset(seed=seed)

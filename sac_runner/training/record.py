@@ -59,6 +59,11 @@ class Record:
         return int(self.scores["final"]["env_steps"]) if self.scores else -1
 
     @property
+    def last_row_at(self) -> int:
+        """Env steps at the newest row of means."""
+        return self._row_counters.env_steps
+
+    @property
     def wall_time(self) -> float:
         """Seconds of training, earlier starts of the run included."""
         return self._earlier_s + time.monotonic() - self._started

@@ -18,19 +18,19 @@ from sac_runner.training.record import Record
 from sac_runner.training.schedule import Counters, is_finished
 
 
-def header(config: Config, overrides: list[str], tuned: str | None, action_dim: int) -> str:
+def header(config: Config, overrides: list[str], recipe: str | None, action_dim: int) -> str:
     """The first lines of a run, its place aside.
 
     Args:
         config: Validated.
         overrides: As typed.
-        tuned: Name of the tuned values that apply, if any.
+        recipe: What it follows, if anything.
         action_dim: Of the environment.
     """
     steps = f"{config.total_env_steps:,} env steps" if config.total_env_steps else "as many env steps as it takes"
     if isinstance(config.schedule, PerRoundConfig):
         steps = f"{config.schedule.rounds:,} rounds, {steps}"
-    first = f"{config.env.id}  seed {config.seed}  {steps}" + (f"  tuned for {tuned}" if tuned else "")
+    first = f"{config.env.id}  seed {config.seed}  {steps}" + (f"  {recipe}" if recipe else "")
     envs = f"{config.env.num_envs} env{'s'[: config.env.num_envs > 1]}"
     alpha, normalization = _alpha(config.alpha, action_dim), _normalization(config)
     second = f"alpha {alpha}, normalization {normalization}, {envs}, {_ratio(config)}"

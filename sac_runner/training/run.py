@@ -39,14 +39,18 @@ class Outcome:
 
 
 def train(
-    config: Config, overrides: list[str], tuned: str | None, make_directory: Callable[[], Path], continued: bool = False
+    config: Config,
+    overrides: list[str],
+    recipe: str | None,
+    make_directory: Callable[[], Path],
+    continued: bool = False,
 ) -> Outcome:
     """Train from the start in a new directory, or go on in an old one.
 
     Args:
         config: Validated, with a seed.
         overrides: As typed.
-        tuned: Name of the tuned values that apply, for the header.
+        recipe: What it follows, for the header.
         make_directory: Gives the run directory; called once everything else is known to be right.
         continued: The directory holds a run to go on with.
 
@@ -65,7 +69,7 @@ def train(
         with RunLock(run.path), stop_on_signals() as stop:
             cut = record.restore(run.checkpoint("latest"), trainer.state, device) if continued else []
             run.write_start(to_yaml(config), provenance(overrides, config.seed, device, threads, config.precision))
-            _say(header(config, overrides, tuned, trainer.action_dim))
+            _say(header(config, overrides, recipe, trainer.action_dim))
             _say(f"{device}, {threads} thread{'s'[: threads > 1]} -> {shown(run.path)}")
             if continued:
                 _say(f"continuing at {trainer.counters.env_steps:,} env steps{_cut_short(cut)}")
@@ -78,7 +82,7 @@ def train(
     return Outcome(run, ending, record.last_return, stop.signal)
 
 
-def dry_run(config: Config, overrides: list[str], tuned: str | None) -> None:
+def dry_run(config: Config, overrides: list[str], recipe: str | None) -> None:
     """Print what would run and what it would need; write nothing.
 
     Raises:
@@ -88,7 +92,7 @@ def dry_run(config: Config, overrides: list[str], tuned: str | None) -> None:
     device = resolve_device(config.device)
     threads = configure_torch(config)
     with Trainer(config, config.seed, device, Console(config)) as trainer:
-        print(header(config, overrides, tuned, trainer.action_dim))
+        print(header(config, overrides, recipe, trainer.action_dim))
         print(f"{device}, {threads} thread{'s'[: threads > 1]}; a dry run: nothing is written")
         print(preflight(trainer))
 

@@ -82,9 +82,11 @@ class Trainer:
         if self.counters.env_steps == 0:
             self._evaluate()
         ending = self._loop(stop_requested)
-        if ending is not Ending.STOPPED and self.record.last_evaluation_at != self.counters.env_steps:
-            self._log()
-            self._evaluate()
+        if ending is not Ending.STOPPED:
+            if self.record.last_row_at != self.counters.env_steps:
+                self._log()
+            if self.record.last_evaluation_at != self.counters.env_steps:
+                self._evaluate()
         self._checkpoint()
         return ending
 

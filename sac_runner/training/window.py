@@ -9,9 +9,31 @@ import gymnasium as gym
 
 
 def has_display() -> bool:
-    """Whether a window can be asked for; a display that is named and does not answer shows when one is opened."""
-    named = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
-    return sys.platform != "linux" or any(os.environ.get(name) for name in named)
+    """Whether there is a display that answers, or pygame was told to do without."""
+    if sys.platform != "linux" or os.environ.get("SDL_VIDEODRIVER") or os.environ.get("WAYLAND_DISPLAY"):
+        return True
+    return bool(os.environ.get("DISPLAY")) and _glfw_starts()
+
+
+def aborts(env: gym.Env[Any, Any]) -> bool:
+    """Whether the first frame of ``env`` would abort the process, as MuJoCo's does where GLFW finds no display."""
+    return hasattr(env.unwrapped, "mujoco_renderer") and not _glfw_starts()
+
+
+def _glfw_starts() -> bool:
+    import glfw
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return bool(glfw.init())
+
+
+def is_unseen() -> bool:
+    """Whether pygame draws where nobody sees it, as it does by itself where the display named does not answer."""
+    pygame = sys.modules.get("pygame")
+    if pygame is None or not pygame.display.get_init() or os.environ.get("SDL_VIDEODRIVER"):
+        return False
+    return pygame.display.get_driver() in ("offscreen", "dummy")
 
 
 def is_closed(env: gym.Env[Any, Any]) -> bool:
@@ -20,7 +42,7 @@ def is_closed(env: gym.Env[Any, Any]) -> bool:
     Without this a closed window stays (pygame's), or its next frame crashes the process (MuJoCo's).
     """
     viewer = getattr(getattr(env.unwrapped, "mujoco_renderer", None), "viewer", None)
-    if viewer is not None and hasattr(viewer, "window"):
+    if viewer is not None:
         return _glfw_is_closed(viewer.window)
     pygame = sys.modules.get("pygame")
     return pygame is not None and pygame.display.get_init() and bool(pygame.event.get(pygame.QUIT))
