@@ -25,7 +25,8 @@ class RunnerError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        return f"error: {self.message}" + (f"\n  try: {self.remedy}" if self.remedy else "")
+        message = " ".join(self.message.splitlines())  # what others say may come in several
+        return f"error: {message}" + (f"\n  try: {self.remedy}" if self.remedy else "")
 
 
 class WrongInput(RunnerError):

@@ -60,8 +60,9 @@ class RewardNormalizer(nn.Module):
     """reward / sqrt(Var[G] + 1e-8), then clipped to +-clip if asked.
 
     G is each environment's discounted return so far, G <- gamma G + r, set to zero when an episode ends, and Var[G]
-    its running variance. Source: ``NormalizeReward`` of Gymnasium 1.4, after ``VecNormalize`` of OpenAI Baselines.
-    The mean is not subtracted: that would change which policy is best.
+    its running variance. Source: ``VecNormalize`` of OpenAI Baselines, as Stable-Baselines3 keeps it. (Gymnasium 1.4's
+    ``NormalizeReward`` takes in the last reward of a terminated episode without the return before it.) The mean is
+    not subtracted: that would change which policy is best.
     """
 
     discounted_return: Tensor

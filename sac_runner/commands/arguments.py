@@ -110,10 +110,17 @@ def _positive(text: str) -> int:
     return count
 
 
+def port_number(text: str) -> int:
+    """A TCP port, for argparse."""
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} must be a port, 1 to 65535")
+    return int(text)
+
+
 def _whole(text: str) -> int:
     """``100000``, ``100_000``, ``100,000`` and ``1e5`` alike."""
     number = float(text.replace(",", "_"))
-    if number != int(number):
+    if not number.is_integer():
         raise ValueError(text)
     return int(number)
 
@@ -123,7 +130,7 @@ def open_door(body: Callable[[], None]) -> None:
     try:
         body()
     except RunnerError as e:
-        print(e, file=sys.stderr)
+        print(*str(e).splitlines()[:3], sep="\n", file=sys.stderr)
         sys.exit(e.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

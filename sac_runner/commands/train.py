@@ -7,11 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sac_runner.commands.arguments import open_door
 from sac_runner.config.compose import Job, from_command_line
 from sac_runner.config.schema import Config
-from sac_runner.errors import RunnerError, WrongInput, train_command
+from sac_runner.errors import WrongInput, train_command
 from sac_runner.storage.names import create_exclusively, run_path
 from sac_runner.storage.run_directory import RunDirectory
+from sac_runner.sweep.launchers import register
 
 if TYPE_CHECKING:
     from sac_runner.training.run import Outcome
@@ -19,14 +21,8 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Entry point of ``sac-train`` and ``scripts/train``."""
-    try:
-        from_command_line(sys.argv[1:], _train)
-    except RunnerError as e:
-        print(e, file=sys.stderr)
-        sys.exit(e.exit_code)
-    except KeyboardInterrupt:
-        print("stopped before the run began", file=sys.stderr)
-        sys.exit(130)
+    register()
+    open_door(partial(from_command_line, sys.argv[1:], _train))
 
 
 def _train(job: Job) -> float:
@@ -92,11 +88,20 @@ def _finish(outcome: "Outcome") -> float:
 
 def _make_directory(config: Config, overrides: list[str]) -> Path:
     if config.run.dir is not None:
-        return create_exclusively(Path(config.run.dir))
+        return _own_directory(Path(config.run.dir))
     env = config.env.name or config.env.id
     assert env is not None and config.seed is not None
     now = time.strftime("%Y%m%d-%H%M%S")
     return create_exclusively(run_path(config.outputs, env, now, overrides, config.run.name, config.seed))
+
+
+def _own_directory(path: Path) -> Path:
+    """``run.dir``: made new, or there and still empty (the lock of a start that came to nothing aside)."""
+    if not path.exists():
+        return create_exclusively(path)
+    if path.is_dir() and {entry.name for entry in path.iterdir()} <= {".lock"}:
+        return path
+    raise WrongInput(f"run.dir={path} is there and is no run", train_command("run.dir=NEW"))
 
 
 def _draw_curve(run: RunDirectory) -> None:

@@ -1,13 +1,10 @@
 """``sac-watch``: the policy of a run in a window, also while the run goes on."""
 
 import os
-import shlex
 from collections.abc import Sequence
-from contextlib import closing, suppress
 from functools import partial
 
 from sac_runner.commands.arguments import Parser, add_episodes, add_run, open_door
-from sac_runner.errors import EnvironmentFailed, WrongInput, command
 from sac_runner.storage.find import find_run
 from sac_runner.storage.run_directory import RunDirectory
 
@@ -29,38 +26,8 @@ def _watch(arguments: Sequence[str] | None) -> None:
     run = RunDirectory(find_run(options.run, options.outputs))
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
-    from sac_runner.training.assess import FRESH_SEED
-    from sac_runner.training.play import WindowClosed, make_drawing_env, play_episode, policy_reader
-    from sac_runner.training.verdict import episode_line, policy_line
-    from sac_runner.training.window import aborts, has_display, is_closed, is_unseen
+    from sac_runner.training.assess import fresh_seeds
+    from sac_runner.training.show import watch
 
-    elsewhere = f"{command('record')} {shlex.quote(options.run)}   (an mp4, which needs no screen)"
-    no_display = WrongInput("there is no display to open a window on", elsewhere)
-    if not has_display():
-        raise no_display
-    config, read = policy_reader(run, options.checkpoint, options.trust)
-    seed, shown, drawn = FRESH_SEED if options.seed is None else options.seed, None, False
-
-    def on_frame() -> None:
-        nonlocal drawn
-        if is_unseen():
-            raise no_display
-        if is_closed(env):
-            raise WindowClosed
-        drawn = True
-
-    with closing(make_drawing_env(config.env, "human")) as env, suppress(WindowClosed):
-        if aborts(env):
-            raise no_display
-        for i in range(options.episodes or 5):
-            stored = read()
-            if stored.checkpoint != shown:
-                shown = stored.checkpoint
-                print(policy_line(config, shown, run), flush=True)
-            try:
-                episode = play_episode(stored.policy, env, seed + i, options.sampled, on_frame)
-            except EnvironmentFailed as e:
-                if drawn:
-                    raise
-                raise WrongInput(f"can't open a window: {e.message}", elsewhere) from e
-            print(episode_line(i + 1, seed + i, episode), flush=True)
+    seeds = fresh_seeds(options.episodes or 5, options.seed)
+    watch(run, options.checkpoint, seeds, options.sampled, options.trust, partial(print, flush=True))

@@ -21,10 +21,11 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from sac_runner.config.convert import from_plain, to_plain
-from sac_runner.config.diagnose import explain
-from sac_runner.config.rewrite import rewrite
+from sac_runner.config.diagnose import explain, explain_option, group_names
+from sac_runner.config.rewrite import rewrite, unknown_option
 from sac_runner.config.schema import Config
 from sac_runner.config.validate import validate
 from sac_runner.errors import RunnerError, WrongInput, command
@@ -32,6 +33,9 @@ from sac_runner.errors import RunnerError, WrongInput, command
 _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 """The config groups: inside the package when installed from a wheel, at the top of a clone."""
+
+_NOT_COMPOSED = (HydraException, OmegaConfBaseException, ValueError)
+"""What Hydra raises; the last where a group is given a number."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,15 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float]) -> None
         RunnerError: From ``run``; of a sweep, once its other jobs are done.
     """
     arguments = rewrite(arguments)
+    unknown = unknown_option(arguments)
+    if unknown is not None:
+        raise explain_option(*unknown, _choices(_overrides(arguments)))
     failures: list[RunnerError] = []
+    started = False
 
     def task(cfg: DictConfig) -> float:
+        nonlocal started
+        started = True
         try:
             return run(_job(cfg))
         except RunnerError as e:
@@ -70,8 +80,11 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float]) -> None
         sys.argv = [sys.argv[0], *arguments, *_if_composing(arguments, f"hydra.sweep.dir={scratch}")]
         try:
             hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
-        except (HydraException, OmegaConfBaseException) as e:
-            raise explain(CONF, _overrides(arguments), _choices(_overrides(arguments)), e) from e
+        except _NOT_COMPOSED as e:
+            if started:
+                raise
+            words = _overrides(arguments)
+            raise explain(CONF, words, _choices(words), e, bool({"-m", "--multirun"} & set(arguments))) from e
     if failures:
         raise failures[0]
 
@@ -94,7 +107,10 @@ def _if_composing(arguments: list[str], override: str) -> list[str]:
 
 
 def _overrides(arguments: list[str]) -> list[str]:
-    return [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
+    """Those that are not options, nor options' values."""
+    takes_value = ("--cfg", "-c", "--package", "-p", "--config", "-cp", "-cn", "-cd", "--info", "-i", "--exp")
+    pairs = zip(["", *arguments], arguments, strict=False)
+    return [word for before, word in pairs if not word.startswith("-") and not before.startswith(takes_value)]
 
 
 def to_config(cfg: DictConfig) -> Config:
@@ -103,7 +119,10 @@ def to_config(cfg: DictConfig) -> Config:
     Raises:
         WrongInput: With every fault at once.
     """
-    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    try:
+        plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    except OmegaConfBaseException as e:
+        raise WrongInput(f"{e.full_key}: {str(e).strip().splitlines()[0]}") from e
     config = from_plain(plain)
     validate(config)
     return config
@@ -118,18 +137,18 @@ def compose_config(overrides: list[str]) -> Config:
     with _initialized():
         try:
             cfg = compose("config", overrides=rewrite(overrides))
-        except (HydraException, OmegaConfBaseException) as e:
+        except _NOT_COMPOSED as e:
             raise explain(CONF, overrides, _choices(overrides), e) from e
     return to_config(cfg)
 
 
 def _choices(overrides: list[str]) -> dict[str, str]:
     """Group -> choice, as the group overrides alone compose; empty if they don't."""
-    groups = [o for o in overrides if (CONF / o.partition("=")[0]).is_dir()]
+    groups = [o for o in overrides if o.partition("=")[0] in group_names(CONF)]
     with _initialized():
         try:
             cfg = compose("config", overrides=groups, return_hydra_config=True)
-        except (HydraException, OmegaConfBaseException):
+        except _NOT_COMPOSED:
             return {}
     return dict(cfg.hydra.runtime.choices)
 
@@ -161,5 +180,5 @@ def from_yaml(text: str, source: Path) -> Config:
         if "${" in text:
             raise ValueError("it holds an interpolation")
         return from_plain(plain)
-    except (OmegaConfBaseException, ValueError, WrongInput) as e:
+    except (OmegaConfBaseException, YAMLError, AssertionError, ValueError, WrongInput) as e:
         raise WrongInput(f"{source} can't be read as a config of this version: {e}") from e

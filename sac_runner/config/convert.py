@@ -1,7 +1,7 @@
 """Plain data to the dataclasses of ``schema`` and back, with every fault found at once."""
 
 import dataclasses
-import math
+import sys
 import types
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -72,8 +72,8 @@ def _dataclass(kind: Any, value: Any, key: str, faults: list[str]) -> Any:
         return _fault(key, value, "a group of keys", faults)
     hints = get_type_hints(kind, include_extras=True)
     prefix = f"{key}." if key else ""
-    faults += [f"unknown key {prefix}{name}" for name in value.keys() - hints.keys()]
-    faults += [f"{prefix}{name} is missing" for name in hints.keys() - value.keys()]
+    faults += [f"unknown key {prefix}{name}" for name in value if name not in hints]
+    faults += [f"{prefix}{name} is missing" for name in hints if name not in value]
     fields = {n: _convert(hint, value[n], prefix + n, faults) for n, hint in hints.items() if n in value}
     return kind(**fields) if fields.keys() == hints.keys() else _INVALID
 
@@ -85,7 +85,7 @@ def _one_of(kinds: tuple[Any, ...], value: Any, key: str, faults: list[str]) -> 
     if dataclasses.is_dataclass(kinds[0]):
         variants = {variant_mode(kind): kind for kind in kinds}
         mode = value.get("mode") if isinstance(value, dict) else None
-        if mode not in variants:
+        if not isinstance(mode, str) or mode not in variants:
             return _fault(f"{key}.mode", mode, " or ".join(variants), faults)
         return _dataclass(variants[mode], value, key, faults)
     for kind in kinds:
@@ -120,10 +120,10 @@ def _bounded(value: Any, bounds: list[Within], key: str, faults: list[str]) -> A
 
 
 def _scalar(kind: type, value: Any, key: str, faults: list[str]) -> Any:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind is int and number and math.isfinite(value) and value == int(value):
+    number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    if kind is int and number and value == int(value):
         return int(value)
-    if kind is float and number and not math.isnan(value):
+    if kind is float and number:
         return float(value)
     if kind in (str, bool) and isinstance(value, kind):
         return value

@@ -1,6 +1,8 @@
 """What is wrong with overrides that Hydra refused, in our words: the key, what is allowed, and what to type."""
 
 import difflib
+import re
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -34,6 +36,7 @@ SYNONYMS = {
     "gradient_steps": "schedule.updates_per_env_step",
     "utd_ratio": "schedule.updates_per_env_step",
     "replay_ratio": "schedule.updates_per_env_step",
+    "autotune": "alpha",
     "epochs": "schedule.rounds",
     "steps_per_epoch": "schedule.updates_per_round",
     "num_trajectories": "schedule.episodes_per_round",
@@ -41,6 +44,7 @@ SYNONYMS = {
     "num_test_episodes": "eval.episodes",
     "test_seed": "eval.seed",
     "train_seed": "seed",
+    "no_seed": "seed",
     "eval_freq": "eval.every_env_steps",
     "n_eval_episodes": "eval.episodes",
     "total_timesteps": "total_env_steps",
@@ -51,14 +55,26 @@ SYNONYMS = {
     "num_envs": "env.num_envs",
     "n_envs": "env.num_envs",
     "max_episode_steps": "env.max_episode_steps",
-    "reward_scale": "normalization.reward",
+    "reward_scale": "normalization",
     "best_test_reward": "stop.at_return",
-    "torch_deterministic": "device",
     "cuda": "device",
 }
 
+# Their values that are written otherwise here: ours for theirs; None stands for any other.
+_VALUES: dict[str, dict[str | None, str]] = {
+    "ent_coef": {"auto": "alpha=auto"},
+    "autotune": {"False": "alpha=fixed", None: "alpha=auto"},
+    "gradient_steps": {"-1": "schedule.updates_per_env_step=1"},
+    "target_entropy": {"auto": "alpha.target_entropy=null"},
+    "reward_scale": {None: "normalization=reward"},
+    "no_seed": {None: "seed=null"},
+    "cuda": {"False": "device=cpu", None: "device=auto"},
+}
 
-def explain(conf: Path, overrides: list[str], choices: dict[str, str], error: Exception) -> WrongInput:
+
+def explain(
+    conf: Path, overrides: list[str], choices: dict[str, str], error: Exception, sweeps: bool = False
+) -> WrongInput:
     """The first of ``overrides`` that can't be right, explained; or else ``error``'s own first line.
 
     Args:
@@ -66,45 +82,82 @@ def explain(conf: Path, overrides: list[str], choices: dict[str, str], error: Ex
         overrides: ``key=value``, as typed.
         choices: Group -> choice that the run has, as far as known.
         error: What Hydra said.
+        sweeps: An override may name several values.
     """
     for override in overrides:
-        key, _, value = override.lstrip("+~").partition("=")
-        fault = _fault(conf, key.partition("@")[0], value, choices)
+        key, equals, value = override.lstrip("+~").partition("=")
+        fault = _fault(conf, key.partition("@")[0], value, choices, sweeps) if equals else _bare_word(conf, override)
         if fault is not None:
-            return fault
-    return WrongInput(str(error).strip().split("\n")[0])
+            return _for_a_sweep(fault) if sweeps else fault
+    unread = getattr(error, "override", None)
+    return WrongInput((f"{unread} can't be read: " if unread else "") + str(error).strip().split("\n")[0])
 
 
-def _fault(conf: Path, key: str, value: str, choices: dict[str, str]) -> WrongInput | None:
+def explain_option(option: str, key: str, value: str, choices: dict[str, str]) -> WrongInput:
+    """``option``, which there is not, as the setting ``key=value`` that it means."""
+    known = key in schema_keys()
+    remedy = train_command(_with_choice(key, value, choices)) if known else _unknown_key(key, value, choices).remedy
+    return WrongInput(f"there is no option {option}; every setting is a key=value", remedy)
+
+
+def _for_a_sweep(fault: WrongInput) -> WrongInput:
+    train = train_command("")
+    return WrongInput(fault.message, fault.remedy and fault.remedy.replace(train, train_command("-m "), 1))
+
+
+def group_names(conf: Path) -> list[str]:
+    """The config groups."""
+    return sorted(path.relative_to(conf).as_posix() for path in conf.rglob("*") if path.is_dir())
+
+
+def _bare_word(conf: Path, word: str) -> WrongInput | None:
+    if word.startswith(("~", "-")):
+        return None
+    groups = [group for group in group_names(conf) if (conf / group / f"{word}.yaml").is_file()]
+    remedy = train_command(f"{groups[0]}={word}") if groups else None
+    return WrongInput(f"{word} is no setting; every setting is a key=value", remedy)
+
+
+def _fault(conf: Path, key: str, value: str, choices: dict[str, str], sweeps: bool) -> WrongInput | None:
     if key.startswith("hydra"):
         return None
-    if (conf / key).is_dir():
-        return _choice_fault(conf, key, value)
+    if key in group_names(conf):
+        return _choice_fault(conf, key, value, sweeps)
     keys = schema_keys()
     if key not in keys:
-        return _unknown_key(key, value, keys)
-    owner = keys[key]
-    group = key.split(".")[0]
-    if owner is not None and choices.get(group, owner).split("_0")[0] != owner:
-        example = f"{group}={owner} {key}={value}"
+        return _unknown_key(key, value, choices)
+    owner = _missing_choice(key, choices)
+    if owner is not None:
+        group = key.split(".")[0]
         return WrongInput(
-            f"{key} is a key of {group}={owner}; this run has {group}={choices[group]}", train_command(example)
+            f"{key} is a key of {owner}; this run has {group}={choices[group]}",
+            train_command(f"{owner} {key}={value}"),
         )
-    if "," in value and not value.startswith(("[", "'", '"', "{")):
+    if "," in value and not sweeps and not value.startswith(("[", "'", '"', "{")):
         return _two_values(key, value)
     return None
 
 
-def _choice_fault(conf: Path, group: str, value: str) -> WrongInput | None:
+def _missing_choice(key: str, choices: dict[str, str]) -> str | None:
+    """``alpha=fixed`` for ``alpha.value`` where alpha is otherwise."""
+    group, owner = key.split(".")[0], schema_keys().get(key)
+    if owner is None or choices.get(group, owner).split("_0")[0] == owner:
+        return None
+    return f"{group}={owner}"
+
+
+def _choice_fault(conf: Path, group: str, value: str, sweeps: bool) -> WrongInput | None:
     there = sorted(path.stem for path in (conf / group).glob("*.yaml"))
     if value in there or value == "null":
         return None
     parts = value.split(",")
     if len(parts) > 1 and all(part in there for part in parts):
-        return _two_values(group, value)
+        return None if sweeps else _two_values(group, value)
     wrong = next(part for part in parts if part not in there)
     near = difflib.get_close_matches(wrong, there, 1)
     remedy = train_command(f"{group}={near[0]}") if near else None
+    if group == "alpha" and re.fullmatch(r"\d*\.?\d+", wrong):
+        remedy = train_command(f"alpha=fixed alpha.value={wrong}")
     return WrongInput(f"{group}={wrong} is not there; {group} can be {', '.join(there)}", remedy)
 
 
@@ -114,18 +167,43 @@ def _two_values(key: str, value: str) -> WrongInput:
     return WrongInput(f"{key}={value} names {number} settings; one run takes one", train_command(f"-m {key}={value}"))
 
 
-def _unknown_key(key: str, value: str, keys: dict[str, str | None]) -> WrongInput:
-    ours = SYNONYMS.get(key) or SYNONYMS.get(key.split(".")[-1])
-    if ours is not None:
-        return WrongInput(f"unknown key {key}; here it is {ours}", train_command(f"{ours}={value}"))
+def _unknown_key(key: str, value: str, choices: dict[str, str]) -> WrongInput:
+    theirs = key if key in SYNONYMS else key.split(".")[-1]
+    if theirs in SYNONYMS:
+        ours = _in_our_words(theirs, value, choices)
+        return WrongInput(f"unknown key {key}; here it is {SYNONYMS[theirs]}", train_command(ours))
+    keys = schema_keys()
     leaf = {name.split(".")[-1]: name for name in keys}
     near = difflib.get_close_matches(key, keys, 1, 0.7) or [
         leaf[name] for name in difflib.get_close_matches(key.split(".")[-1], leaf, 1, 0.7)
     ]
-    remedy = train_command(f"{near[0]}={value}") if near else train_command("--cfg job") + "   (every key)"
-    return WrongInput(f"unknown key {key}", remedy)
+    if not near:
+        return WrongInput(f"unknown key {key}", train_command("--cfg job") + "   (every key)")
+    return WrongInput(f"unknown key {key}", train_command(_with_choice(near[0], value, choices)))
 
 
+def _in_our_words(theirs: str, value: str, choices: dict[str, str]) -> str:
+    """Overrides that ask for what ``theirs=value`` asks for elsewhere."""
+    special = _VALUES.get(theirs, {})
+    ours = special.get(value, special.get(value.capitalize(), special.get(None)))
+    if ours is not None:
+        return ours
+    if theirs == "ent_coef" and value.startswith("auto_"):
+        return f"alpha=auto alpha.initial={value[5:]}"
+    if theirs == "polyak" and re.fullmatch(r"0?\.\d+", value):
+        return f"agent.tau={round(1 - float(value), 10):g}"
+    if SYNONYMS[theirs] == "env.id":
+        return f"env=custom env.id={value}"
+    return _with_choice(SYNONYMS[theirs], value, choices)
+
+
+def _with_choice(key: str, value: str, choices: dict[str, str]) -> str:
+    """``key=value``, led by the choice of its group that it belongs to."""
+    group = "schedule=per_round" if key == "eval.every_rounds" else _missing_choice(key, choices)
+    return f"{group} {key}={value}" if group else f"{key}={value}"
+
+
+@cache
 def schema_keys() -> dict[str, str | None]:
     """Every dotted key, and the mode of its group that it belongs to (None: it is always there)."""
     keys: dict[str, str | None] = {}

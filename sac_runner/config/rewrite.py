@@ -4,6 +4,12 @@ import re
 
 from sac_runner.errors import WrongInput, train_command
 
+# Hydra's own; a part of one will do.
+_OPTIONS = (
+    *("--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun", "--info"),
+    *("--shell-completion", "--config-path", "--config-name", "--config-dir", "--experimental-rerun"),
+)
+
 
 def rewrite(arguments: list[str]) -> list[str]:
     """``env.kwargs.x=1`` works without a ``+``; ``seeds=5`` is a sweep over seeds 0 to 4.
@@ -21,6 +27,16 @@ def rewrite(arguments: list[str]) -> list[str]:
         else:
             rewritten.append(argument)
     return rewritten
+
+
+def unknown_option(arguments: list[str]) -> tuple[str, str, str] | None:
+    """The first option that Hydra does not have, with the key and the value it means: ``--seed 3`` is ``seed=3``."""
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        option, _, value = argument.partition("=")
+        if option.startswith("--") and not any(known.startswith(option) for known in _OPTIONS):
+            value = value or ("" if "=" in following or following.startswith("-") else following) or "true"
+            return argument, option[2:].replace("-", "_"), value
+    return None
 
 
 def _seeds(value: str, arguments: list[str]) -> list[str]:

@@ -86,8 +86,8 @@ def _make(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
         raise WrongInput("env=custom needs env.id", train_command("env=custom env.id=my_package:MyEnv-v0"))
     if os.getcwd() not in sys.path:  # an installed command has its own folder there instead
         sys.path.insert(0, os.getcwd())
-    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
-        os.environ.setdefault("MUJOCO_GL", "egl")
+    if render_mode is not None and sys.platform == "linux" and not os.environ.get("DISPLAY"):
+        os.environ.setdefault("MUJOCO_GL", "egl")  # not otherwise: where libEGL is missing, MuJoCo's import would fail
     kwargs = config.kwargs if render_mode is None else config.kwargs | {"render_mode": render_mode}
     try:
         return gym.make(config.id, max_episode_steps=config.max_episode_steps, **kwargs)
@@ -114,7 +114,8 @@ def _with_flat_obs(env: gym.Env[Any, Any], config: EnvConfig) -> gym.Env[Any, An
         space = env.observation_space
     if isinstance(space, spaces.Dict):
         raise WrongInput(
-            f"{config.id} observes a Dict; SAC here takes one vector", train_command("env.flatten_dict=true")
+            f"{config.id} observes a Dict; SAC here takes one vector",
+            train_command(f"env=custom env.id={config.id} env.flatten_dict=true"),
         )
     if not isinstance(space, spaces.Box):
         raise WrongInput(f"{config.id} observes {space}; SAC here takes a Box")

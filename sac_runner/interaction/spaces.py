@@ -75,10 +75,10 @@ def spaces_from_plain(plain: dict[str, Any]) -> EnvSpaces:
         KeyError, TypeError, ValueError: It is no such data.
     """
     action = plain["action"]
-    shape, dtype = tuple(map(int, action["shape"])), {"float32": np.float32, "float64": np.float64}[action["dtype"]]
+    shape, dtype = tuple(map(int, action["shape"])), np.dtype(action["dtype"])
     low, high = (np.array(action[bound], dtype).reshape(shape) for bound in ("low", "high"))
     parts = tuple(ObsPart(tuple(part["keys"]), tuple(map(int, part["shape"]))) for part in plain["obs"])
-    return EnvSpaces(parts, int(plain["obs_dim"]), spaces.Box(low, high, shape, dtype))
+    return EnvSpaces(parts, int(plain["obs_dim"]), spaces.Box(low, high, shape, dtype.type))
 
 
 def _parts(space: spaces.Space[Any], keys: tuple[str, ...]) -> tuple[ObsPart, ...]:

@@ -28,11 +28,12 @@ def find_run(text: str, outputs: Path | str | None = None) -> Path:
         WrongInput: No run, or more than one.
     """
     path = Path(text).expanduser()
-    if text and RunDirectory(path).is_run:
+    exists = bool(text) and path.exists()
+    if exists and RunDirectory(path).is_run:
         return path
-    if path.exists() and (os.sep in text or text in (".", "..")):
-        raise _no_run(path)
     runs = list_runs(outputs)
+    if exists and (os.sep in text or text in (".", "..") or not runs):
+        raise _no_run(path)
     if not runs:
         raise WrongInput(
             f"there are no runs in {_folder(outputs)}/", train_command("env=pendulum") + ", or name a run by its path"
@@ -42,7 +43,7 @@ def find_run(text: str, outputs: Path | str | None = None) -> Path:
     matches = _matches(text, runs)
     if len(matches) == 1:
         return matches[0]
-    if not matches and path.exists():
+    if not matches and exists:
         raise _no_run(path)
     raise _not_one(text, matches, runs)
 
@@ -88,7 +89,7 @@ def _no_run(path: Path) -> WrongInput:
     above = next((folder for folder in path.absolute().parents if RunDirectory(folder).is_run), None)
     if above is not None:
         return WrongInput(f"{path} lies inside a run; the run itself is meant", str(above))
-    below = list_runs(path) or [c.parent for depth in ("*", "*/*") for c in sorted(path.glob(f"{depth}/config.yaml"))]
+    below = list_runs(path) or [meta.parent for depth in ("*", "*/*") for meta in sorted(path.glob(f"{depth}/meta.json"))]
     if below:
         return WrongInput(f"{path} is no run, it holds {_count(below)}", _listed(below))
     return WrongInput(f"{path} is no run: it has no config.yaml", "a path, a part of a run's name, or last")

@@ -56,10 +56,10 @@ class RunDirectory:
 
     def _read_json(self, name: str) -> dict[str, Any]:
         try:
-            value: dict[str, Any] = json.loads((self.path / name).read_bytes())
+            value = json.loads((self.path / name).read_bytes())
         except (OSError, ValueError):
             return {}
-        return value
+        return value if isinstance(value, dict) else {}
 
     def config_text(self) -> str:
         """``config.yaml``.

@@ -5,7 +5,9 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
@@ -70,6 +72,15 @@ class LocalLauncher(Launcher):
             hydra_context=self.hydra_context,
             configure_logging=False,
         )
+
+
+def register() -> None:
+    """Make the launcher known to Hydra, which takes plugins from a package ``hydra_plugins`` and no other."""
+    plugins = Plugins.instance()  # imports the true hydra_plugins, where one is installed
+    sys.modules.setdefault("hydra_plugins", ModuleType("hydra_plugins"))
+    sys.modules["hydra_plugins.sac_runner"] = sys.modules[__name__]
+    LocalLauncher.__module__ = "hydra_plugins.sac_runner"
+    plugins.register(LocalLauncher)
 
 
 def _announce(jobs: list[list[str]]) -> None:

@@ -30,6 +30,11 @@ class Protocol:
     deterministic: bool
     num_envs: int
 
+    @classmethod
+    def of(cls, score: dict[str, Any]) -> "Protocol":
+        """The one that ``score`` was recorded with."""
+        return cls(score["episodes"], score["seed"], score["deterministic"], score["num_envs"])
+
     @property
     def seeds(self) -> str:
         """``1000..1009``."""
@@ -114,8 +119,8 @@ def assess(
     if as_trained:
         protocol = _recorded_protocol(run, stored)
     else:
-        first = _fresh_seed(config) if seed is None else seed
-        protocol = Protocol(episodes or FRESH_EPISODES, first, deterministic, config.eval.num_envs)
+        seeds = fresh_seeds(episodes or FRESH_EPISODES, _first_seed(config) if seed is None else seed)
+        protocol = Protocol(len(seeds), seeds[0], deterministic, config.eval.num_envs)
     evaluation = _evaluate(config, stored, protocol, device, lambda n: on_episode(n, protocol.episodes))
     return Assessment(run, config, stored, which, protocol, evaluation, as_trained, device)
 
@@ -138,7 +143,13 @@ def _evaluate(
         envs.close()
 
 
-def _fresh_seed(config: Config) -> int:
+def fresh_seeds(episodes: int, first: int | None) -> range:
+    """Seeds of ``episodes`` episodes, by default from ``FRESH_SEED``."""
+    start = FRESH_SEED if first is None else first
+    return range(start, start + episodes)
+
+
+def _first_seed(config: Config) -> int:
     end = config.eval.seed + config.eval.episodes
     return end if config.eval.seed < FRESH_SEED + FRESH_EPISODES and end > FRESH_SEED else FRESH_SEED
 
@@ -156,15 +167,11 @@ def _recorded_protocol(run: RunDirectory, stored: StoredPolicy) -> Protocol:
         steps = [f"{env_steps:,}" for env_steps, _ in run.read_metrics().get("eval/return_mean", [])]
         there = f"; there was one at {', '.join(steps[-5:])}" if steps else ""
         raise WrongInput(f"no evaluation was made at {stored.checkpoint.env_steps:,} env steps{there}")
-    try:
-        return Protocol(
-            int(score["episodes"]), int(score["seed"]), bool(score["deterministic"]), int(score["num_envs"])
-        )
-    except (KeyError, TypeError, ValueError) as e:
-        raise WrongInput(f"{stored.checkpoint.path / 'manifest.json'} does not say how its score was made") from e
+    return Protocol.of(score)
 
 
 def _what_moves_bits(meta: dict[str, Any]) -> dict[str, Any]:
-    plain = {name: meta.get(name) for name in ("device", "threads", "precision")}
-    nested = {name: meta[name] for name in ("versions", "git", "host") if isinstance(meta.get(name), dict)}
-    return plain | nested.get("versions", {}) | nested.get("git", {}) | nested.get("host", {})
+    values = {name: meta.get(name) for name in ("device", "threads", "precision")}
+    for group in ("versions", "git", "host"):
+        values |= meta[group] if isinstance(meta.get(group), dict) else {}
+    return values

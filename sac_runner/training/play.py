@@ -1,5 +1,6 @@
 """Episodes for the eye: one environment that draws, one policy, one episode at a time."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -17,10 +18,7 @@ from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.randomness import evaluation_noise
 from sac_runner.training.resume import stored_config
 from sac_runner.training.stored import StoredPolicy, read_policy, require_trust
-
-
-class WindowClosed(Exception):
-    """The user has closed the window."""
+from sac_runner.training.window import WindowClosed
 
 
 def policy_reader(run: RunDirectory, which: str, trusted: bool) -> tuple[Config, Callable[[], StoredPolicy]]:
@@ -41,7 +39,14 @@ def make_drawing_env(config: EnvConfig, render_mode: str) -> gym.Env[Any, Any]:
     Raises:
         WrongInput: It can't be made, or can't draw so.
     """
-    env = make_env(config, render_mode)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Gymnasium's, of what is said below
+            env = make_env(config, render_mode)
+    except WrongInput as e:
+        if "'render_mode'" not in e.message:
+            raise
+        raise WrongInput(f"{config.id} can't be drawn: it has no render mode") from e
     modes = env.metadata.get("render_modes", [])
     if env.render_mode != render_mode or render_mode not in modes:
         env.close()

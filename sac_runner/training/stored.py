@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from sac_runner.algorithm.policy import Policy
 from sac_runner.config.schema import Config, EnvConfig
@@ -47,12 +48,20 @@ def read_policy(run: RunDirectory, config: Config, which: str, device: torch.dev
 
 def _read(checkpoint: Checkpoint, config: Config, device: torch.device) -> StoredPolicy:
     score = checkpoint.manifest().get("score")
-    arrays = checkpoint.arrays("policy")
     try:
-        policy = _policy(config, arrays)
-    except (AttributeError, KeyError, IndexError, RuntimeError, TypeError) as e:
+        policy = _policy(config, checkpoint.arrays("policy"))
+    except (AttributeError, KeyError, IndexError, RuntimeError, TypeError, SafetensorError) as e:
         raise WrongInput(f"{checkpoint.path / 'policy.safetensors'} does not fit the config.yaml of its run") from e
-    return StoredPolicy(policy.to(device), checkpoint, score if isinstance(score, dict) else None)
+    return StoredPolicy(policy.to(device), checkpoint, score if _is_score(score) else None)
+
+
+def _is_score(score: Any) -> bool:
+    counts, means = ("env_steps", "episodes", "seed", "num_envs"), ("return_mean", "return_std")
+    return (
+        isinstance(score, dict)
+        and all(isinstance(score.get(name), int) for name in (*counts, "deterministic"))
+        and all(isinstance(score.get(name), float) for name in means)
+    )
 
 
 def _policy(config: Config, arrays: Arrays) -> Policy:
@@ -96,7 +105,7 @@ def require_trust(config: EnvConfig, trusted: bool) -> None:
     Raises:
         WrongInput: ``env.id`` names a package and the user has not said that it may be imported.
     """
-    package, colon, _ = config.id.partition(":")
+    package, colon, _ = (config.id or "").partition(":")
     if colon and not trusted:
         raise WrongInput(
             f"this run's environment {config.id} imports {package}, which is code from outside sac_runner",

@@ -35,14 +35,14 @@ def policy_line(config: Config, checkpoint: Checkpoint, run: RunDirectory) -> st
 def episode_line(number_: int, seed: int, episode: Episode) -> str:
     """How an episode went."""
     success = {None: "", True: "   success", False: "   no success"}[episode.success]
-    return f"episode {number_}   return {number(episode.ret)}   length {episode.length}{success}   (seed {seed})"
+    return f"episode {number_:<3} return {number(episode.ret)}   length {episode.length}{success}   (seed {seed})"
 
 
 def _chosen(a: Assessment) -> str:
     score = a.stored.score
     if score is None:
         return f"as asked for: {a.asked}; it was not evaluated in training"
-    there = Protocol(score["episodes"], score["seed"], score["deterministic"], score["num_envs"])
+    there = Protocol.of(score)
     episodes = f"{there.episodes} episodes{' each' if a.asked == 'best' else ''} on seeds {there.seeds}"
     result = f"there {number(score['return_mean'])} +- {number(score['return_std'])}"
     if a.asked != "best":
@@ -59,7 +59,7 @@ def _here(protocol: Protocol, as_trained: bool) -> str:
 
 
 def _comparison(a: Assessment) -> list[str]:
-    differences, changed = a.differences(), a.changed()
+    differences = a.differences()
     at = f"recorded at {a.stored.checkpoint.env_steps:,} env steps"
     if not differences:
         return [f"equal    bit for bit to what was {at}"]

@@ -8,6 +8,10 @@ from typing import Any
 import gymnasium as gym
 
 
+class WindowClosed(Exception):
+    """The user has closed the window."""
+
+
 def has_display() -> bool:
     """Whether there is a display that answers, or pygame was told to do without."""
     if sys.platform != "linux" or os.environ.get("SDL_VIDEODRIVER") or os.environ.get("WAYLAND_DISPLAY"):
@@ -37,23 +41,31 @@ def is_unseen() -> bool:
 
 
 def is_closed(env: gym.Env[Any, Any]) -> bool:
-    """Whether the user has closed the window of ``env`` since its last frame.
+    """Whether the user has closed the window of ``env``; asked after every frame.
 
-    Without this a closed window stays (pygame's), or its next frame crashes the process (MuJoCo's).
+    Without this pygame's windows don't close, and MuJoCo's take the process with them.
     """
     viewer = getattr(getattr(env.unwrapped, "mujoco_renderer", None), "viewer", None)
     if viewer is not None:
-        return _glfw_is_closed(viewer.window)
+        return _viewer_is_closed(viewer)
     pygame = sys.modules.get("pygame")
     return pygame is not None and pygame.display.get_init() and bool(pygame.event.get(pygame.QUIT))
 
 
-def _glfw_is_closed(window: Any) -> bool:
+def _viewer_is_closed(viewer: Any) -> bool:
+    """Of Gymnasium's MuJoCo viewer, whose own Escape destroys the window inside a callback: a segmentation fault."""
     import glfw
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # glfw warns where GLFW reports an error: after Escape, which ends GLFW
-        try:
-            return window is None or bool(glfw.window_should_close(window))
-        except Exception:
-            return True
+    def on_close(window: Any) -> None:
+        viewer._paused = False  # paused, it would go on drawing in there
+        glfw.set_window_should_close(window, True)
+
+    def on_key(window: Any, key: int, scancode: int, action: int, mods: int) -> None:
+        if key == glfw.KEY_ESCAPE:
+            on_close(window)
+        else:
+            viewer._key_callback(window, key, scancode, action, mods)
+
+    glfw.set_window_close_callback(viewer.window, on_close)
+    glfw.set_key_callback(viewer.window, on_key)
+    return bool(glfw.window_should_close(viewer.window))
