@@ -4,20 +4,17 @@ import contextlib
 import csv
 import hashlib
 import io
-import json
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 from sac_runner.commands import train as train_command
 from sac_runner.config.compose import to_yaml
-from sac_runner.config.validate import validate
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.console import Console
 from sac_runner.training.record import Record
-from sac_runner.training.run import hyperparameters
 from sac_runner.training.trainer import Trainer
-from tests.support import CPU, config
+from tests.support import CPU
 
 SIZE = [
     "threads=1",
@@ -66,3 +63,51 @@ def the_run(outputs="outputs"):
     """The only run under ``outputs``."""
     (found,) = Path(outputs).glob("runs/*/*")
     return RunDirectory(found)
+
+
+class Killed(Exception):
+    """The process of a run ends here, and nothing more is written."""
+
+
+def advance(config, folder, stop_at=None, killed=False):
+    """Train in ``folder``, from the start or on from its checkpoint.
+
+    At ``stop_at`` env steps the run is told to stop, or it is killed. Returns all that it knows at its end.
+    """
+    run = RunDirectory(folder)
+    run.path.mkdir(exist_ok=True)
+    with Trainer(config, config.seed, CPU, Console(config, io.StringIO())) as trainer:
+        record = Record(config, run, {})
+        if run.is_run:
+            assert record.restore(run.checkpoint("latest"), trainer.state, CPU) == []
+        else:
+            run.write_start(to_yaml(config), {})
+
+        def stops():
+            due = stop_at is not None and trainer.counters.env_steps >= stop_at
+            if due and killed:
+                raise Killed
+            return due
+
+        record.open(trainer.counters.env_steps)
+        with contextlib.suppress(Killed):
+            trainer.run(record, stops)
+        record.close(True)
+        return knowledge(trainer)
+
+
+def knowledge(trainer):
+    """Every array of a trainer as a digest, and the rest as it is: equal if and only if two runs are, to the bit."""
+    arrays, plain = trainer.state.capture()
+    replay = trainer.replay
+    held = replay.rows_between(max(replay.added - replay.rows, 0), replay.added)
+    arrays |= {f"replay.{name}": x for name, x in held.items()}
+    return {
+        name: (x.shape, str(x.dtype), hashlib.sha256(x.tobytes()).hexdigest()) for name, x in arrays.items()
+    } | plain
+
+
+def metrics_rows(folder):
+    """The rows of metrics.csv, those of ``perf/`` aside."""
+    with (Path(folder) / "metrics.csv").open() as file:
+        return [{k: x for k, x in row.items() if not k.startswith("perf/")} for row in csv.DictReader(file)]

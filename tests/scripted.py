@@ -1,5 +1,7 @@
 """Environments whose every number is known. ``tests.scripted:Countdown-v0`` makes one anywhere, in a worker too."""
 
+import os
+
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
@@ -80,6 +82,7 @@ SPACES = {
     "unit": UNIT,
     "whole_numbers": spaces.Box(0, 9, (2,), np.int64),
     "half_bounded": spaces.Box(np.array([-1, -1], np.float32), np.array([1, np.inf], np.float32)),
+    "many_unbounded": spaces.Box(-np.arange(1, 41, dtype=np.float32), np.full(40, np.inf, np.float32)),
     "degenerate": spaces.Box(np.array([-1, 0], np.float32), np.array([1, 0], np.float32)),
 }
 
@@ -101,6 +104,31 @@ class Spaces(gym.Env):
         return self.last, 0.0, False, False, {}
 
 
+class Unseeded(Countdown):
+    """Does not keep to its seed: no episode can be played again."""
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.seed = int.from_bytes(os.urandom(3), "little")
+        return self._obs(0.0), {}
+
+
+class Fails(Countdown):
+    """Raises, or observes a NaN, at its ``at``-th step."""
+
+    def __init__(self, at=10, how="raises"):
+        self.at, self.how, self.steps = at, how, 0
+
+    def step(self, action):
+        self.steps += 1
+        obs, *rest = super().step(action)
+        if self.steps >= self.at and self.how == "raises":
+            raise ValueError("the rotor came off")
+        if self.steps >= self.at and self.how == "nan":
+            obs[0] = np.nan
+        return obs, *rest
+
+
 def needs_a_package():
     """An entry point whose package is missing."""
     raise gym.error.DependencyNotInstalled("pip install no-such-physics\nor build it")
@@ -115,6 +143,8 @@ for _name, _entry in {
     "Countdown-v0": Countdown,
     "Echo-v0": Echo,
     "Spaces-v0": Spaces,
+    "Unseeded-v0": Unseeded,
+    "Fails-v0": Fails,
     "NeedsAPackage-v0": needs_a_package,
     "Breaks-v0": breaks,
 }.items():

@@ -68,12 +68,15 @@ class Checkpoint:
         return manifest
 
     def _verified(self, file: str) -> bytes:
-        expected = self.manifest()["files"].get(file)
+        try:
+            expected = self.manifest()["files"][file]["sha256"]
+        except (KeyError, TypeError):
+            expected = None
         try:
             data = (self.path / file).read_bytes()
         except OSError as e:
             raise WrongInput(f"{self.path / file} is missing") from e
-        if expected is None or hashlib.sha256(data).hexdigest() != expected["sha256"]:
+        if hashlib.sha256(data).hexdigest() != expected:
             raise WrongInput(f"{self.path / file} is damaged: it does not match its manifest")
         return data
 
@@ -119,7 +122,7 @@ def find(folder: Path, kind: Kind | None = None) -> list[Checkpoint]:
     """Checkpoints of one kind, or of all, oldest first."""
     matches = [(path, _NAME.fullmatch(path.name)) for path in folder.glob("*-*")]
     found = [Checkpoint(path, m[1], int(m[2])) for path, m in matches if m and kind in (None, m[1])]
-    return sorted(found, key=lambda checkpoint: checkpoint.env_steps)
+    return sorted(found, key=lambda checkpoint: (checkpoint.env_steps, checkpoint.kind))
 
 
 def _contiguous(tensors: Arrays) -> Arrays:

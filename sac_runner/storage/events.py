@@ -22,7 +22,8 @@ _CHARTS: dict[str, dict[str, list[str]]] = {
     "critics": {
         "loss": ["train/critic_loss"],
         "values": ["train/q_mean", "train/q_target_mean"],
-        "error": ["train/td_error_abs_mean", "eval/q_bias"],
+        "error": ["train/td_error_abs_mean"],
+        "bias": ["eval/q_bias"],
     },
     "policy": {
         "temperature": ["train/alpha"],

@@ -89,7 +89,9 @@ def _no_run(path: Path) -> WrongInput:
     above = next((folder for folder in path.absolute().parents if RunDirectory(folder).is_run), None)
     if above is not None:
         return WrongInput(f"{path} lies inside a run; the run itself is meant", str(above))
-    below = list_runs(path) or [meta.parent for depth in ("*", "*/*") for meta in sorted(path.glob(f"{depth}/meta.json"))]
+    below = list_runs(path) or [
+        meta.parent for depth in ("*", "*/*") for meta in sorted(path.glob(f"{depth}/meta.json"))
+    ]
     if below:
         return WrongInput(f"{path} is no run, it holds {_count(below)}", _listed(below))
     return WrongInput(f"{path} is no run: it has no config.yaml", "a path, a part of a run's name, or last")

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from types import TracebackType
 
-from sac_runner.errors import RunInUse
+from sac_runner.errors import RunInUse, WrongInput
 
 
 class RunLock:
@@ -16,8 +16,12 @@ class RunLock:
 
         Raises:
             RunInUse: Another process holds it.
+            WrongInput: ``run`` can't be written.
         """
-        self._descriptor = os.open(run / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            self._descriptor = os.open(run / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as e:
+            raise WrongInput(f"can't write {run}: {e.strerror}", f"a copy of it: cp -r {run} NEW") from e
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as e:

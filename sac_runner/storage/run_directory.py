@@ -75,11 +75,7 @@ class RunDirectory:
     def read_metrics(self) -> dict[str, list[tuple[int, float]]]:
         """Tag -> (env steps, value) in order, from ``metrics.csv``; a torn last line is left out."""
         curves: dict[str, list[tuple[int, float]]] = {}
-        try:
-            text = (self.path / "metrics.csv").read_text()
-        except OSError:
-            return curves
-        for row in csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])):
+        for row in _rows(self.path / "metrics.csv"):
             for tag, value in row.items():
                 if value and tag not in ("env_steps", "round"):
                     curves.setdefault(tag, []).append((int(row["env_steps"]), float(value)))
@@ -107,18 +103,29 @@ class RunDirectory:
         return chosen[-1]
 
 
+def _rows(metrics: Path) -> list[dict[str, str]]:
+    """The whole lines of ``metrics.csv``; none where there is no file."""
+    try:
+        text = metrics.read_text()
+    except OSError:
+        return []
+    return list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])))
+
+
 class MetricsFile:
     """``metrics.csv``: one row for each time that something was measured, blank where nothing was."""
 
     def __init__(self, run: RunDirectory, tags: list[str], env_steps: int) -> None:
         """Append to the file, less the rows that lie after ``env_steps``; a new one begins with a header."""
         path = run.path / "metrics.csv"
-        header = ",".join(["env_steps", "round", *tags]) + "\n"
-        lines = path.read_text().splitlines(keepends=True)[1:] if path.exists() else []
-        kept = [line for line in lines if line.endswith("\n") and int(line.split(",", 1)[0]) <= env_steps]
-        write_atomically(path, "".join([header, *kept]).encode())
+        columns = ["env_steps", "round", *tags]
+        text = io.StringIO()
+        kept = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+        kept.writeheader()
+        kept.writerows(row for row in _rows(path) if int(row["env_steps"]) <= env_steps)
+        write_atomically(path, text.getvalue().encode())
         self._file = path.open("a", newline="")
-        self._csv = csv.DictWriter(self._file, ["env_steps", "round", *tags], lineterminator="\n")
+        self._csv = csv.DictWriter(self._file, columns, lineterminator="\n")
 
     def write(self, env_steps: int, round_count: int, values: dict[str, float]) -> None:
         """Append a row and hand it to the operating system."""

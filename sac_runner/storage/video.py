@@ -62,14 +62,22 @@ class Video:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._writer is not None:
-            self._writer.close()
-        if kind is None and self._writer is not None and self._aside.stat().st_size:
+        whole = self._writer is not None and self._end_writer()
+        if kind is None and whole:
             os.replace(self._aside, self.path)
-        else:
-            self._clear()
-            if kind is None:
-                raise DiskFailed(f"can't write {self.path}: ffmpeg wrote nothing", self.remedy)
+            return
+        self._clear()
+        if kind is None:
+            raise DiskFailed(f"can't write {self.path}: ffmpeg failed; is the disk full?", self.remedy)
+
+    def _end_writer(self) -> bool:
+        """Let ffmpeg finish; whether it did, which moviepy doesn't say."""
+        process = self._writer.proc
+        try:
+            self._writer.close()
+        except BrokenPipeError:
+            process.wait()
+        return bool(process.returncode == 0)
 
     def _clear(self) -> None:
         with contextlib.suppress(OSError):

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from gymnasium.spaces.utils import flatdim
 
 from sac_runner.config.schema import Config
 from sac_runner.errors import WrongInput
@@ -130,6 +131,7 @@ def _evaluate(
 ) -> Evaluation:
     envs = make_vector_env(config.env, protocol.num_envs)
     try:
+        stored.require_fit(flatdim(envs.single_observation_space), flatdim(envs.single_action_space))
         return evaluate(
             stored.policy,
             envs,

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.spaces.utils import flatdim
 from numpy.typing import NDArray
 
 from sac_runner.config.schema import Config
@@ -51,7 +52,7 @@ class LoadedPolicy:
         rows, batched = self.spaces.flatten(obs)
         noise = None
         if sampled:
-            shape = (len(rows), int(np.prod(self.spaces.action.shape)))
+            shape = (len(rows), flatdim(self.spaces.action))
             noise = torch.from_numpy(self._generator.standard_normal(shape, np.float32)).to(self._device)
         unit = self._policy.act(torch.from_numpy(rows).to(self._device), noise).cpu().numpy()
         action = self.spaces.to_env(unit)
@@ -83,4 +84,6 @@ def load_policy(
     directory = RunDirectory(find_run(str(run), outputs))
     config, where = stored_config(directory), resolve_device(device)
     stored = read_policy(directory, config, str(checkpoint), where)
-    return LoadedPolicy(stored, config, read_spaces(directory, config.env, trust), where, seed)
+    spaces = read_spaces(directory, config.env, trust)
+    stored.require_fit(spaces.obs_dim, flatdim(spaces.action))
+    return LoadedPolicy(stored, config, spaces, where, seed)

@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+from gymnasium.spaces.utils import flatdim
 
 from sac_runner.errors import EnvironmentFailed, WrongInput, command
 from sac_runner.storage.run_directory import RunDirectory
@@ -51,8 +52,9 @@ def watch(
     with closing(make_drawing_env(config.env, "human")) as env, suppress(WindowClosed):
         if aborts(env):
             raise no_display
-        for number, seed in enumerate(seeds, 1):
+        for index, seed in enumerate(seeds):
             stored = read()
+            stored.require_fit(flatdim(env.observation_space), flatdim(env.action_space))
             if stored.checkpoint != shown:
                 shown = stored.checkpoint
                 say(policy_line(config, shown, run))
@@ -60,7 +62,7 @@ def watch(
                 episode = play_episode(stored.policy, env, seed, sampled, on_frame)
             except EnvironmentFailed as e:
                 raise e if frames else WrongInput(f"can't open a window: {e.message}", elsewhere) from e
-            say(episode_line(number, seed, episode))
+            say(episode_line(index, seed, episode))
 
 
 def record(
@@ -95,11 +97,12 @@ def record(
     remedy = f"{command('record')} {shlex.quote(str(run.path))} --out ANOTHER_PLACE.mp4"
     with _with_remedy():
         env = make_drawing_env(config.env, "rgb_array")
+        stored.require_fit(flatdim(env.observation_space), flatdim(env.action_space))
         with closing(env), Video(path, env.metadata.get("render_fps", 30), remedy) as video:
             say(policy_line(config, stored.checkpoint, run))
-            for number, seed in enumerate(seeds, 1):
+            for index, seed in enumerate(seeds):
                 episode = play_episode(stored.policy, env, seed, sampled, lambda: video.add(np.asarray(env.render())))
-                say(episode_line(number, seed, episode))
+                say(episode_line(index, seed, episode))
     return path
 
 

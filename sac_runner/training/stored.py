@@ -24,6 +24,20 @@ class StoredPolicy:
     checkpoint: Checkpoint
     score: dict[str, Any] | None
     """The in-training evaluation at its step with its protocol; None where there was none."""
+    obs_dim: int
+    action_dim: int
+
+    def require_fit(self, obs_dim: int, action_dim: int) -> None:
+        """Refuse an environment that is not as it was in training, such as one's own that has grown since.
+
+        Raises:
+            WrongInput: It observes or takes another number of numbers.
+        """
+        if (obs_dim, action_dim) != (self.obs_dim, self.action_dim):
+            raise WrongInput(
+                f"the environment now observes {obs_dim} and takes {action_dim} numbers; "
+                f"the policy was trained on {self.obs_dim} and {self.action_dim}"
+            )
 
 
 def read_policy(run: RunDirectory, config: Config, which: str, device: torch.device) -> StoredPolicy:
@@ -49,10 +63,14 @@ def read_policy(run: RunDirectory, config: Config, which: str, device: torch.dev
 def _read(checkpoint: Checkpoint, config: Config, device: torch.device) -> StoredPolicy:
     score = checkpoint.manifest().get("score")
     try:
-        policy = _policy(config, checkpoint.arrays("policy"))
+        arrays = checkpoint.arrays("policy")
+        obs_dim, action_dim = _sizes(config, arrays)
+        policy = Policy(config.agent, config.normalization, obs_dim, action_dim, torch.Generator())
+        policy.load_state_dict({name: torch.tensor(x) for name, x in arrays.items()})
     except (AttributeError, KeyError, IndexError, RuntimeError, TypeError, SafetensorError) as e:
         raise WrongInput(f"{checkpoint.path / 'policy.safetensors'} does not fit the config.yaml of its run") from e
-    return StoredPolicy(policy.to(device), checkpoint, score if _is_score(score) else None)
+    policy.requires_grad_(False).to(device)
+    return StoredPolicy(policy, checkpoint, score if _is_score(score) else None, obs_dim, action_dim)
 
 
 def _is_score(score: Any) -> bool:
@@ -64,13 +82,10 @@ def _is_score(score: Any) -> bool:
     )
 
 
-def _policy(config: Config, arrays: Arrays) -> Policy:
-    """The sizes come from the weights, so that no environment need be made."""
+def _sizes(config: Config, arrays: Arrays) -> tuple[int, int]:
+    """obs_dim and action_dim from the weights, so that no environment need be made."""
     first = arrays["actor.hidden.0.weight" if config.agent.hidden_sizes else "actor.mean.weight"]
-    obs_dim, action_dim = first.shape[1], arrays["actor.mean.weight"].shape[0]
-    policy = Policy(config.agent, config.normalization, obs_dim, action_dim, torch.Generator())
-    policy.load_state_dict({name: torch.tensor(x) for name, x in arrays.items()})
-    return policy.requires_grad_(False)
+    return first.shape[1], arrays["actor.mean.weight"].shape[0]
 
 
 def as_recorded(run: RunDirectory) -> Config:

@@ -32,10 +32,10 @@ def policy_line(config: Config, checkpoint: Checkpoint, run: RunDirectory) -> st
     return f"{config.env.id}  {checkpoint.kind} checkpoint, {checkpoint.env_steps:,} env steps  {run.path}"
 
 
-def episode_line(number_: int, seed: int, episode: Episode) -> str:
+def episode_line(index: int, seed: int, episode: Episode) -> str:
     """How an episode went."""
     success = {None: "", True: "   success", False: "   no success"}[episode.success]
-    return f"episode {number_:<3} return {number(episode.ret)}   length {episode.length}{success}   (seed {seed})"
+    return f"episode {index + 1:<3} return {number(episode.ret)}   length {episode.length}{success}   (seed {seed})"
 
 
 def _chosen(a: Assessment) -> str:
@@ -43,7 +43,7 @@ def _chosen(a: Assessment) -> str:
     if score is None:
         return f"as asked for: {a.asked}; it was not evaluated in training"
     there = Protocol.of(score)
-    episodes = f"{there.episodes} episodes{' each' if a.asked == 'best' else ''} on seeds {there.seeds}"
+    episodes = f"{_episodes(there)}{' each' if a.asked == 'best' else ''} on seeds {there.seeds}"
     result = f"there {number(score['return_mean'])} +- {number(score['return_std'])}"
     if a.asked != "best":
         return f"as asked for: {a.asked}; evaluated in training by {episodes}, {result}"
@@ -54,8 +54,12 @@ def _chosen(a: Assessment) -> str:
 def _here(protocol: Protocol, as_trained: bool) -> str:
     how = "deterministic" if protocol.deterministic else "sampled actions"
     if as_trained:
-        return f"as in training: {protocol.episodes} episodes on seeds {protocol.seeds}, {how}"
-    return f"{protocol.episodes} episodes on fresh seeds {protocol.seeds}, {how}"
+        return f"as in training: {_episodes(protocol)} on seeds {protocol.seeds}, {how}"
+    return f"{_episodes(protocol)} on fresh seeds {protocol.seeds}, {how}"
+
+
+def _episodes(protocol: Protocol) -> str:
+    return f"{protocol.episodes} episode{'s'[: protocol.episodes > 1]}"
 
 
 def _comparison(a: Assessment) -> list[str]:
@@ -74,5 +78,8 @@ def spread(values: Any) -> str:
 
 
 def number(x: float) -> str:
-    """At least three digits, and whole ones all."""
-    return f"{x:,.0f}" if abs(x) >= 100 else f"{x:.3g}"
+    """About three digits: ``1,250``, ``49.0``, ``0.34``."""
+    size = abs(x)
+    if size >= 100 or size == 0:
+        return f"{x:,.0f}"
+    return f"{x:.1f}" if size >= 10 else f"{x:.2f}" if size >= 0.1 else f"{x:.2g}"

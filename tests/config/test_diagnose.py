@@ -1,0 +1,299 @@
+"""Wrong input: exit code 2, at most three lines, the right key, a remedy that works, and no file."""
+
+import shlex
+from collections import defaultdict
+from itertools import product
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from sac_runner.config.compose import CONF, compose_config
+from sac_runner.config.diagnose import SYNONYMS, explain, explain_option, group_names, schema_keys
+from sac_runner.config.rewrite import rewrite
+from sac_runner.errors import WrongInput
+from tests.runs import TINY, train
+
+SPACES = "env=custom env.id=tests.scripted:Spaces-v0"
+DEFAULTS = {"alpha": "auto", "schedule": "per_step", "agent": "sac"}
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def everything_in(folder):
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def remedy_of(text):
+    """The command line that an error offers, without the prose after it; None where it offers none."""
+    offered = [line.removeprefix("  try: ") for line in text.splitlines() if line.startswith("  try: ")]
+    if not offered or not offered[0].startswith(("sac-train ", "scripts/train ")):
+        return None
+    return shlex.split(offered[0].split("   ")[0].split(", or ")[0])[1:]
+
+
+def compose_all(arguments):
+    """Compose every run that ``arguments`` ask for."""
+    arguments = rewrite(arguments)
+    sweeps = {"-m", "--multirun"} & set(arguments)
+    overrides = [argument for argument in arguments if not argument.startswith("-")]
+    alternatives = []
+    for override in overrides:
+        key, _, value = override.partition("=")
+        values = value.split(",") if sweeps and not value.startswith("[") else [value]
+        alternatives.append([f"{key}={x}" for x in values])
+    return [compose_config(list(job)) for job in product(*alternatives)]
+
+
+def refused(arguments, *fragments, code=2):
+    answer = train(*shlex.split(arguments))
+    assert answer.code == code, answer.err
+    lines = answer.err.splitlines()
+    assert lines[0].startswith("error: ") and all(line.startswith("  try: ") for line in lines[1:]) and not answer.out
+    assert len(lines) <= 2
+    assert all(fragment in answer.err for fragment in fragments), answer.err
+    return answer.err
+
+
+UNKNOWN = [
+    ("agent.lrr=1e-3", "unknown key agent.lrr", "try: sac-train agent.lr=1e-3"),
+    ("agent.hiden_sizes=[8]", "unknown key agent.hiden_sizes", "agent.hidden_sizes=[8]"),
+    ("warmup=1000", "unknown key warmup", "--cfg job"),
+    ("evaluation.episodes=3", "unknown key evaluation.episodes", "eval.episodes=3"),
+    ("agent.lr.x=3", "unknown key agent.lr.x", "agent.lr=3"),
+    ("+agent.momentum=3", "unknown key agent.momentum"),
+    ("/tmp=3", "unknown key /tmp"),
+    ("env/../agent=sac", "unknown key env/../agent"),
+    ("=3", "unknown key"),
+    ("env=pendulu", "env=pendulu is not there; env can be ant, ", "sac-train env=pendulum"),
+    ("env=nothing_like_it", "env=nothing_like_it is not there"),
+    ("agent=3", "agent=3 is not there; agent can be sac, sac_tutorial"),
+    ("alpha=0.1", "alpha=0.1 is not there", "alpha=fixed alpha.value=0.1"),
+    ("normalization=True", "normalization=True is not there"),
+    ("experiment=tutorial", "experiment=tutorial is not there", "sac-train experiment="),
+    ("-m alpha=auto,fixd", "alpha=fixd is not there", "sac-train -m alpha=fixed"),
+    ("-m agent.lrr=1,2", "unknown key agent.lrr", "sac-train -m agent.lr=1,2"),
+    ("pendulum", "pendulum is no setting", "sac-train env=pendulum"),
+    ("--seed 3", "there is no option --seed", "sac-train seed=3"),
+    ("--resume last", "there is no option --resume", "sac-train resume=last"),
+    ("--ent-coef=0.3", "there is no option --ent-coef=0.3", "sac-train alpha=fixed alpha.value=0.3"),
+    ("--no-seed", "there is no option --no-seed", "sac-train seed=null"),
+    ("--frobnicate", "there is no option --frobnicate"),
+    ("--config-dir nowhere", "nowhere"),
+]
+VALUES = [
+    ("agent.lr=abc", "agent.lr=abc must be a number"),
+    ("agent.lr=", "agent.lr= must be a number"),
+    ("total_env_steps=1.5", "total_env_steps=1.5 must be a whole number"),
+    ("agent.activation=gelu", "must be relu or leaky_relu"),
+    ("agent.tau=7 agent.gamma=1.5 seed=-1", "agent.tau=7", "agent.gamma=1.5", "seed=-1 must be at least 0"),
+    ("agent.log_std_min=3", "agent.log_std_min=3 must be below agent.log_std_max=2"),
+    ("eval.every_rounds=3", "needs schedule=per_round"),
+    ("total_env_steps=null", "total_env_steps=null needs schedule=per_round"),
+    ("schedule.warmup_env_steps=1e9", "schedule.warmup_env_steps=1000000000 must be below total_env_steps"),
+    ("resume=x init_from=y", "give one of them"),
+    ("device=tpu", "device=tpu must be auto, cpu, cuda or cuda:N"),
+    ("agent.lr=${nothing.here}", "agent.lr: ", "nothing.here"),
+    ("~agent.lr", "agent.lr"),
+    ("~agent", "agent"),
+    ("agent.lr=1e-3=4", "agent.lr=1e-3=4 can't be read"),
+    ("agent.hidden_sizes=[8,8", "agent.hidden_sizes=[8,8 can't be read"),
+    ("env=custom", "env=custom needs env.id"),
+]
+CHOICES = [
+    ("alpha.value=0.1", "alpha.value is a key of alpha=fixed; this run has alpha=auto", "alpha=fixed alpha.value=0.1"),
+    ("alpha=fixed_0.05 alpha.lr=1e-3", "alpha.lr is a key of alpha=auto; this run has alpha=fixed_0.05", "alpha=auto"),
+    ("schedule=per_round schedule.warmup_env_steps=9", "a key of schedule=per_step", "schedule=per_step"),
+    ("experiment=lunarlander_tutorial alpha.lr=1", "alpha.lr is a key of alpha=auto", "alpha=auto alpha.lr=1"),
+    ("alpha=auto,fixed", "names two settings; one run takes one", "sac-train -m alpha=auto,fixed"),
+    ("agent.lr=1e-3,3e-4,1e-4", "names 3 settings", "sac-train -m agent.lr=1e-3,3e-4,1e-4"),
+    ("seed=0,1", "names two settings", "sac-train -m seed=0,1"),
+    ("seeds=0,1,2", "seeds is how many", "sac-train -m seed=0,1,2"),
+    ("seeds=0", "at least 1", "seeds=5"),
+]
+RUNS = [
+    ("env=custom env.id=Nope-v0", "env.id=Nope-v0 is unknown to Gymnasium"),
+    ("env=custom env.id=no_such_package:Foo-v0", "can't be imported", "no_such_package"),
+    ("env=custom env.id=tests.scripted:NeedsAPackage-v0", "needs a package", "pip install no-such-physics"),
+    ("env=custom env.id=CartPole-v1", "takes actions of Discrete(2); SAC needs a Box"),
+    (f"{SPACES} env.kwargs.acts=discrete", "takes actions of Discrete(3)"),
+    (f"{SPACES} env.kwargs.acts=whole_numbers", "SAC needs a Box of continuous actions"),
+    (f"{SPACES} env.kwargs.acts=half_bounded", "unbounded actions"),
+    (f"{SPACES} env.kwargs.acts=many_unbounded", "unbounded actions"),
+    (f"{SPACES} env.kwargs.acts=degenerate", "empty action range"),
+    (f"{SPACES} env.kwargs.observes=dict", "observes a Dict", "env.id=tests.scripted:Spaces-v0 env.flatten_dict=true"),
+    (f"{SPACES} env.kwargs.observes=image", "observes images"),
+    (f"{SPACES} env.kwargs.observes=discrete", "observes Discrete(3); SAC here takes a Box"),
+    ("env=pendulum env.kwargs.bogus=1", "does not take env.kwargs={'bogus': 1}"),
+    ("device=cuda:99", "device=cuda:99 is not there; here it can be auto, cpu", "sac-train device=auto"),
+    ("env=pendulum outputs=a_file", "can't write a_file/runs/pendulum", "outputs=PATH"),
+    ("env=pendulum outputs=a_file/below", "can't write a_file/below", "outputs=PATH"),
+    ("-m env=pendulum seed=0,1 outputs=a_file", "can't write a_file/sweeps", "outputs=PATH"),
+    ("env=pendulum run.dir=a_file", "run.dir=a_file is there and is no run"),
+    ("env=pendulum run.dir=a_folder", "run.dir=a_folder is there and is no run"),
+    ("resume=last", "there are no runs in outputs/"),
+    ("resume=a_folder", "no run"),
+    ("resume=./a_folder", "is no run: it has no config.yaml"),
+    ("init_from=nothing", "there are no runs in outputs/"),
+    ("init_from=./a_folder env=pendulum", "is no run: it has no config.yaml"),
+]
+
+
+@pytest.mark.filterwarnings("ignore:.*maximum and minimum values are equal")
+@pytest.mark.parametrize("row", UNKNOWN + VALUES + CHOICES + RUNS, ids=lambda row: row[0])
+def test_wrong_input_is_explained_and_leaves_nothing_behind(row, elsewhere):
+    (elsewhere / "a_file").write_text("mine")
+    (elsewhere / "a_folder").mkdir()
+    (elsewhere / "a_folder" / "thesis.txt").write_text("mine too")
+    before = everything_in(elsewhere)
+    text = refused(*row)
+    assert everything_in(elsewhere) == before
+    remedy = remedy_of(text)
+    if remedy is not None and not remedy[0].startswith("--"):
+        assert compose_all(remedy)
+
+
+def test_an_environment_that_fails_by_itself_is_not_the_users_fault():
+    refused("env=custom env.id=tests.scripted:Breaks-v0", "can't be made: ZeroDivisionError", code=70)
+
+
+# A value of theirs for each name of theirs, and what to type here.
+THEIRS = [
+    ("learning_starts=100", "schedule.warmup_env_steps=100"),
+    ("start_steps=100", "schedule.warmup_env_steps=100"),
+    ("ent_coef=auto", "alpha=auto"),
+    ("ent_coef=auto_0.1", "alpha=auto alpha.initial=0.1"),
+    ("ent_coef=0.1", "alpha=fixed alpha.value=0.1"),
+    ("entropy_weight=0.05", "alpha=fixed alpha.value=0.05"),
+    ("autotune=True", "alpha=auto"),
+    ("autotune=false", "alpha=fixed"),
+    ("policy_lr=3e-4", "agent.actor_lr=3e-4"),
+    ("pi_lr=3e-4", "agent.actor_lr=3e-4"),
+    ("q_lr=1e-3", "agent.critic_lr=1e-3"),
+    ("qf_learning_rate=1e-3", "agent.critic_lr=1e-3"),
+    ("learning_rate=1e-3", "agent.lr=1e-3"),
+    ("lr=1e-3", "agent.lr=1e-3"),
+    ("alpha_lr=1e-3", "alpha.lr=1e-3"),
+    ("target_entropy=-2", "alpha.target_entropy=-2"),
+    ("target_entropy=auto", "alpha.target_entropy=null"),
+    ("gamma=0.98", "agent.gamma=0.98"),
+    ("tau=0.01", "agent.tau=0.01"),
+    ("polyak=0.995", "agent.tau=0.005"),
+    ("net_arch=[400,300]", "agent.hidden_sizes=[400,300]"),
+    ("hidden_sizes=[64]", "agent.hidden_sizes=[64]"),
+    ("buffer_size=1_000_000", "replay.capacity=1_000_000"),
+    ("replay_buffer_size=100000", "replay.capacity=100000"),
+    ("replay_size=1e6", "replay.capacity=1e6"),
+    ("batch_size=64", "replay.batch_size=64"),
+    ("gradient_steps=2", "schedule.updates_per_env_step=2"),
+    ("gradient_steps=-1", "schedule.updates_per_env_step=1"),
+    ("utd_ratio=4", "schedule.updates_per_env_step=4"),
+    ("replay_ratio=0.5", "schedule.updates_per_env_step=0.5"),
+    ("epochs=2000", "schedule=per_round schedule.rounds=2000"),
+    ("steps_per_epoch=256", "schedule=per_round schedule.updates_per_round=256"),
+    ("num_trajectories=10", "schedule=per_round schedule.episodes_per_round=10"),
+    ("test_epochs_freq=100", "schedule=per_round eval.every_rounds=100"),
+    ("num_test_episodes=10", "eval.episodes=10"),
+    ("test_seed=55", "eval.seed=55"),
+    ("train_seed=42", "seed=42"),
+    ("no_seed=true", "seed=null"),
+    ("eval_freq=5000", "eval.every_env_steps=5000"),
+    ("n_eval_episodes=5", "eval.episodes=5"),
+    ("total_timesteps=1e6", "total_env_steps=1e6"),
+    ("n_timesteps=1e6", "total_env_steps=1e6"),
+    ("total_steps=1e6", "total_env_steps=1e6"),
+    ("env_id=Hopper-v5", "env=custom env.id=Hopper-v5"),
+    ("env_name=Hopper-v5", "env=custom env.id=Hopper-v5"),
+    ("num_envs=4", "env.num_envs=4"),
+    ("n_envs=4", "env.num_envs=4"),
+    ("max_episode_steps=500", "env.max_episode_steps=500"),
+    ("reward_scale=5", "normalization=reward"),
+    ("best_test_reward=200", "stop.at_return=200"),
+    ("cuda=True", "device=auto"),
+    ("cuda=false", "device=cpu"),
+]
+
+
+@pytest.mark.parametrize(("theirs", "ours"), THEIRS)
+def test_names_that_others_use_are_answered_with_ours(theirs, ours):
+    fault = explain(CONF, [theirs], DEFAULTS, ValueError("?"))
+    assert fault.remedy == f"sac-train {ours}"
+    assert f"unknown key {theirs.partition('=')[0]}; here it is " in fault.message
+
+
+def test_the_answers_to_names_that_others_use_compose():
+    by_choice = defaultdict(dict)
+    for _, ours in THEIRS:
+        first, *more = ours.split()
+        choice = first if first.partition("=")[0] in group_names(CONF) else ""
+        by_choice[choice] |= dict(setting.split("=", 1) for setting in (more if choice else [first]))
+    for choice, settings_ in by_choice.items():
+        compose_config([*filter(None, [choice]), *(f"{key}={value}" for key, value in settings_.items())])
+
+
+def test_every_name_that_others_use_has_a_row_above():
+    assert {row[0].partition("=")[0] for row in THEIRS} == set(SYNONYMS)
+    assert set(SYNONYMS.values()) <= {*schema_keys(), *group_names(CONF)}
+
+
+def test_a_name_of_others_is_known_within_a_group_too():
+    assert explain(CONF, ["agent.learning_starts=5"], DEFAULTS, ValueError("?")).remedy.endswith("warmup_env_steps=5")
+    assert explain(CONF, ["alpha.ent_coef=0.5"], DEFAULTS, ValueError("?")).remedy.endswith(
+        "alpha=fixed alpha.value=0.5"
+    )
+
+
+@pytest.mark.parametrize(("scripts", "name"), [("1", "scripts/train"), (None, "sac-train")])
+def test_hints_print_the_form_of_the_command_that_was_typed(scripts, name, monkeypatch):
+    if scripts:
+        monkeypatch.setenv("SAC_SCRIPTS", scripts)
+    else:
+        monkeypatch.delenv("SAC_SCRIPTS", raising=False)
+    assert f"try: {name} agent.lr=3" in refused("agent.lrr=3")
+    assert f"try: {name} -m seed=1,2" in refused("seeds=1,2")
+    assert f"try: {name} seed=3" in refused("--seed=3")
+
+
+def test_resume_of_a_damaged_run_is_wrong_input(elsewhere):
+    run = elsewhere / "outputs" / "runs" / "pendulum" / "20260101-000000_s0"
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text("env: [")
+    refused("resume=last", "config.yaml can't be read as a config of this version")
+    (run / "config.yaml").write_text("env: {name: x}")
+    refused("resume=last", "agent is missing", "env.id is missing")
+
+
+def test_a_fault_in_one_job_stops_a_sweep_before_anything_is_made(elsewhere):
+    refused(" ".join(["-m", *TINY, "agent.tau=0.01,7"]), "agent.tau=7", "agent.tau=7.0 must be above 0 and at most 1")
+    refused(" ".join(["-m", *TINY, "agent.tauu=0.01,7"]), "unknown key agent.tauu", "-m agent.tau=0.01,7")
+    assert everything_in(elsewhere) == {}
+
+
+WORD = st.text(st.characters(blacklist_categories=("Cs", "Cc", "Zl", "Zp")), max_size=12)
+KEY = st.sampled_from([*schema_keys(), *SYNONYMS, *group_names(CONF)]) | WORD
+
+
+@given(KEY, WORD, st.booleans(), st.booleans())
+@example("", "", True, False)
+def test_explaining_never_fails_and_names_what_was_typed(key, value, equals, sweeps):
+    override = f"{key}={value}" if equals else key
+    for choices in ({}, DEFAULTS, {"alpha": "fixed_0.05", "schedule": "per_round"}):
+        fault = explain(CONF, [override], choices, ValueError(f"about {override}\nand more"), sweeps)
+        assert isinstance(fault, WrongInput) and len(str(fault).splitlines()) <= 3
+        assert key.lstrip("+~").partition("=")[0].partition("@")[0] in fault.message
+        assert isinstance(explain_option(f"--{key}", key, value, choices), WrongInput)
+
+
+@settings(max_examples=15)
+@given(
+    st.sampled_from(sorted(schema_keys())), st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=6)
+)
+def test_any_override_composes_or_is_wrong_input(key, text):
+    try:
+        compose_config([f"{key}={text}"])
+    except WrongInput as e:
+        assert key.split(".")[0] in str(e)

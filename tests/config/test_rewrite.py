@@ -1,0 +1,57 @@
+import pytest
+
+from sac_runner.config.compose import compose_config
+from sac_runner.config.rewrite import rewrite, unknown_option
+from sac_runner.errors import WrongInput
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rewritten"),
+    [
+        (["env=pendulum", "agent.lr=1"], ["env=pendulum", "agent.lr=1"]),
+        (["env.kwargs.g=5"], ["++env.kwargs.g=5"]),
+        (["env.kwargs.a.b=5"], ["++env.kwargs.a.b=5"]),
+        (["env.kwargs={g: 5}"], ["env.kwargs={g: 5}"]),
+        (["+env.kwargs.g=5"], ["+env.kwargs.g=5"]),
+        (["seeds=1"], ["seed=0", "--multirun"]),
+        (["seeds=3", "alpha=auto"], ["seed=0,1,2", "--multirun", "alpha=auto"]),
+        (["-m", "seeds=2"], ["-m", "seed=0,1"]),
+        (["seeds=2", "--multirun"], ["seed=0,1", "--multirun"]),
+        (["--help"], ["--help"]),
+    ],
+)
+def test_small_liberties(arguments, rewritten):
+    assert rewrite(arguments) == rewritten
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "x", "", "1.5", "1e1"])
+def test_seeds_must_be_a_count(value):
+    with pytest.raises(WrongInput, match="at least 1"):
+        rewrite([f"seeds={value}"])
+
+
+def test_named_seeds_get_a_hint():
+    with pytest.raises(WrongInput) as caught:
+        rewrite(["seeds=0,1,2"])
+    assert "seeds is how many" in caught.value.message and caught.value.remedy == "sac-train -m seed=0,1,2"
+
+
+def test_kwargs_reach_the_config_without_a_plus():
+    config = compose_config(["env=pendulum", "env.kwargs.g=5", "env.kwargs.render.size=[1,2]"])
+    assert config.env.kwargs == {"g": 5, "render": {"size": [1, 2]}}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["--seed", "3"], ("--seed", "seed", "3")),
+        (["env=pendulum", "--agent.lr=1e-3"], ("--agent.lr=1e-3", "agent.lr", "1e-3")),
+        (["--dry-run"], ("--dry-run", "dry_run", "true")),
+        (["--dry-run", "seed=3"], ("--dry-run", "dry_run", "true")),
+        (["--dry-run", "--seed"], ("--dry-run", "dry_run", "true")),
+        (["--multirun", "--cfg", "job", "--resolve", "-m", "-sc", "install=bash", "--help"], None),
+        (["--config-dir", "my_conf", "--config-dir=my_conf"], None),
+    ],
+)
+def test_options_that_hydra_does_not_have_are_settings(arguments, meant):
+    assert unknown_option(arguments) == meant

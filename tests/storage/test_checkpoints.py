@@ -1,0 +1,179 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from sac_runner.errors import DiskFailed, WrongInput
+from sac_runner.storage import checkpoints, files
+from sac_runner.storage.checkpoints import find, save
+
+ARRAYS = {
+    "policy": {
+        "weight": np.arange(6, dtype=np.float32).reshape(2, 3).T,
+        "count": np.array(3.5),
+        "flags": np.eye(2) > 0,
+    },
+    "train": {"empty": np.zeros((0, 4), np.float32), "large": np.arange(10_000)},
+}
+PLAIN = {"state": {"counters": {"env_steps": 7}, "text": "häh", "list": [1, None, 0.1]}}
+
+
+def save_some(folder, kind="latest", env_steps=7, **note):
+    return save(folder, kind, env_steps, ARRAYS, PLAIN, note)
+
+
+def snapshot(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_is_saved_is_read_back_to_the_bit(tmp_path):
+    checkpoint = save_some(tmp_path, score={"return_mean": 0.1})
+    for name, tensors in ARRAYS.items():
+        back = checkpoint.arrays(name)
+        assert back.keys() == tensors.keys()
+        for key, x in tensors.items():
+            assert (back[key].dtype, back[key].shape) == (x.dtype, x.shape)
+            np.testing.assert_array_equal(back[key], x)
+    assert checkpoint.plain("state") == PLAIN["state"]
+    manifest = checkpoint.manifest()
+    assert (manifest["kind"], manifest["env_steps"], manifest["score"]) == ("latest", 7, {"return_mean": 0.1})
+    assert checkpoint.path.name == "latest-000000000007"
+
+
+def test_a_checkpoint_is_nothing_but_safetensors_and_json(tmp_path):
+    checkpoint = save_some(tmp_path)
+    assert sorted(path.name for path in checkpoint.path.iterdir()) == [
+        "manifest.json",
+        "policy.safetensors",
+        "state.json",
+        "train.safetensors",
+    ]
+    listed = checkpoint.manifest()["files"]
+    assert {name: entry["size"] for name, entry in listed.items()} == {
+        path.name: path.stat().st_size for path in checkpoint.path.iterdir() if path.name != "manifest.json"
+    }
+
+
+def test_one_best_and_one_latest_stay_and_all_that_were_kept(tmp_path):
+    for env_steps in (10, 20, 30):
+        for kind in ("best", "latest", "kept"):
+            save_some(tmp_path, kind, env_steps)
+    assert [(c.kind, c.env_steps) for c in find(tmp_path, "kept")] == [("kept", 10), ("kept", 20), ("kept", 30)]
+    assert [(c.kind, c.env_steps) for c in find(tmp_path) if c.kind != "kept"] == [("best", 30), ("latest", 30)]
+    assert [c.env_steps for c in find(tmp_path)] == sorted(c.env_steps for c in find(tmp_path))
+
+
+def test_saving_at_the_same_step_replaces(tmp_path):
+    save_some(tmp_path, note="old")
+    save_some(tmp_path, note="new")
+    (checkpoint,) = find(tmp_path)
+    assert checkpoint.manifest()["note"] == "new"
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), RuntimeError("killed")])
+@pytest.mark.parametrize("written_before", range(4))
+@pytest.mark.parametrize("env_steps", [7, 8])
+def test_an_exception_while_writing_leaves_the_old_one_alone(tmp_path, monkeypatch, error, written_before, env_steps):
+    old = save_some(tmp_path, env_steps=7)
+    before = snapshot(tmp_path)
+    calls = []
+
+    def fails(path, data):
+        if len(calls) == written_before:
+            path.write_bytes(data[: len(data) // 2])
+            raise error
+        calls.append(path)
+        files.write_durably(path, data)
+
+    monkeypatch.setattr(checkpoints, "write_durably", fails)
+    with pytest.raises(DiskFailed if isinstance(error, OSError) else type(error)):
+        save_some(tmp_path, env_steps=env_steps)
+    assert snapshot(tmp_path) == before
+    assert find(tmp_path) == [old]
+
+
+def test_what_a_killed_save_leaves_is_no_checkpoint_and_in_nobodys_way(tmp_path):
+    torn = tmp_path / ".latest-000000000009.tmp"
+    torn.mkdir()
+    (torn / "policy.safetensors").write_bytes(b"half")
+    (tmp_path / "notes-about-it").mkdir()
+    assert find(tmp_path) == []
+    checkpoint = save_some(tmp_path, env_steps=9)
+    assert not torn.exists() and checkpoint.arrays("policy")
+
+
+def test_a_kill_before_the_old_one_was_dropped_leaves_two_of_which_the_newer_counts(tmp_path):
+    old = save_some(tmp_path, env_steps=7)
+    spare = tmp_path.parent / "spare"
+    shutil.copytree(old.path, spare)
+    save_some(tmp_path, env_steps=8)
+    shutil.move(spare, old.path)
+    assert [c.env_steps for c in find(tmp_path, "latest")] == [7, 8]
+    save_some(tmp_path, env_steps=9)
+    assert [c.env_steps for c in find(tmp_path, "latest")] == [9]
+
+
+def flip_a_bit(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(bytes(data))
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, cut, lambda path: path.unlink(), lambda path: path.write_bytes(b"")])
+@pytest.mark.parametrize("file", ["policy.safetensors", "train.safetensors", "state.json"])
+def test_a_damaged_file_is_found_and_named(tmp_path, damage, file):
+    checkpoint = save_some(tmp_path)
+    damage(checkpoint.path / file)
+    with pytest.raises(WrongInput, match=file):
+        checkpoint.plain("state") if file == "state.json" else checkpoint.arrays(file.partition(".")[0])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "3", "null", "{}", '{"format": "x", "files": {}}', '{"format": 1}', '{"format": 1, "files": 3}'],
+)
+def test_a_damaged_manifest_is_found(tmp_path, text):
+    checkpoint = save_some(tmp_path)
+    (checkpoint.path / "manifest.json").write_text(text)
+    with pytest.raises(WrongInput, match="latest-000000000007"):
+        checkpoint.arrays("policy")
+    (checkpoint.path / "manifest.json").unlink()
+    with pytest.raises(WrongInput, match="manifest.json is missing"):
+        checkpoint.manifest()
+
+
+def test_a_file_that_the_manifest_does_not_list_is_not_read(tmp_path):
+    checkpoint = save_some(tmp_path)
+    manifest = checkpoint.manifest()
+    del manifest["files"]["policy.safetensors"]
+    (checkpoint.path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(WrongInput, match="policy.safetensors is damaged"):
+        checkpoint.arrays("policy")
+
+
+def test_a_newer_format_is_refused(tmp_path):
+    checkpoint = save_some(tmp_path)
+    manifest = checkpoint.manifest() | {"format": checkpoints.FORMAT + 1}
+    (checkpoint.path / "manifest.json").write_text(json.dumps(manifest))
+    for read in (checkpoint.manifest, lambda: checkpoint.arrays("policy"), lambda: checkpoint.plain("state")):
+        with pytest.raises(WrongInput, match="has format 2; this version reads up to 1"):
+            read()
+
+
+def test_a_single_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "summary.json"
+    files.write_atomically(path, b"old")
+
+    def fails(file, data):
+        file.write_bytes(data[:1])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "write_durably", fails)
+    with pytest.raises(DiskFailed, match="can't write .*summary.json: No space left on device"):
+        files.write_atomically(path, b"newer")
+    assert snapshot(tmp_path) == {path.relative_to(tmp_path): b"old"}

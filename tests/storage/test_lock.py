@@ -1,0 +1,62 @@
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from sac_runner.errors import RunInUse
+from sac_runner.storage.lock import RunLock
+
+HOLD = (
+    "import sys; from pathlib import Path; from sac_runner.storage.lock import RunLock\n"
+    "with RunLock(Path(sys.argv[1])):\n"
+    "    print('held', flush=True); sys.stdin.read()"
+)
+
+
+@pytest.fixture
+def owner(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_second_owner_is_refused_and_told_who_is_the_first(tmp_path, owner):
+    with pytest.raises(RunInUse) as caught:
+        RunLock(tmp_path)
+    assert caught.value.exit_code == 73
+    assert f"{tmp_path} is in use by process {owner.pid} on {os.uname().nodename}" in str(caught.value)
+    with pytest.raises(RunInUse, match=f"process {owner.pid} "):  # being refused changed nothing
+        RunLock(tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_the_lock_dies_with_its_owner(tmp_path, owner, number):
+    owner.send_signal(number)
+    owner.wait(timeout=10)
+    with RunLock(tmp_path):
+        assert (tmp_path / ".lock").read_text() == f"process {os.getpid()} on {os.uname().nodename}\n"
+
+
+def test_it_is_free_again_after_the_run(tmp_path):
+    for _ in range(2):
+        with RunLock(tmp_path), pytest.raises(RunInUse, match=f"process {os.getpid()} "):
+            RunLock(tmp_path)
+
+
+def test_it_is_free_again_after_a_run_that_raised(tmp_path):
+    with pytest.raises(ZeroDivisionError), RunLock(tmp_path):
+        raise ZeroDivisionError
+    RunLock(tmp_path).__exit__(None, None, None)
+
+
+def test_runs_do_not_lock_each_other(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    with RunLock(tmp_path / "a"), RunLock(tmp_path / "b"):
+        pass

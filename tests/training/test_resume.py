@@ -1,0 +1,208 @@
+"""A run that was stopped and continued is the run that was not, to the bit."""
+
+from itertools import combinations, product
+
+import numpy as np
+import pytest
+
+from sac_runner.errors import WrongInput
+from sac_runner.storage.run_directory import RunDirectory
+from sac_runner.training.console import Console
+from sac_runner.training.record import Record
+from sac_runner.training.trainer import Trainer
+from tests.runs import advance, metrics_rows
+from tests.support import ANNEALED, AUTO, CPU, FIXED, PER_ROUND, PER_STEP, config
+
+ENVS = {
+    "pendulum": {"id": "Pendulum-v1", "max_episode_steps": 12},
+    "lunarlander": {"id": "LunarLanderContinuous-v3", "max_episode_steps": 14},
+    "bipedalwalker": {"id": "BipedalWalker-v3", "max_episode_steps": 13, "make_each_episode": True},
+    "hopper": {"id": "Hopper-v5"},
+}
+ALPHAS = {"fixed": FIXED, "auto": AUTO, "annealed": ANNEALED | {"over_env_steps": 50}}
+NORMALIZATIONS = {
+    "none": {},
+    "obs": {"obs": True},
+    "reward": {"reward": True, "reward_clip": 5.0},
+    "obs_and_reward": {"obs": True, "obs_clip": 3.0, "reward": True},
+}
+ROUNDS = PER_ROUND | {"rounds": 5, "updates_per_round": 8}
+SCHEDULES = {ratio: PER_STEP | {"updates_per_env_step": ratio} for ratio in (0.25, 1.0, 2.0)} | {"per_round": ROUNDS}
+AGENTS = {
+    "sac": {},
+    "other": {"lr_schedule": "linear", "lr_decay_env_steps": 60, "max_grad_norm": 1.0, "critic_layer_norm": True},
+    "tutorial": {"bootstrap_at_time_limit": False, "log_prob_epsilon": 1e-6, "activation": "leaky_relu"},
+}
+OPTIONS = {
+    "env": list(ENVS),
+    "num_envs": [1, 3],
+    "alpha": list(ALPHAS),
+    "normalization": list(NORMALIZATIONS),
+    "schedule": list(SCHEDULES),
+    "agent": list(AGENTS),
+}
+
+
+def pairs(case):
+    return set(combinations(enumerate(case), 2))
+
+
+def pairwise():
+    """Few cases, in which any two values of any two options meet."""
+    every = list(product(*OPTIONS.values()))
+    missing = set().union(*map(pairs, every))
+    while missing:
+        best = max(every, key=lambda case: len(pairs(case) & missing))
+        missing -= pairs(best)
+        yield best
+
+
+def settings(env="pendulum", num_envs=1, alpha="auto", normalization="none", schedule=1.0, agent="sac", **more):
+    rounds = schedule == "per_round"
+    chosen = {
+        "env": ENVS[env] | {"num_envs": num_envs, "episode_seed": "per_round" if rounds else "per_episode"},
+        "agent": {"hidden_sizes": [8, 8], "lr": 1e-2, "actor_lr": 1e-2, "critic_lr": 1e-2} | AGENTS[agent],
+        "alpha": ALPHAS[alpha],
+        "normalization": NORMALIZATIONS[normalization],
+        "schedule": SCHEDULES[schedule],
+        "replay": {"capacity": 40, "batch_size": 8},  # so the ring goes around
+        "eval": {"every_env_steps": 20, "every_rounds": 2 if rounds else None, "episodes": 1},
+        "checkpoint": {"every_env_steps": 9, "keep_every_env_steps": 30},
+        "log": {"every_env_steps": 7},
+        "total_env_steps": None if rounds else 66,
+    }
+    for group, values in more.items():
+        chosen[group] = {**chosen.get(group, {}), **values} if isinstance(values, dict) else values
+    return config(**chosen)
+
+
+def left_behind(folder):
+    """What a run leaves on disk, as far as it is a function of its config."""
+    run = RunDirectory(folder)
+    policies = {c.name: (c / "policy.safetensors").read_bytes() for c in run.checkpoints.iterdir()}
+    summary = run.read_summary()
+    return policies, summary["scores"], summary["env_steps"], summary["updates"], summary["episodes"]
+
+
+@pytest.mark.parametrize("case", list(pairwise()), ids=lambda case: "-".join(map(str, case)))
+def test_a_run_stopped_and_killed_and_continued_is_the_run_at_once(tmp_path, case):
+    run = settings(*case)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    expected = advance(run, whole)
+    advance(run, parts, stop_at=20)  # within an episode, saved there
+    advance(run, parts, stop_at=43, killed=True)  # goes on from the checkpoint before
+    assert advance(run, parts) == expected
+    assert metrics_rows(parts) == metrics_rows(whole)
+    assert left_behind(parts) == left_behind(whole)
+    assert expected["counters"]["updates"] > 0
+
+
+def test_the_cases_stop_within_an_episode_after_updates_and_after_the_ring_went_around(tmp_path):
+    for stop_at in (20, 43):
+        state = advance(settings(), tmp_path / str(stop_at), stop_at)
+        assert 0 < state["collector"]["episode_length"][0] < 12
+        assert state["counters"]["updates"] == stop_at - 10
+    assert state["replay.reward"][0] == (40, 1) and state["counters"]["env_steps"] == 43
+
+
+def test_a_run_in_worker_processes_continues_too(tmp_path):
+    run, workers = (settings(num_envs=2, env={"vectorization": kind}) for kind in ("sync", "async"))
+    advance(workers, tmp_path / "parts", stop_at=20)
+    assert advance(workers, tmp_path / "parts") == advance(run, tmp_path / "whole")
+
+
+def test_being_stopped_at_any_step_changes_nothing(tmp_path):
+    run = settings(total_env_steps=24, normalization="obs_and_reward")
+    expected = advance(run, tmp_path / "whole")
+    for stop_at in range(1, 24):
+        advance(run, tmp_path / "parts", stop_at)
+    assert advance(run, tmp_path / "parts") == expected
+    assert metrics_rows(tmp_path / "parts") == metrics_rows(tmp_path / "whole")
+
+
+def test_an_extended_run_is_the_longer_run(tmp_path):
+    short, long = (settings(num_envs=3, total_env_steps=n, alpha="annealed") for n in (30, 66))
+    advance(short, tmp_path / "extended")
+    assert advance(long, tmp_path / "extended") == advance(long, tmp_path / "whole")
+
+
+@pytest.mark.parametrize("schedule", [1.0, "per_round"])
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_watching_a_run_more_or_less_often_changes_no_bit_of_it(tmp_path, num_envs, schedule):
+    options = {"env": "lunarlander", "num_envs": num_envs, "normalization": "obs_and_reward", "schedule": schedule}
+    expected = advance(settings(**options), tmp_path / "a")
+    rounds = {"every_rounds": 1} if schedule == "per_round" else {}
+    others = [
+        {"eval": {"every_env_steps": None, "every_rounds": None}, "log": {"every_env_steps": 1000}},
+        {"eval": {"every_env_steps": 3, "episodes": 3, "num_envs": 2, "deterministic": False, "seed": 7} | rounds},
+        {"checkpoint": {"every_env_steps": 1, "keep_every_env_steps": 2}, "log": {"every_env_steps": 1}},
+        {"checkpoint": {"every_env_steps": 1000, "keep_every_env_steps": None, "keep_replay": "never"}},
+    ]
+    for i, other in enumerate(others):
+        assert advance(settings(**options, **other), tmp_path / str(i)) == expected
+
+
+def test_the_seed_is_what_makes_runs_differ(tmp_path):
+    first, again, other = (advance(settings(seed=seed), tmp_path / str(i)) for i, seed in enumerate([5, 5, 6]))
+    assert first == again
+    assert not {name for name in first if name.startswith("agent.policy.actor") and first[name] == other[name]}
+
+
+def test_an_episode_that_can_not_be_played_again_is_cut_short_and_said_so(tmp_path):
+    run = config(
+        env={"id": "tests.scripted:Unseeded-v0", "num_envs": 2},
+        agent={"hidden_sizes": [8]},
+        replay={"capacity": 200, "batch_size": 4},
+        eval={"every_env_steps": None},
+        total_env_steps=60,
+    )
+    state = advance(run, tmp_path / "run", stop_at=20)
+    within = [env for env in range(2) if state["collector"]["episode_length"][env] > 0]
+    directory = RunDirectory(tmp_path / "run")
+    with Trainer(run, 0, CPU, Console(run)) as trainer:
+        record = Record(run, directory, {})
+        cut = record.restore(directory.checkpoint("latest"), trainer.state, CPU)
+        assert cut == [0, 1] and set(within) <= set(cut)
+        assert trainer.replay.truncated[9, within].all()
+        assert trainer.collector.episode_length.tolist() == [0, 0]
+        np.testing.assert_array_equal(trainer.replay.obs[10], trainer.collector.obs)
+        record.open(20)
+        trainer.run(record, lambda: False)
+        record.close(True)
+    assert directory.read_summary()["env_steps"] == 60
+
+
+@pytest.mark.parametrize(
+    ("keep", "finished", "continues"),
+    [
+        ("always", True, True),
+        ("always", False, True),
+        ("until_finished", False, True),
+        ("until_finished", True, False),
+        ("never", False, False),
+        ("never", True, False),
+    ],
+)
+def test_the_replay_buffer_stays_on_disk_as_long_as_asked(tmp_path, keep, finished, continues):
+    run = settings(checkpoint={"keep_replay": keep})
+    advance(run, tmp_path / "run", None if finished else 43)
+    assert bool(list((tmp_path / "run").glob("replay/*"))) == continues
+    longer = settings(checkpoint={"keep_replay": keep}, total_env_steps=80)
+    if continues:
+        advance(longer, tmp_path / "run")
+    else:
+        with pytest.raises(WrongInput, match="did not keep its replay buffer"):
+            advance(longer, tmp_path / "run")
+
+
+def test_each_row_of_the_replay_buffer_is_written_once_and_dropped_when_it_is_overwritten(tmp_path):
+    run = settings(total_env_steps=90, checkpoint={"every_env_steps": 10})
+    written = {}
+    for stop_at in range(10, 91, 10):
+        advance(run, tmp_path / "run", stop_at)
+        now = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run" / "replay").iterdir()}
+        assert all(written[name] == time for name, time in now.items() if name in written)
+        written |= now
+    spans = sorted(tuple(map(int, name.removesuffix(".safetensors").split("-")[1:])) for name in now)
+    assert spans == [(50, 60), (60, 70), (70, 80), (80, 90)]  # the ring holds 40
+    assert len(written) == 9
