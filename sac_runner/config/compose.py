@@ -181,4 +181,5 @@ def from_yaml(text: str, source: Path) -> Config:
             raise ValueError("it holds an interpolation")
         return from_plain(plain)
     except (OmegaConfBaseException, YAMLError, AssertionError, ValueError, WrongInput) as e:
-        raise WrongInput(f"{source} can't be read as a config of this version: {e}") from e
+        cause = e.message if isinstance(e, WrongInput) else str(e).split("\n")[0]
+        raise WrongInput(f"{source} can't be read as a config of this version: {cause}") from e

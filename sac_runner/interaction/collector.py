@@ -147,28 +147,34 @@ class Collector:
         self.episode_return = np.array(plain["episode_return"])
         self.episode_length = np.array(plain["episode_length"], np.int64)
         self.actions = [list(arrays[f"actions.{i}"]) for i in range(self.envs.num_envs)]
-        self.obs = self._replay_episodes()
-        differs = (self.obs != arrays["obs"]).any(axis=1)
+        self.obs, ended_early = self._replay_episodes()
+        differs = (self.obs != arrays["obs"]).any(axis=1) | ended_early
         if differs.any():
             self.episode_return[differs] = 0.0
             self.episode_length[differs] = 0
             self.obs = self._reset(differs)
         return np.flatnonzero(differs).tolist()
 
-    def _replay_episodes(self) -> NDArray[np.float32]:
-        """Step all environments together so that their episodes end now: shorter ones begin later, after idle steps."""
+    def _replay_episodes(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Step all environments together so that their episodes end now: shorter ones begin later, after idle steps.
+
+        Returns:
+            Observations, and where an episode came to an end that it had not come to before.
+        """
         longest = max(map(len, self.actions))
         begins = np.array([longest - len(taken) for taken in self.actions])
         obs = self._reset_envs(np.ones(len(begins), np.bool_))
+        ended_early = np.zeros(len(begins), np.bool_)
         for t in range(longest):
             if ((begins == t) & (t > 0)).any():
                 self._reset_envs((begins == t) & (t > 0))
             idle = np.zeros(self.action_shape, np.float32)
             action = [taken[t - b] if t >= b else idle for taken, b in zip(self.actions, begins, strict=True)]
             obs, _, terminated, truncated, _ = self.envs.step(np.stack(action))
-            ended = (terminated | truncated) & (begins > t)
+            ended = terminated | truncated
+            ended_early |= ended & (begins <= t)
             if ended.any():
                 self._reset_envs(ended)
         if (begins == longest).any():
             obs = self._reset_envs(begins == longest)
-        return np.asarray(obs, np.float32)
+        return np.asarray(obs, np.float32), ended_early

@@ -123,12 +123,15 @@ class Record:
         """Save the policy for good."""
         self._save("kept", counters, {"policy": _arrays(agent.policy.state_dict())}, {})
 
-    def checkpoint(self, state: TrainingState) -> None:
+    def checkpoint(self, state: TrainingState, finished: bool = False) -> None:
         """Save everything that the run needs to continue."""
         arrays, plain = state.capture()
         plain |= {"record": self._state_dict(), "replay": None}
-        if self.config.checkpoint.keep_replay != "never":
+        keep = self.config.checkpoint.keep_replay
+        if keep == "always" or (keep == "until_finished" and not finished):
             plain["replay"] = self._replay.save(state.replay)
+        else:
+            self._replay.forget()
         policy = _arrays(state.agent.policy.state_dict())
         self._save("latest", state.counters, {"policy": policy, "train": arrays}, {"state": plain})
         self._replay.collect()

@@ -13,6 +13,7 @@ from sac_runner.config.compose import to_yaml
 from sac_runner.config.convert import flat
 from sac_runner.config.schema import Config
 from sac_runner.errors import RunnerError
+from sac_runner.interaction.spaces import spaces_of
 from sac_runner.storage.find import find_run
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.run_directory import RunDirectory
@@ -68,7 +69,8 @@ def train(
         record = Record(config, run, hyperparameters(config))
         with RunLock(run.path), stop_on_signals() as stop:
             cut = record.restore(run.checkpoint("latest"), trainer.state, device) if continued else []
-            run.write_start(to_yaml(config), provenance(overrides, config.seed, device, threads, config.precision))
+            meta = provenance(overrides, config.seed, device, threads, config.precision)
+            run.write_start(to_yaml(config), meta | {"spaces": spaces_of(config.env).to_plain()})
             _say(header(config, overrides, recipe, trainer.action_dim))
             _say(f"{device}, {threads} thread{'s'[: threads > 1]} -> {shown(run.path)}")
             if continued:

@@ -73,6 +73,10 @@ class ReplayOnDisk:
         self.segments = [segment for segment in self.segments if segment.last > oldest]
         return list(self.segments)
 
+    def forget(self) -> None:
+        """No checkpoint needs any row from here on."""
+        self.segments = []
+
     def collect(self) -> None:
         """Delete what the newest checkpoint does not list."""
         drop_segments(self.folder, self.segments)

@@ -15,7 +15,7 @@ from sac_runner.interaction.collector import Collector
 from sac_runner.interaction.envs import make_vector_env
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.training.console import Console
-from sac_runner.training.evaluation import evaluate
+from sac_runner.training.evaluation import evaluate, evaluation_env
 from sac_runner.training.randomness import Streams, training_seed, weights_generator
 from sac_runner.training.record import Record
 from sac_runner.training.schedule import (
@@ -56,7 +56,7 @@ class Trainer:
         self.counters = Counters()
         self.streams = Streams(seed)
         self.envs = make_vector_env(config.env, config.env.num_envs)
-        self.eval_envs = make_vector_env(config.env, config.eval.num_envs)
+        self.eval_envs = make_vector_env(evaluation_env(config), config.eval.num_envs)
         self.collector = Collector(self.envs, self._episode_seed)
         obs_dim, (self.action_dim,) = self.collector.obs.shape[1], self.collector.action_shape
         self.replay = ReplayBuffer(
@@ -87,7 +87,7 @@ class Trainer:
                 self._log()
             if self.record.last_evaluation_at != self.counters.env_steps:
                 self._evaluate()
-        self._checkpoint()
+        self._checkpoint(finished=ending in (Ending.FINISHED, Ending.AT_RETURN))
         return ending
 
     def _loop(self, stop_requested: Callable[[], bool]) -> Ending:
@@ -170,8 +170,8 @@ class Trainer:
         )
         self.record.evaluation(self.counters, evaluation, self.agent)
 
-    def _checkpoint(self) -> None:
-        self.record.checkpoint(self.state)
+    def _checkpoint(self, finished: bool = False) -> None:
+        self.record.checkpoint(self.state, finished)
 
     def _episode_seed(self, env: int, episode: int) -> int:
         return training_seed(self.config.env, self.seed, env, episode, self.counters.rounds)

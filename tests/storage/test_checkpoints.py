@@ -1,5 +1,8 @@
 import json
+import os
 import shutil
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -177,3 +180,22 @@ def test_a_single_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(DiskFailed, match="can't write .*summary.json: No space left on device"):
         files.write_atomically(path, b"newer")
     assert snapshot(tmp_path) == {path.relative_to(tmp_path): b"old"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc which file a descriptor is")
+def test_a_checkpoint_is_on_the_disk_before_it_gets_its_name_and_then_its_name_is(tmp_path, monkeypatch):
+    steps = []
+
+    def on_disk(descriptor):
+        steps.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+
+    def renamed(source, target):
+        steps.append(f"{Path(source).name} -> {Path(target).name}")
+        os.replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", on_disk)
+    monkeypatch.setattr(os, "rename", renamed)
+    save_some(tmp_path)
+    name, aside = "latest-000000000007", ".latest-000000000007.tmp"
+    assert sorted(steps[:4]) == ["manifest.json", "policy.safetensors", "state.json", "train.safetensors"]
+    assert steps[3:] == ["manifest.json", aside, f"{aside} -> {name}", tmp_path.name]

@@ -57,10 +57,14 @@ def pairwise():
         yield best
 
 
-def settings(env="pendulum", num_envs=1, alpha="auto", normalization="none", schedule=1.0, agent="sac", **more):
+def settings(
+    env="pendulum", num_envs=1, alpha="auto", normalization="none", schedule=1.0, agent="sac", workers=False, **more
+):
     rounds = schedule == "per_round"
     chosen = {
-        "env": ENVS[env] | {"num_envs": num_envs, "episode_seed": "per_round" if rounds else "per_episode"},
+        "env": ENVS[env]
+        | {"num_envs": num_envs, "episode_seed": "per_round" if rounds else "per_episode"}
+        | {"vectorization": "async" if workers else "sync"},
         "agent": {"hidden_sizes": [8, 8], "lr": 1e-2, "actor_lr": 1e-2, "critic_lr": 1e-2} | AGENTS[agent],
         "alpha": ALPHAS[alpha],
         "normalization": NORMALIZATIONS[normalization],
@@ -106,7 +110,7 @@ def test_the_cases_stop_within_an_episode_after_updates_and_after_the_ring_went_
 
 
 def test_a_run_in_worker_processes_continues_too(tmp_path):
-    run, workers = (settings(num_envs=2, env={"vectorization": kind}) for kind in ("sync", "async"))
+    run, workers = (settings(num_envs=2, workers=w) for w in (False, True))
     advance(workers, tmp_path / "parts", stop_at=20)
     assert advance(workers, tmp_path / "parts") == advance(run, tmp_path / "whole")
 
