@@ -6,7 +6,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sac_runner.training.load import load_policy as load_policy
+    from sac_runner.playback.load import load_policy as load_policy
 
 __version__: str
 __all__ = ["__version__", "load_policy"]
@@ -15,7 +15,7 @@ __all__ = ["__version__", "load_policy"]
 def __getattr__(name: str) -> object:
     """Import on demand what needs torch."""
     if name == "load_policy":
-        from sac_runner.training.load import load_policy
+        from sac_runner.playback.load import load_policy
 
         return load_policy
     if name == "__version__":

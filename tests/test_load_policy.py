@@ -47,8 +47,8 @@ def test_action_is_that_of_the_weights_with_their_statistics(run):
 
 
 def test_plays_what_evaluate_scores(run):
+    from sac_runner.playback.assess import assess
     from sac_runner.storage.run_directory import RunDirectory
-    from sac_runner.training.assess import assess
 
     scored = assess(RunDirectory(run), "best", episodes=1, seed=11).evaluation
     policy, env = sac_runner.load_policy(run), gym.make("Pendulum-v1", max_episode_steps=15)

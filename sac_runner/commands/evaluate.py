@@ -31,10 +31,10 @@ def _evaluate(arguments: Sequence[str] | None) -> None:
     _refuse_own_protocol(options)
     run = RunDirectory(find_run(options.run, options.outputs))
 
-    from sac_runner.training.assess import assess
+    from sac_runner.playback.assess import assess
+    from sac_runner.playback.stored import require_trust
+    from sac_runner.playback.verdict import verdict
     from sac_runner.training.resume import stored_config
-    from sac_runner.training.stored import require_trust
-    from sac_runner.training.verdict import verdict
 
     require_trust(stored_config(run).env, options.trust)
     assessment = assess(

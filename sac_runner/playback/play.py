@@ -14,11 +14,11 @@ from sac_runner.config.schema import Config, EnvConfig
 from sac_runner.errors import EnvironmentFailed, RunnerError, WrongInput
 from sac_runner.interaction.collector import Episode
 from sac_runner.interaction.envs import make_env
+from sac_runner.playback.stored import StoredPolicy, read_policy, require_trust
+from sac_runner.playback.window import WindowClosed
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.randomness import evaluation_noise
 from sac_runner.training.resume import stored_config
-from sac_runner.training.stored import StoredPolicy, read_policy, require_trust
-from sac_runner.training.window import WindowClosed
 
 
 def policy_reader(run: RunDirectory, which: str, trusted: bool) -> tuple[Config, Callable[[], StoredPolicy]]:

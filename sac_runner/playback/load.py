@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from sac_runner.config.schema import Config
 from sac_runner.interaction.spaces import EnvSpaces
+from sac_runner.playback.stored import StoredPolicy, read_policy, read_spaces
 from sac_runner.storage.checkpoints import Checkpoint
 from sac_runner.storage.find import find_run
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.device import resolve_device
 from sac_runner.training.resume import stored_config
-from sac_runner.training.stored import StoredPolicy, read_policy, read_spaces
 
 
 class LoadedPolicy:

@@ -10,12 +10,12 @@ import numpy as np
 from gymnasium.spaces.utils import flatdim
 
 from sac_runner.errors import EnvironmentFailed, WrongInput, command
+from sac_runner.playback.play import make_drawing_env, play_episode, policy_reader
+from sac_runner.playback.verdict import episode_line, policy_line
+from sac_runner.playback.window import WindowClosed, aborts, has_display, is_closed, is_unseen
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.video import Video
 from sac_runner.training.evaluation import evaluation_env
-from sac_runner.training.play import make_drawing_env, play_episode, policy_reader
-from sac_runner.training.verdict import episode_line, policy_line
-from sac_runner.training.window import WindowClosed, aborts, has_display, is_closed, is_unseen
 
 
 def watch(

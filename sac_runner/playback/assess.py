@@ -10,11 +10,11 @@ from gymnasium.spaces.utils import flatdim
 from sac_runner.config.schema import Config
 from sac_runner.errors import WrongInput
 from sac_runner.interaction.envs import make_vector_env
+from sac_runner.playback.stored import StoredPolicy, as_recorded, read_policy
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.device import configure_torch, resolve_device
 from sac_runner.training.evaluation import Evaluation, evaluate, evaluation_env
 from sac_runner.training.provenance import provenance
-from sac_runner.training.stored import StoredPolicy, as_recorded, read_policy
 
 FRESH_SEED = 1_000_000
 """First seed of the episodes that ``evaluate``, ``watch`` and ``record`` play: none that chose a checkpoint."""

@@ -6,9 +6,9 @@ import numpy as np
 
 from sac_runner.config.schema import Config
 from sac_runner.interaction.collector import Episode
+from sac_runner.playback.assess import Assessment, Protocol
 from sac_runner.storage.checkpoints import Checkpoint
 from sac_runner.storage.run_directory import RunDirectory
-from sac_runner.training.assess import Assessment, Protocol
 
 
 def verdict(assessment: Assessment) -> str:

@@ -1,0 +1,1 @@
+"""The policies of stored runs: loaded, assessed, watched, recorded."""
