@@ -7,9 +7,9 @@ import pytest
 
 from sac_runner.commands.record import main
 from sac_runner.errors import DiskFailed, EnvironmentFailed
+from sac_runner.playback import show
 from sac_runner.playback.play import make_drawing_env, play_episode
 from sac_runner.storage.video import Video
-from sac_runner.training import show
 from tests.support import config, sac
 
 

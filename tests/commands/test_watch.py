@@ -4,8 +4,8 @@ import threading
 import pytest
 
 from sac_runner.commands.watch import main
+from sac_runner.playback import play, stored
 from sac_runner.storage.run_directory import RunDirectory
-from sac_runner.training import play, stored
 
 
 @pytest.fixture(autouse=True)

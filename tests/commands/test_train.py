@@ -1,0 +1,551 @@
+"""The train command, through its own door: what it takes, what it leaves, how it ends."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from itertools import cycle
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata
+
+from sac_runner.commands import train as command
+from sac_runner.config.compose import CONF, compose_config, from_yaml
+from sac_runner.storage.checkpoints import find
+from sac_runner.storage.lock import RunLock
+from sac_runner.storage.run_directory import RunDirectory
+from tests.runs import BUDGET, SIZE, TINY, metrics_rows, the_run, train, trained
+
+COUNTDOWN = "env.id=tests.scripted:Countdown-v0"
+FAILS = ["env=custom", "env.id=tests.scripted:Fails-v0", *SIZE, "total_env_steps=60", "schedule.warmup_env_steps=20"]
+CHOICES = {group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in ("env", "agent", "alpha")}
+CHOICES |= {
+    group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in ("normalization", "schedule")
+}
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def finished_once(tmp_path_factory):
+    """A finished run with everything asked for, only to be read."""
+    before, folder = Path.cwd(), tmp_path_factory.mktemp("finished")
+    os.chdir(folder)
+    try:
+        trained(*TINY, "checkpoint.keep_every_env_steps=20", "eval.every_env_steps=20", "log.every_env_steps=20")
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def finished(finished_once, elsewhere):
+    """A copy of it, under outputs/ in the working directory."""
+    shutil.copytree(finished_once / "outputs", elsewhere / "outputs")
+    return the_run()
+
+
+def latest_policy(run):
+    return (run.checkpoint("latest").path / "policy.safetensors").read_bytes()
+
+
+def refused(*arguments, code=2):
+    answer = train(*arguments)
+    assert answer.code == code, answer
+    assert len(answer.err.splitlines()) <= 3 and answer.err.startswith("error: ")
+    return answer.err
+
+
+def rounds(schedule):
+    """What makes a run short under ``schedule``."""
+    if schedule == "per_step":
+        return BUDGET
+    return [*SIZE, "schedule.rounds=2", "schedule.episodes_per_round=2", "schedule.updates_per_round=3"]
+
+
+def combinations():
+    """Each env, each with the next choice of every other group, so that every file has its turn."""
+    others = zip(*(cycle(CHOICES[group]) for group in ("agent", "alpha", "normalization", "schedule")), strict=False)
+    return [(env, *other) for env, other in zip(CHOICES["env"], others, strict=False)]
+
+
+@pytest.mark.parametrize("case", combinations(), ids=lambda case: "-".join(case))
+def test_every_environment_and_every_choice_trains(case):
+    env, agent, alpha, normalization, schedule = case
+    custom = [COUNTDOWN] if env == "custom" else []
+    run = trained(
+        *(f"env={env}", *custom, f"agent={agent}", f"alpha={alpha}", f"normalization={normalization}"),
+        *(f"schedule={schedule}", *rounds(schedule), "env.max_episode_steps=15", "env.num_envs=1"),
+    )
+    summary, curves = run.read_summary(), run.read_metrics()
+    assert summary["status"] == "finished" and summary["updates"] >= 6
+    assert curves["train/critic_loss"] and len(curves["eval/return_mean"]) >= 2
+    config = from_yaml(run.config_text(), run.path)
+    assert (config.alpha.mode, config.schedule.mode) == (alpha.split("_")[0], schedule)
+    assert (config.normalization.obs, config.normalization.reward) == (
+        "obs" in normalization,
+        "reward" in normalization,
+    )
+
+
+@pytest.mark.parametrize("experiment", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
+def test_every_recipe_trains(experiment):
+    schedule = compose_config([f"experiment={experiment}"]).schedule.mode
+    budget = [*rounds(schedule), "env.max_episode_steps=15", "eval.every_rounds=null"]
+    answer = train(f"experiment={experiment}", *budget)
+    assert answer.code == 0, answer.err
+    assert f"  experiment {experiment}" in answer.err.splitlines()[0]
+    assert the_run().read_summary()["status"] == "finished"
+
+
+def test_worker_processes_train_the_same_run_as_one_process():
+    policies = [
+        latest_policy(RunDirectory(Path("outputs/runs") / kind))
+        for kind in ("sync", "async")
+        if train(*TINY, "env.num_envs=2", f"env.vectorization={kind}", f"run.dir=outputs/runs/{kind}").code == 0
+    ]
+    assert len(policies) == 2 and policies[0] == policies[1]
+
+
+MY_ENV = """
+import gymnasium as gym
+import numpy as np
+
+class MyEnv(gym.Env):
+    observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gym.spaces.Box(-2, 2, (1,), np.float32)
+
+    def __init__(self, gain=0.0, name=""):
+        self.gain, self.name, self.t = gain, name, 0
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.t += 1
+        return np.zeros(2, np.float32), self.gain, self.t == 5, False, {}
+
+gym.register("MyEnv-v0", MyEnv)
+"""
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_an_environment_of_ones_own_is_found_in_the_working_directory(elsewhere, monkeypatch, kind):
+    package = f"my_pkg_{kind}"
+    (elsewhere / package).mkdir()
+    (elsewhere / package / "__init__.py").write_text(MY_ENV)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", str(elsewhere))])
+    monkeypatch.setattr("gymnasium.envs.registration.registry", {})
+    mine = ["env=custom", f"env.id={package}:MyEnv-v0", "env.kwargs.gain=3", "env.kwargs.name=a b"]
+    run = trained(*mine, *BUDGET, f"env.vectorization={kind}")
+    assert run.read_summary()["scores"]["final"]["return_mean"] == 15.0
+    assert run.path.parent.name == f"{package}-MyEnv-v0"
+    assert yaml.safe_load(run.config_text())["env"]["kwargs"] == {"gain": 3, "name": "a b"}
+
+
+def test_a_run_directory_holds_what_the_readme_says_and_nothing_else_is_made(finished_once):
+    (run,) = (finished_once / "outputs" / "runs" / "pendulum").iterdir()
+    assert [path.name for path in finished_once.iterdir()] == ["outputs"]
+    assert [path.name for path in (finished_once / "outputs").rglob("*") if path in run.parents] == ["runs", "pendulum"]
+    files = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
+    (events,) = {file for file in files if file.startswith("events.out.tfevents.")}
+    policies = {
+        f"checkpoints/kept-{n:012}/{file}" for n in (20, 40, 60) for file in ("manifest.json", "policy.safetensors")
+    }
+    (best,) = find(run / "checkpoints", "best")
+    policies |= {f"checkpoints/{best.path.name}/{file}" for file in ("manifest.json", "policy.safetensors")}
+    latest = {"manifest.json", "policy.safetensors", "state.json", "train.safetensors"}
+    plain = {"config.yaml", "meta.json", "metrics.csv", "summary.json", "curve.png", ".lock"}
+    replay = {"replay/rows-000000000000-000000000060.safetensors"}
+    assert files == {
+        events,
+        *plain,
+        *policies,
+        *replay,
+        *(f"checkpoints/latest-000000000060/{file}" for file in latest),
+    }
+    assert (run / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_its_config_is_resolved_and_composes_to_the_same_run(finished):
+    plain = yaml.safe_load(finished.config_text())
+    assert "${" not in finished.config_text() and "hydra" not in plain
+    assert plain["agent"]["actor_lr"] == plain["agent"]["lr"] == 1e-3  # tuned for pendulum
+    assert plain["seed"] == 0 and plain["agent"]["hidden_sizes"] == [8, 8]
+    asked = compose_config(
+        [*TINY, "checkpoint.keep_every_env_steps=20", "eval.every_env_steps=20", "log.every_env_steps=20"]
+    )
+    assert from_yaml(finished.config_text(), finished.path) == asked
+
+
+def test_its_meta_says_what_was_run_with_what_and_where(finished):
+    meta = finished.read_meta()
+    assert meta["command"][:2] == ["sac-train", "env=pendulum"] and "hydra" not in str(meta["command"])
+    assert meta["overrides"][0] == "env=pendulum" and meta["seed"] == 0
+    assert (meta["device"], meta["threads"], meta["precision"]) == ("cpu", 1, "highest")
+    versions = {"python", "torch", "gymnasium", "mujoco", "Box2D", "numpy", "hydra-core", "safetensors", "sac-runner"}
+    assert versions <= meta["versions"].keys() and all(meta["versions"].values())
+    assert meta["git"] is None or (len(meta["git"]["commit"]) == 40 and isinstance(meta["git"]["dirty"], bool))
+    assert time.strptime(meta["started"], "%Y-%m-%dT%H:%M:%S%z")
+
+
+def test_its_summary_has_the_scores_with_their_protocol(finished):
+    summary, rows = finished.read_summary(), metrics_rows(finished.path)
+    assert (summary["status"], summary["cause"]) == ("finished", "finished")
+    assert (summary["env_steps"], summary["episodes"], summary["updates"], summary["rounds"]) == (60, 4, 40, 0)
+    evaluated = {int(row["env_steps"]): float(row["eval/return_mean"]) for row in rows if row["eval/return_mean"]}
+    assert list(evaluated) == [0, 20, 40, 60]
+    final, best = summary["scores"]["final"], summary["scores"]["best"]
+    assert (final["env_steps"], final["return_mean"]) == (60, evaluated[60])
+    assert best["return_mean"] == max(evaluated.values()) == evaluated[best["env_steps"]]
+    assert {"episodes": 1, "deterministic": True, "seed": 1000, "num_envs": 1}.items() <= final.items()
+    assert finished.checkpoint("best").env_steps == best["env_steps"]
+    assert finished.checkpoint("best").manifest()["score"] == best
+    assert finished.checkpoint("latest").manifest()["score"] == final
+    assert [c.manifest()["score"]["return_mean"] for c in find(finished.checkpoints, "kept")] == [
+        evaluated[n] for n in (20, 40, 60)
+    ]
+
+
+def test_rows_fall_due_by_env_steps(finished):
+    means = [int(row["env_steps"]) for row in metrics_rows(finished.path) if row["rollout/episode_return"]]
+    assert means == [20, 40, 60]
+
+
+def test_its_events_show_curves_and_hyperparameters_under_the_run_itself(finished):
+    events = EventAccumulator(str(finished.path), size_guidance={"scalars": 0})
+    events.Reload()
+    for tag, curve in finished.read_metrics().items():
+        shown = [(event.step, pytest.approx(event.value, rel=1e-6)) for event in events.Scalars(tag)]
+        assert shown == curve
+    content = events.PluginTagToContent("hparams")[metadata.SESSION_START_INFO_TAG]
+    keys = metadata.parse_session_start_info_plugin_data(content).hparams
+    assert keys["agent.lr"].number_value == 1e-3 and keys["alpha.mode"].string_value == "auto"
+    assert keys["agent.hidden_sizes"].string_value == "[8, 8]" and keys["normalization.obs"].bool_value is False
+    assert not [
+        path for path in finished.path.iterdir() if path.is_dir() and path.name not in ("checkpoints", "replay")
+    ]
+
+
+def test_the_words_around_a_run(elsewhere):
+    answer = train(*TINY, "agent.lr=1e-2", "normalization=obs", "seed=4")
+    first, second, third, *middle, done, score, saved, following = answer.err.splitlines()
+    assert answer.out == "" and first == "Pendulum-v1  seed 4  60 env steps  tuned for pendulum"
+    assert second.startswith(
+        "alpha auto (target entropy -1), normalization obs, 1 env, 1 update per env step; changed: "
+    )
+    path = the_run().path
+    assert third == f"cpu, 1 thread -> {path}" and saved.startswith(f"saved    {path}   ")
+    assert done.startswith("done     60 env steps in ") and done.endswith(", seed 4")
+    assert "final" in score and "best" in score
+    assert following.startswith("next     sac-watch last | sac-evaluate last")
+
+
+def test_the_name_of_a_run_says_what_was_overridden():
+    run = trained("env=pendulum", *BUDGET[:-1], "seed=12", "device=cpu", "run.name=my try")
+    assert run.path.parent.name == "pendulum" and run.path.name.endswith("_my-try_s12")
+
+
+def test_two_starts_in_the_same_second_get_two_directories(monkeypatch):
+    monkeypatch.setattr(command, "time", SimpleNamespace(strftime=lambda _: "20260101-120000"))
+    for _ in range(2):
+        assert train(*TINY, "run.name=a").code == 0
+    names = sorted(path.name for path in Path("outputs/runs/pendulum").iterdir())
+    assert names == ["20260101-120000_a_s0", "20260101-120000_a_s0-2"]
+
+
+def test_a_drawn_seed_is_recorded_and_repeats_the_run():
+    first = trained(*TINY, "seed=null")
+    seed = yaml.safe_load(first.config_text())["seed"]
+    assert isinstance(seed, int) and first.read_meta()["seed"] == seed and first.path.name.endswith(f"_s{seed}")
+    assert train(*TINY, f"seed={seed}", "run.dir=again").code == 0
+    again = RunDirectory(Path("again"))
+    assert latest_policy(again) == latest_policy(first)
+    assert metrics_rows(again.path) == metrics_rows(first.path)
+    assert train(*TINY, "seed=null", "run.dir=other").code == 0
+    assert latest_policy(RunDirectory(Path("other"))) != latest_policy(first)
+
+
+def test_a_run_with_the_same_config_is_the_same_run(finished):
+    again = ["checkpoint.keep_every_env_steps=20", "eval.every_env_steps=20", "log.every_env_steps=20", "run.dir=again"]
+    assert train(*TINY, *again).code == 0
+    assert latest_policy(RunDirectory(Path("again"))) == latest_policy(finished)
+
+
+@pytest.mark.parametrize(
+    ("stop", "cause"),
+    [("stop.at_return=-1e9", "reached stop.at_return"), ("stop.max_minutes=1e-9", "reached stop.max_minutes")],
+)
+def test_a_run_may_end_early(stop, cause):
+    run = trained(*TINY, stop)
+    summary = run.read_summary()
+    assert (summary["status"], summary["cause"]) == ("finished", cause) and summary["env_steps"] < 60
+    assert run.checkpoint("latest").env_steps == summary["env_steps"] == summary["scores"]["final"]["env_steps"]
+    again = train("resume=last")
+    assert again.code == 0 and ("is finished" in again.err) == (cause == "reached stop.at_return")
+
+
+def test_a_return_out_of_reach_stops_nothing():
+    assert trained(*TINY, "stop.at_return=1e9", "stop.max_minutes=100").read_summary()["env_steps"] == 60
+
+
+def test_a_dry_run_says_what_it_would_need_and_writes_nothing(elsewhere):
+    answer = train(*TINY, "dry_run=true")
+    assert answer.code == 0 and list(elsewhere.iterdir()) == []
+    words = [line.split()[0] for line in answer.out.splitlines()]
+    assert words == ["Pendulum-v1", "alpha", "cpu,", "memory", "disk", "time", "scale"]
+
+
+@pytest.mark.parametrize("normalization", ["none", "obs"])
+def test_init_from_starts_from_the_weights_and_statistics_of_another_run(normalization):
+    assert train(*TINY, f"normalization={normalization}", "run.dir=first").code == 0
+    at_once = "stop.at_return=-1e9"  # after one random step, before any update
+    assert train(*TINY, f"normalization={normalization}", "init_from=./first", "run.dir=second", at_once).code == 0
+    first, second = (RunDirectory(Path(name)).checkpoint("latest").arrays("train") for name in ("first", "second"))
+    networks = [name for name in first if name.startswith(("agent.policy.actor", "agent.critic"))]
+    assert len(networks) >= 10 and all((first[name] == second[name]).all() for name in networks)
+    assert "agent.adam.actor.0.step" in first and "agent.adam.actor.0.step" not in second
+    if normalization == "obs":
+        count = "agent.policy.obs_normalizer.moments.count"
+        assert second[count] == first[count] + 1
+    assert RunDirectory(Path("second")).read_summary()["env_steps"] == 1
+
+
+def test_init_from_refuses_other_shapes_before_anything_is_made(finished, elsewhere):
+    before = sorted(elsewhere.rglob("*"))
+    other = [x for x in TINY if "hidden" not in x]
+    assert "have other shapes" in refused(*other, "agent.hidden_sizes=[9]", "init_from=last")
+    assert "have other shapes or normalization" in refused(*TINY, "normalization=obs", "init_from=last")
+    assert sorted(elsewhere.rglob("*")) == before
+
+
+def stopped_at(env_steps, *arguments):
+    """``train``, with a signal after ``env_steps``."""
+    progress = command_progress()
+
+    def with_signal(self, counters, record):
+        progress(self, counters, record)
+        if counters.env_steps == env_steps:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sac_runner.training.console.Console.progress", with_signal)
+        return train(*arguments)
+
+
+def command_progress():
+    from sac_runner.training.console import Console
+
+    return Console.progress
+
+
+def test_run_dir_begins_continues_finishes_and_then_says_so(elsewhere):
+    requeued = [*TINY, "run.dir=job/17"]
+    stopped = stopped_at(33, *requeued)
+    assert stopped.code == 143
+    assert stopped.err.splitlines()[-1] == "stopped at 33 env steps, saved. Continue: sac-train resume=job/17"
+    run = RunDirectory(Path("job/17"))
+    assert run.read_summary()["status"] == "stopped" and run.read_summary()["env_steps"] == 33
+
+    continued = train(*requeued)
+    assert continued.code == 0 and "continuing at 33 env steps" in continued.err
+    assert run.read_summary()["status"] == "finished"
+
+    before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}
+    again = train(*requeued)
+    assert again.code == 0
+    assert again.err.splitlines()[0].startswith("job/17 is finished: return ")
+    assert again.err.splitlines()[1] == "  more: sac-train resume=job/17 total_env_steps=120"
+    assert {path: path.stat().st_mtime_ns for path in run.path.rglob("*")} == before
+
+    assert train(*TINY, "run.dir=at_once").code == 0
+    assert latest_policy(run) == latest_policy(RunDirectory(Path("at_once")))
+    assert metrics_rows(run.path) == metrics_rows("at_once")
+
+
+def test_run_dir_of_another_run_is_refused_with_the_difference():
+    assert train(*TINY, "run.dir=job").code == 0
+    text = refused(*TINY, "run.dir=job", "agent.tau=0.5", "alpha=fixed")
+    assert "agent.tau: 0.005, here 0.5" in text and "alpha.value: None, here 0.2" in text
+    assert "job holds another run" in text and "run.dir=NEW" in text
+
+
+def test_run_dir_with_a_drawn_seed_continues_too():
+    assert stopped_at(33, *TINY, "seed=null", "run.dir=job").code == 143
+    assert train(*TINY, "seed=null", "run.dir=job").code == 0
+    assert RunDirectory(Path("job")).read_summary()["env_steps"] == 60
+
+
+def test_run_dir_may_be_there_and_empty(elsewhere):
+    (elsewhere / "job").mkdir()
+    assert train(*TINY, "run.dir=job").code == 0
+    assert [path.name for path in elsewhere.iterdir()] == ["job"] and RunDirectory(Path("job")).is_run
+
+
+def test_resume_extends_a_finished_run(finished):
+    at_once = [*TINY, "checkpoint.keep_every_env_steps=20", "eval.every_env_steps=20", "log.every_env_steps=20"]
+    extended = train("resume=last", "total_env_steps=100")
+    assert extended.code == 0 and "continuing at 60 env steps" in extended.err
+    summary = finished.read_summary()
+    assert (summary["env_steps"], summary["updates"], summary["status"]) == (100, 80, "finished")
+    assert train(*at_once, "total_env_steps=100", "run.dir=at_once").code == 0
+    assert latest_policy(finished) == latest_policy(RunDirectory(Path("at_once")))
+    assert metrics_rows(finished.path) == metrics_rows("at_once")
+    assert yaml.safe_load(finished.config_text())["total_env_steps"] == 100
+    assert [c.env_steps for c in find(finished.checkpoints, "kept")] == [20, 40, 60, 80, 100]
+
+
+def test_resume_of_a_finished_run_says_so(finished):
+    answer = train(f"resume={finished.name}")
+    assert answer.code == 0 and "is finished" in answer.err
+
+
+def test_resume_takes_what_changes_nothing_that_was_learned(finished):
+    answer = train("resume=last", "total_env_steps=70", "threads=1", "log.every_env_steps=5", "eval.episodes=2")
+    assert answer.code == 0, answer.err
+    assert finished.read_summary()["scores"]["final"]["episodes"] == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("agent.lr=1e-2", "agent.lr"),
+        ("env=hopper", "env"),
+        ("alpha=fixed", "alpha"),
+        ("seed=3", "seed"),
+        ("replay.batch_size=9", "replay.batch_size"),
+        ("env.kwargs.g=3", "env.kwargs.g"),
+        ("precision=medium", "precision"),
+        ("schedule.updates_per_env_step=2", "schedule.updates_per_env_step"),
+    ],
+)
+def test_resume_refuses_what_would_change_what_was_learned(finished, override, key):
+    before = {path: path.read_bytes() for path in finished.path.rglob("*") if path.is_file()}
+    text = refused("resume=last", "total_env_steps=90", override)
+    assert f"{key} would change what {finished.name} has learned so far" in text and "init_from=" in text
+    assert {path: path.read_bytes() for path in finished.path.rglob("*") if path.is_file()} == before
+
+
+def test_resume_refuses_a_budget_that_contradicts_the_stored_config(finished):
+    assert "schedule.warmup_env_steps=20 must be below total_env_steps=10" in refused(
+        "resume=last", "total_env_steps=10"
+    )
+
+
+@pytest.mark.parametrize("file", ["train.safetensors", "state.json", "manifest.json", "replay"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "missing"])
+def test_a_damaged_run_is_refused_without_a_traceback_and_left_as_it_is(finished, file, damage):
+    (latest,) = find(finished.checkpoints, "latest")
+    path = next((finished.path / "replay").iterdir()) if file == "replay" else latest.path / file
+    data = bytearray(path.read_bytes())
+    if damage == "missing":
+        path.unlink()
+    elif damage == "cut":
+        path.write_bytes(data[: len(data) // 2])
+    else:
+        data[10] ^= 255
+        path.write_bytes(data)
+    before = {path: path.read_bytes() for path in finished.path.rglob("*") if path.is_file()}
+    text = refused("resume=last", "total_env_steps=90")
+    assert path.name in text and ("damaged" in text or "missing" in text)
+    assert {path: path.read_bytes() for path in finished.path.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_in_use_is_left_alone(finished):
+    with RunLock(finished.path):
+        text = refused("resume=last", "total_env_steps=90", code=73)
+    assert f"is in use by process {os.getpid()} on " in text
+    assert train("resume=last", "total_env_steps=90").code == 0
+
+
+def test_an_environment_that_raises_ends_the_run_with_its_cause():
+    text = train(*FAILS, "env.kwargs.at=31", "checkpoint.every_env_steps=10")
+    assert text.code == 70
+    assert "raised ValueError: the rotor came off (env 0 at step" in text.err and "Traceback" not in text.err
+    run = the_run()
+    summary = run.read_summary()
+    assert summary["status"] == "failed" and "the rotor came off" in summary["cause"]
+    assert run.checkpoint("latest").env_steps == 30
+
+
+def test_a_number_that_is_not_finite_ends_the_run():
+    answer = train(*FAILS, "env.kwargs={at: 31, how: nan}")
+    assert answer.code == 76 and "NaN" in answer.err
+    assert the_run().read_summary()["status"] == "failed"
+
+
+def test_weights_that_are_not_finite_end_the_run():
+    answer = train(*TINY, "agent.lr=1e30", "log.every_env_steps=10")
+    assert answer.code == 76 and "agent.lr" in answer.err.splitlines()[-1]
+    assert "Traceback" not in answer.err
+
+
+def test_a_full_disk_ends_the_run_and_leaves_the_last_checkpoint_whole():
+    assert stopped_at(33, *TINY, "run.dir=job").code == 143
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    run = RunDirectory(Path("job"))
+    whole = run.checkpoint("latest").arrays("train")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))  # stands for a disk that takes no more
+    try:
+        answer = train(*TINY, "run.dir=job")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert answer.code == 74 and "can't write" in answer.err and "Traceback" not in answer.err
+    assert run.checkpoint("latest").env_steps == 33
+    assert run.checkpoint("latest").arrays("train").keys() == whole.keys()
+    assert train(*TINY, "run.dir=job").code == 0
+
+
+def test_signals_stop_save_and_leave_with_their_exit_code(elsewhere):
+    endless = [*TINY, "total_env_steps=1e9", "checkpoint.every_env_steps=1e9"]
+    door = "from sac_runner.commands.train import main; main()"
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", door, *endless, f"run.dir=job{n}"], stderr=subprocess.PIPE, text=True)
+        for n in numbers
+    ]
+    for number, process in zip(numbers, processes, strict=True):
+        metrics = elsewhere / f"job{number}" / "metrics.csv"
+        while not (metrics.exists() and metrics.read_text().count("\n") > 1):  # trains
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.02)
+        process.send_signal(number)
+    for number, process in zip(numbers, processes, strict=True):
+        text = process.communicate(timeout=60)[1]
+        assert process.returncode == 128 + number
+        assert f"env steps, saved. Continue: sac-train resume=job{int(number)}" in text and "Traceback" not in text
+        run = RunDirectory(elsewhere / f"job{int(number)}")
+        steps = run.read_summary()["env_steps"]
+        assert run.read_summary()["status"] == "stopped" and run.checkpoint("latest").env_steps == steps
+        more = train(f"resume=./job{int(number)}", f"total_env_steps={max(steps, 20) + 5}")
+        assert more.code == 0 and run.read_summary()["env_steps"] == max(steps, 20) + 5
+
+
+def test_a_picture_that_fails_ends_no_training(monkeypatch):
+    def fails(path):
+        raise RuntimeError("no fonts")
+
+    monkeypatch.setattr("sac_runner.analysis.figures.learning_curve", fails)
+    answer = train(*TINY)
+    assert answer.code == 0 and "warning: no curve.png: no fonts" in answer.err
+    assert the_run().read_summary()["status"] == "finished"
+
+
+def test_a_read_run_is_plain_data(finished):
+    for path in finished.path.rglob("*.json"):
+        json.loads(path.read_text())
+    assert not [path for path in finished.path.rglob("*") if path.suffix in (".pt", ".pth", ".pkl", ".npy", ".zip")]
