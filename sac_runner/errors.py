@@ -57,3 +57,8 @@ class NotFinite(RunnerError):
     """A number became NaN or infinite."""
 
     exit_code = 76
+
+
+def diverged(what: str) -> NotFinite:
+    """The learning itself made the number."""
+    return NotFinite(what, "a smaller agent.lr, agent.max_grad_norm=1, or normalization=obs_and_reward")

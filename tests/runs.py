@@ -5,11 +5,14 @@ import csv
 import hashlib
 import io
 import sys
+from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 from sac_runner.commands import train as train_command
-from sac_runner.config.compose import to_yaml
+from sac_runner.config.compose import compose_config, to_yaml
+from sac_runner.config.rewrite import rewrite, split
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.console import Console
 from sac_runner.training.record import Record
@@ -63,6 +66,21 @@ def the_run(outputs="outputs"):
     """The only run under ``outputs``."""
     (found,) = Path(outputs).glob("runs/*/*")
     return RunDirectory(found)
+
+
+_composed = cache(lambda *overrides: compose_config(list(overrides)))
+
+
+def compose_all(arguments):
+    """Compose every run that ``arguments`` ask for."""
+    options, overrides = split(rewrite(arguments))
+    sweeps = {"-m", "--multirun"} & set(options)
+    alternatives = []
+    for override in overrides:
+        key, _, value = override.partition("=")
+        values = value.split(",") if sweeps and not value.startswith("[") else [value]
+        alternatives.append([f"{key}={x}" for x in values])
+    return [_composed(*job) for job in product(*alternatives)]
 
 
 class Killed(Exception):

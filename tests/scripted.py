@@ -124,7 +124,7 @@ class Fails(Countdown):
         obs, *rest = super().step(action)
         if self.steps >= self.at and self.how == "raises":
             raise ValueError("the rotor came off")
-        if self.steps >= self.at and self.how == "nan":
+        if self.steps >= self.at and self.how == "observes_nan":
             obs[0] = np.nan
         return obs, *rest
 

@@ -70,8 +70,11 @@ def _rerun(job: Job, run: RunDirectory) -> float:
 
 def _continue(job: Job, run: RunDirectory, config: Config) -> float:
     from sac_runner.training.report import finished_already
-    from sac_runner.training.run import train
+    from sac_runner.training.run import dry_run, train
 
+    if job.config.dry_run:
+        dry_run(config, job.overrides, None)
+        return 0.0
     words = finished_already(config, run)
     if words is not None:
         print(words, file=sys.stderr)

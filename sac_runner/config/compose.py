@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from sac_runner.config.convert import from_plain, to_plain
-from sac_runner.config.diagnose import explain, explain_option, group_names
-from sac_runner.config.rewrite import rewrite, unknown_option
+from sac_runner.config.diagnose import Groups, explain, explain_option, find_groups
+from sac_runner.config.rewrite import rewrite, split, unknown_option
 from sac_runner.config.schema import Config
 from sac_runner.config.validate import validate
 from sac_runner.errors import RunnerError, WrongInput, command
@@ -56,10 +57,10 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float]) -> None
         WrongInput: The arguments don't compose.
         RunnerError: From ``run``; of a sweep, once its other jobs are done.
     """
-    arguments = rewrite(arguments)
     unknown = unknown_option(arguments)
     if unknown is not None:
-        raise explain_option(*unknown, _choices(_overrides(arguments)))
+        raise explain_option(*unknown, _choices(split(arguments)[1]))
+    arguments = rewrite(arguments)
     failures: list[RunnerError] = []
     started = False
 
@@ -83,10 +84,18 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float]) -> None
         except _NOT_COMPOSED as e:
             if started:
                 raise
-            words = _overrides(arguments)
-            raise explain(CONF, words, _choices(words), e, bool({"-m", "--multirun"} & set(arguments))) from e
+            options, settings = split(arguments)
+            sweeps = bool({"-m", "--multirun"} & set(options))
+            raise explain(_groups(options), settings, _choices(settings), e, sweeps) from e
     if failures:
         raise failures[0]
+
+
+def _groups(options: list[str]) -> Groups:
+    """With those of ``--config-dir``."""
+    words = [word for option in options for word in option.split("=", 1)]
+    own = [Path(value) for option, value in pairwise(words) if option in ("--config-dir", "-cd")]
+    return find_groups([CONF, *own])
 
 
 def _job(cfg: DictConfig) -> Job:
@@ -104,13 +113,6 @@ def _recipe(choices: dict[str, str | None]) -> str | None:
 def _if_composing(arguments: list[str], override: str) -> list[str]:
     """Hydra's own queries, such as shell completion, take no further overrides."""
     return [] if {"-sc", "--shell-completion"} & set(arguments) else [override]
-
-
-def _overrides(arguments: list[str]) -> list[str]:
-    """Those that are not options, nor options' values."""
-    takes_value = ("--cfg", "-c", "--package", "-p", "--config", "-cp", "-cn", "-cd", "--info", "-i", "--exp")
-    pairs = zip(["", *arguments], arguments, strict=False)
-    return [word for before, word in pairs if not word.startswith("-") and not before.startswith(takes_value)]
 
 
 def to_config(cfg: DictConfig) -> Config:
@@ -138,13 +140,14 @@ def compose_config(overrides: list[str]) -> Config:
         try:
             cfg = compose("config", overrides=rewrite(overrides))
         except _NOT_COMPOSED as e:
-            raise explain(CONF, overrides, _choices(overrides), e) from e
+            raise explain(_groups([]), overrides, _choices(overrides), e) from e
     return to_config(cfg)
 
 
 def _choices(overrides: list[str]) -> dict[str, str]:
     """Group -> choice, as the group overrides alone compose; empty if they don't."""
-    groups = [o for o in overrides if o.partition("=")[0] in group_names(CONF)]
+    known = _groups([])
+    groups = [o for o in overrides if o.partition("=")[0] in known]
     with _initialized():
         try:
             cfg = compose("config", overrides=groups, return_hydra_config=True)

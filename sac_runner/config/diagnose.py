@@ -2,6 +2,8 @@
 
 import difflib
 import re
+from collections import defaultdict
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -71,14 +73,17 @@ _VALUES: dict[str, dict[str | None, str]] = {
     "cuda": {"False": "device=cpu", None: "device=auto"},
 }
 
+Groups = dict[str, list[str]]
+"""Config group -> its choices."""
+
 
 def explain(
-    conf: Path, overrides: list[str], choices: dict[str, str], error: Exception, sweeps: bool = False
+    groups: Groups, overrides: list[str], choices: dict[str, str], error: Exception, sweeps: bool = False
 ) -> WrongInput:
     """The first of ``overrides`` that can't be right, explained; or else ``error``'s own first line.
 
     Args:
-        conf: The folder of config groups.
+        groups: What there is.
         overrides: ``key=value``, as typed.
         choices: Group -> choice that the run has, as far as known.
         error: What Hydra said.
@@ -86,7 +91,9 @@ def explain(
     """
     for override in overrides:
         key, equals, value = override.lstrip("+~").partition("=")
-        fault = _fault(conf, key.partition("@")[0], value, choices, sweeps) if equals else _bare_word(conf, override)
+        fault = (
+            _fault(groups, key.partition("@")[0], value, choices, sweeps) if equals else _bare_word(groups, override)
+        )
         if fault is not None:
             return _for_a_sweep(fault) if sweeps else fault
     unread = getattr(error, "override", None)
@@ -105,24 +112,28 @@ def _for_a_sweep(fault: WrongInput) -> WrongInput:
     return WrongInput(fault.message, fault.remedy and fault.remedy.replace(train, train_command("-m "), 1))
 
 
-def group_names(conf: Path) -> list[str]:
-    """The config groups."""
-    return sorted(path.relative_to(conf).as_posix() for path in conf.rglob("*") if path.is_dir())
+def find_groups(folders: Iterable[Path]) -> Groups:
+    """The config groups in ``folders``, and their choices."""
+    files = [path.relative_to(folder) for folder in folders for path in sorted(folder.rglob("*.yaml"))]
+    groups: Groups = defaultdict(list)
+    for file in files:
+        groups[file.parent.as_posix()].append(file.stem)
+    return {group: choices for group, choices in groups.items() if group != "."}
 
 
-def _bare_word(conf: Path, word: str) -> WrongInput | None:
+def _bare_word(groups: Groups, word: str) -> WrongInput | None:
     if word.startswith(("~", "-")):
         return None
-    groups = [group for group in group_names(conf) if (conf / group / f"{word}.yaml").is_file()]
-    remedy = train_command(f"{groups[0]}={word}") if groups else None
+    having = [group for group, choices in groups.items() if word in choices]
+    remedy = train_command(f"{having[0]}={word}") if having else None
     return WrongInput(f"{word} is no setting; every setting is a key=value", remedy)
 
 
-def _fault(conf: Path, key: str, value: str, choices: dict[str, str], sweeps: bool) -> WrongInput | None:
+def _fault(groups: Groups, key: str, value: str, choices: dict[str, str], sweeps: bool) -> WrongInput | None:
     if key.startswith("hydra"):
         return None
-    if key in group_names(conf):
-        return _choice_fault(conf, key, value, sweeps)
+    if key in groups:
+        return _choice_fault(key, value, groups[key], sweeps)
     keys = schema_keys()
     if key not in keys:
         return _unknown_key(key, value, choices)
@@ -146,8 +157,7 @@ def _missing_choice(key: str, choices: dict[str, str]) -> str | None:
     return f"{group}={owner}"
 
 
-def _choice_fault(conf: Path, group: str, value: str, sweeps: bool) -> WrongInput | None:
-    there = sorted(path.stem for path in (conf / group).glob("*.yaml"))
+def _choice_fault(group: str, value: str, there: list[str], sweeps: bool) -> WrongInput | None:
     if value in there or value == "null":
         return None
     parts = value.split(",")

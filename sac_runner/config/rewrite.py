@@ -1,7 +1,9 @@
 """Small liberties for the command line, before Hydra reads it."""
 
 import re
+from itertools import islice
 
+from sac_runner.config.diagnose import schema_keys
 from sac_runner.errors import WrongInput, train_command
 
 # Hydra's own; a part of one will do.
@@ -9,40 +11,66 @@ _OPTIONS = (
     *("--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun", "--info"),
     *("--shell-completion", "--config-path", "--config-name", "--config-dir", "--experimental-rerun"),
 )
+_SHORT = ("-h", "-c", "-p", "-r", "-m", "-sc", "-cp", "-cn", "-cd", "-i")
+_WITH_VALUE = (
+    *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
+    "--experimental-rerun",
+)
 
 
 def rewrite(arguments: list[str]) -> list[str]:
-    """``env.kwargs.x=1`` works without a ``+``; ``seeds=5`` is a sweep over seeds 0 to 4.
+    """``env.kwargs.x=1`` works without a ``+``, ``seeds=5`` is a sweep over seeds 0 to 4, options may come last.
 
     Raises:
         WrongInput: ``seeds`` is no count.
     """
+    options, settings = split(arguments)
     rewritten = []
-    for argument in arguments:
+    for argument in settings:
         key, equals, value = argument.partition("=")
-        if key.startswith("env.kwargs.") and equals:
+        if (key == "env.kwargs" or key.startswith("env.kwargs.")) and equals:
             rewritten.append(f"++{argument}")
         elif key == "seeds" and equals:
-            rewritten += _seeds(value, arguments)
+            rewritten.append(_seeds(value))
+            options += [] if {"-m", "--multirun"} & set(options) else ["--multirun"]
         else:
             rewritten.append(argument)
-    return rewritten
+    return [*options, *_schedule_of_resumed(settings), *rewritten]
+
+
+def split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Options with their values, and settings."""
+    options, settings = [], []
+    rest = iter(arguments)
+    for argument in rest:
+        if argument.startswith("-"):
+            options += [argument, *islice(rest, argument in _WITH_VALUE)]
+        else:
+            settings.append(argument)
+    return options, settings
+
+
+def _schedule_of_resumed(arguments: list[str]) -> list[str]:
+    """``resume=last schedule.rounds=3000``: the run has that schedule, whatever the default is."""
+    keys = [argument.partition("=")[0] for argument in arguments]
+    owners = {schema_keys().get(key) for key in keys if key.startswith("schedule.")} - {None}
+    return [f"schedule={owner}" for owner in owners if "resume" in keys and "schedule" not in keys]
 
 
 def unknown_option(arguments: list[str]) -> tuple[str, str, str] | None:
     """The first option that Hydra does not have, with the key and the value it means: ``--seed 3`` is ``seed=3``."""
     for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
         option, _, value = argument.partition("=")
-        if option.startswith("--") and not any(known.startswith(option) for known in _OPTIONS):
+        known = option in _SHORT or option.startswith("--") and any(name.startswith(option) for name in _OPTIONS)
+        if option.startswith("-") and not known:
             value = value or ("" if "=" in following or following.startswith("-") else following) or "true"
-            return argument, option[2:].replace("-", "_"), value
+            return argument, option.lstrip("-").replace("-", "_"), value
     return None
 
 
-def _seeds(value: str, arguments: list[str]) -> list[str]:
+def _seeds(value: str) -> str:
     if re.fullmatch(r"\d+(,\d+)+", value):
         raise WrongInput(f"seeds={value}: seeds is how many; to name them use seed", train_command(f"-m seed={value}"))
     if not re.fullmatch(r"[1-9]\d*", value):
         raise WrongInput(f"seeds={value} must be a whole number, at least 1", train_command("seeds=5"))
-    sweep = "seed=" + ",".join(map(str, range(int(value))))
-    return [sweep] if {"-m", "--multirun"} & set(arguments) else [sweep, "--multirun"]
+    return "seed=" + ",".join(map(str, range(int(value))))

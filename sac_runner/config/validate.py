@@ -10,12 +10,23 @@ from sac_runner.errors import WrongInput
 def validate(config: Config) -> None:
     """Check ``config`` as a whole, before any file is made.
 
+    With ``resume`` it is no whole yet: what this command's overrides were composed with is not the run's own.
+
     Raises:
         WrongInput: With every contradiction at once.
     """
-    faults = [*_agent_faults(config), *_schedule_faults(config), *_run_faults(config)]
+    faults = [*_start_faults(config)]
+    if config.resume is None:
+        faults += [*_agent_faults(config), *_schedule_faults(config), *_run_faults(config)]
     if faults:
         raise WrongInput("; ".join(faults))
+
+
+def _start_faults(config: Config) -> Iterator[str]:
+    if config.resume is not None and config.init_from is not None:
+        yield "resume continues a run, init_from starts a new one: give one of them"
+    if config.resume is not None and config.run.dir is not None:
+        yield "resume names the run already: leave run.dir out"
 
 
 def _agent_faults(config: Config) -> Iterator[str]:
@@ -49,9 +60,5 @@ def _schedule_faults(config: Config) -> Iterator[str]:
 def _run_faults(config: Config) -> Iterator[str]:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", config.device):
         yield f"device={config.device} must be auto, cpu, cuda or cuda:N"
-    if config.resume is not None and config.init_from is not None:
-        yield "resume continues a run, init_from starts a new one: give one of them"
-    if config.resume is not None and config.run.dir is not None:
-        yield "resume names the run already: leave run.dir out"
     if config.env.id is None:
         yield "env=custom needs env.id, such as env.id=my_package:MyEnv-v0"

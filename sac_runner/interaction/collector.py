@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
-from sac_runner.errors import EnvironmentFailed, NotFinite
+from sac_runner.errors import EnvironmentFailed, NotFinite, diverged
 
 EpisodeSeed = Callable[[int, int], int]
 """(environment, how many episodes it began before) -> seed of the episode's reset."""
@@ -71,6 +71,8 @@ class Collector:
 
     def step(self, action: NDArray[np.float32]) -> Step:
         """Take ``action`` (N, action_dim) in [-1, 1] everywhere, then reset what ended."""
+        if not np.isfinite(action).all():
+            raise diverged("the policy chose a NaN or infinite action: its weights have diverged")
         for taken, chosen in zip(self.actions, action, strict=True):
             taken.append(chosen)
         with self._failures_named():

@@ -22,10 +22,16 @@ def setting_name(overrides: list[str]) -> str:
     """``alpha-fixed_0.05_lr-1e-3`` for ``alpha=fixed_0.05 agent.lr=1e-3 seed=1``; empty if nothing was overridden."""
     parts = []
     for override in overrides:
-        key, _, value = override.lstrip("+~").partition("=")
+        key = override.lstrip("+~").partition("=")[0]
         if key not in _UNNAMED and not key.startswith(_UNNAMED_GROUPS):
-            parts.append(safe_name(f"{key.rsplit('.', 1)[-1]}-{value}"))
+            parts.append(override_name(override))
     return safe_name("_".join(parts))
+
+
+def override_name(override: str) -> str:
+    """``lr-1e-3`` for ``agent.lr=1e-3``."""
+    key, _, value = override.lstrip("+~").partition("=")
+    return safe_name(f"{key.rsplit('.', 1)[-1]}-{value}")
 
 
 def run_path(outputs: str, env: str, time: str, overrides: list[str], name: str | None, seed: int) -> Path:

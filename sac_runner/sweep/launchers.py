@@ -1,5 +1,6 @@
 """The launcher that Hydra's sweepers hand their jobs to."""
 
+import secrets
 import shutil
 import sys
 import time
@@ -17,7 +18,7 @@ from sac_runner.config.compose import to_config
 from sac_runner.config.schema import Config
 from sac_runner.errors import WrongInput
 from sac_runner.storage.names import create_exclusively
-from sac_runner.sweep.plan import job_path, settings, sweep_path
+from sac_runner.sweep.plan import job_paths, settings, sweep_path
 
 
 class LocalLauncher(Launcher):
@@ -41,7 +42,9 @@ class LocalLauncher(Launcher):
         if not configs[0].dry_run:
             self._make_sweep(jobs, configs[0])
         _announce(jobs)
-        return [self._run(cfg, config, job, jobs) for (cfg, config), job in zip(composed, jobs, strict=True)]
+        seeds = [secrets.randbits(32) if config.seed is None else config.seed for config in configs]
+        places = zip(seeds, job_paths(jobs, seeds), strict=True)
+        return [self._run(cfg, seed, path) for (cfg, _), (seed, path) in zip(composed, places, strict=True)]
 
     def _compose(self, job: list[str], number: int) -> tuple[DictConfig, Config]:
         cfg = self.hydra_context.config_loader.load_sweep_config(self.config, job)
@@ -60,10 +63,10 @@ class LocalLauncher(Launcher):
             self.sweep = create_exclusively(sweep_path(config.outputs, now, jobs, config.run.name))
             shutil.copy(Path(self.config.hydra.sweep.dir) / "multirun.yaml", self.sweep)
 
-    def _run(self, cfg: DictConfig, config: Config, job: list[str], jobs: list[list[str]]) -> JobReturn:
-        if self.sweep is not None and config.seed is not None:
+    def _run(self, cfg: DictConfig, seed: int, path: Path) -> JobReturn:
+        if self.sweep is not None:
             with open_dict(cfg):
-                cfg.run.dir = str(self.sweep / job_path(job, jobs, config.seed))
+                cfg.seed, cfg.run.dir = seed, str(self.sweep / path)
         return run_job(
             task_function=self.task_function,
             config=cfg,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sac_runner.storage.names import safe_name, setting_name
+from sac_runner.storage.names import override_name, safe_name
 
 
 def sweep_path(outputs: str, time: str, jobs: list[list[str]], name: str | None) -> Path:
@@ -11,13 +11,22 @@ def sweep_path(outputs: str, time: str, jobs: list[list[str]], name: str | None)
     return Path(outputs) / "sweeps" / f"{time}_{safe_name(name or '_'.join(keys))}"
 
 
+def job_paths(jobs: list[list[str]], seeds: list[int]) -> list[Path]:
+    """A path for each job within the sweep; where long names are cut to the same one, ``-2`` tells them apart."""
+    paths: list[Path] = []
+    for job, seed in zip(jobs, seeds, strict=True):
+        setting, name = job_path(job, jobs, seed).parts
+        alike = [setting, *(f"{setting}-{n}" for n in range(2, len(jobs) + 1))]
+        paths.append(next(path for path in (Path(s) / name for s in alike) if path not in paths))
+    return paths
+
+
 def job_path(job: list[str], jobs: list[list[str]], seed: int) -> Path:
     """``<setting>/s<seed>`` within the sweep, the setting being what differs between jobs."""
-    swept = swept_keys(jobs)
+    swept = [key for key in swept_keys(jobs) if key != "seed"]
     differing = [override for override in job if override.partition("=")[0] in swept]
-    envs = [safe_name(override.partition("=")[2]) for override in differing if override.startswith("env=")]
-    setting = "_".join(filter(None, [*envs, setting_name(differing)]))
-    return Path(setting or "default") / f"s{seed}"
+    parts = [o.removeprefix("env=") if o.startswith("env=") else override_name(o) for o in differing]
+    return Path(safe_name("_".join(parts)) or "default") / f"s{seed}"
 
 
 def settings(jobs: list[list[str]]) -> int:

@@ -1,5 +1,6 @@
 """The record of a run: rows, evaluations and checkpoints go through here to its directory."""
 
+import contextlib
 import math
 import time
 from typing import Any
@@ -8,7 +9,7 @@ import torch
 
 from sac_runner.algorithm.agent import SAC
 from sac_runner.config.schema import Config, PerStepConfig
-from sac_runner.errors import NotFinite, WrongInput
+from sac_runner.errors import WrongInput, diverged
 from sac_runner.interaction.collector import Episode
 from sac_runner.storage import checkpoints
 from sac_runner.storage.checkpoints import Arrays, Checkpoint, Kind
@@ -136,7 +137,6 @@ class Record:
         self._save("latest", state.counters, {"policy": policy, "train": arrays}, {"state": plain})
         self._replay.collect()
         self.summarize("running", None, state.counters)
-        self._events.flush()
 
     def _state_dict(self) -> dict[str, Any]:
         return {
@@ -189,16 +189,24 @@ class Record:
 
     def close(self, succeeded: bool) -> None:
         """End the HParams session and close the files."""
-        self._events.end_session(succeeded)
-        self._events.close()
-        self._csv.close()
+        with contextlib.ExitStack() as files:
+            files.callback(self._csv.close)
+            files.callback(self._events.close)
+            self._events.end_session(succeeded)
+
+    def abandon(self, status: str, cause: str, counters: Counters) -> None:
+        """Say why the run ended and close the files, as far as the disk still takes it."""
+        with contextlib.suppress(Exception):
+            self.summarize(status, cause, counters)
+        with contextlib.suppress(Exception):
+            self.close(succeeded=False)
 
 
 def _check_finite(values: dict[str, float], counters: Counters) -> None:
     wrong = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
     if wrong:
         text = f"{', '.join(wrong)} by {counters.env_steps:,} env steps; the last checkpoint is from before"
-        raise NotFinite(text, "a smaller agent.lr, agent.max_grad_norm=1, or normalization=obs_and_reward")
+        raise diverged(text)
 
 
 def _arrays(state: dict[str, Any]) -> Arrays:

@@ -72,13 +72,14 @@ def closing(record: Record, counters: Counters, seed: int, why: str) -> str:
     size, replay = record.run.size()
     caution = "best was chosen by them: expect a little less" if best is not final else "the last was the best"
     saved = f"{shown(record.run.path)}   {size / 1e6:.1f} MB" + (f", {replay / 1e6:.1f} of it replay" if replay else "")
+    name = "last" if record.config.run.dir is None else shown(record.run.path)
     return "\n".join(
         [
             f"{end:<8} {counters.env_steps:,} env steps in {duration(seconds)} ({speed:,.0f}/s), seed {seed}",
             f"return   final {_score(final)}    best {_score(best)} at {best['env_steps']:,}   "
             f"({final['episodes']} episodes; {caution})",
             f"saved    {saved}",
-            f"next     {command('watch')} last | {command('evaluate')} last | {command('tensorboard')} last",
+            f"next     {command('watch')} {name} | {command('evaluate')} {name} | {command('tensorboard')} {name}",
         ]
     )
 

@@ -39,7 +39,9 @@ def continued_config(run: RunDirectory, overrides: list[str], composed: Config) 
         WrongInput: An override would change what was learned.
     """
     keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
-    keys = [key for key in keys if not key.startswith(_ABOUT_THE_START)]
+    stored = to_plain(stored_config(run))
+    same_schedule = ("schedule",) if composed.schedule.mode == stored["schedule"]["mode"] else ()
+    keys = [key for key in keys if not key.startswith(_ABOUT_THE_START) and key not in same_schedule]
     refused = [key for key in keys if not key.startswith(_CHANGEABLE)]
     if refused:
         raise WrongInput(
@@ -47,7 +49,6 @@ def continued_config(run: RunDirectory, overrides: list[str], composed: Config) 
             train_command(f"init_from={run.name} ..."),
         )
     values = flat(composed)
-    stored = to_plain(stored_config(run))
     for key in keys:
         _set(stored, key, values[key])
     config = from_plain(stored)

@@ -12,7 +12,7 @@ from types import FrameType
 from sac_runner.config.compose import to_yaml
 from sac_runner.config.convert import flat
 from sac_runner.config.schema import Config
-from sac_runner.errors import RunnerError
+from sac_runner.errors import DiskFailed, RunnerError
 from sac_runner.interaction.spaces import spaces_of
 from sac_runner.storage.find import find_run
 from sac_runner.storage.lock import RunLock
@@ -110,18 +110,19 @@ def _cut_short(cut: list[int]) -> str:
 
 
 def _run(trainer: Trainer, record: Record, console: Console, stop: "StopRequest") -> Ending:
-    record.open(trainer.counters.env_steps)
     try:
+        record.open(trainer.counters.env_steps)
         ending = trainer.run(record, stop)
+        status = "stopped" if ending is Ending.STOPPED else "finished"
+        record.summarize(status, ending.value, trainer.counters)
+        record.close(succeeded=ending is not Ending.STOPPED)
     except BaseException as e:
         console.clear()
         status = "failed" if isinstance(e, Exception) else "stopped"
-        record.summarize(status, e.message if isinstance(e, RunnerError) else repr(e), trainer.counters)
-        record.close(succeeded=False)
+        record.abandon(status, e.message if isinstance(e, RunnerError) else repr(e), trainer.counters)
+        if isinstance(e, OSError) and not isinstance(e, BrokenPipeError):  # metrics or events: the rest says so itself
+            raise DiskFailed(f"can't write {record.run.path}: {e.strerror}", "free some space") from e
         raise
-    status = "stopped" if ending is Ending.STOPPED else "finished"
-    record.summarize(status, ending.value, trainer.counters)
-    record.close(succeeded=ending is not Ending.STOPPED)
     return ending
 
 

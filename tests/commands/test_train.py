@@ -1,11 +1,11 @@
 """The train command, through its own door: what it takes, what it leaves, how it ends."""
 
 import json
+import multiprocessing
 import os
 import resource
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from itertools import cycle
@@ -26,15 +26,16 @@ from tests.runs import BUDGET, SIZE, TINY, metrics_rows, the_run, train, trained
 
 COUNTDOWN = "env.id=tests.scripted:Countdown-v0"
 FAILS = ["env=custom", "env.id=tests.scripted:Fails-v0", *SIZE, "total_env_steps=60", "schedule.warmup_env_steps=20"]
-CHOICES = {group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in ("env", "agent", "alpha")}
-CHOICES |= {
-    group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in ("normalization", "schedule")
-}
+GROUPS = ("env", "agent", "alpha", "normalization", "schedule")
+CHOICES = {group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in GROUPS}
+EVERY_20 = ["checkpoint.keep_every_env_steps=20", "eval.every_env_steps=20", "log.every_env_steps=20"]
 
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
+    """Each test has a working directory of its own, and its runs draw no picture: that takes half their time."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sac_runner.analysis.figures.learning_curve", lambda run: None)
     return tmp_path
 
 
@@ -44,7 +45,7 @@ def finished_once(tmp_path_factory):
     before, folder = Path.cwd(), tmp_path_factory.mktemp("finished")
     os.chdir(folder)
     try:
-        trained(*TINY, "checkpoint.keep_every_env_steps=20", "eval.every_env_steps=20", "log.every_env_steps=20")
+        trained(*TINY, *EVERY_20)
     finally:
         os.chdir(before)
     return folder
@@ -77,7 +78,7 @@ def rounds(schedule):
 
 def combinations():
     """Each env, each with the next choice of every other group, so that every file has its turn."""
-    others = zip(*(cycle(CHOICES[group]) for group in ("agent", "alpha", "normalization", "schedule")), strict=False)
+    others = zip(*(cycle(CHOICES[group]) for group in GROUPS[1:]), strict=False)
     return [(env, *other) for env, other in zip(CHOICES["env"], others, strict=False)]
 
 
@@ -94,10 +95,8 @@ def test_every_environment_and_every_choice_trains(case):
     assert curves["train/critic_loss"] and len(curves["eval/return_mean"]) >= 2
     config = from_yaml(run.config_text(), run.path)
     assert (config.alpha.mode, config.schedule.mode) == (alpha.split("_")[0], schedule)
-    assert (config.normalization.obs, config.normalization.reward) == (
-        "obs" in normalization,
-        "reward" in normalization,
-    )
+    asked = config.normalization
+    assert (asked.obs, asked.reward) == ("obs" in normalization, "reward" in normalization)
 
 
 @pytest.mark.parametrize("experiment", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
@@ -163,21 +162,13 @@ def test_a_run_directory_holds_what_the_readme_says_and_nothing_else_is_made(fin
     assert [path.name for path in (finished_once / "outputs").rglob("*") if path in run.parents] == ["runs", "pendulum"]
     files = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
     (events,) = {file for file in files if file.startswith("events.out.tfevents.")}
-    policies = {
-        f"checkpoints/kept-{n:012}/{file}" for n in (20, 40, 60) for file in ("manifest.json", "policy.safetensors")
-    }
     (best,) = find(run / "checkpoints", "best")
-    policies |= {f"checkpoints/{best.path.name}/{file}" for file in ("manifest.json", "policy.safetensors")}
-    latest = {"manifest.json", "policy.safetensors", "state.json", "train.safetensors"}
+    policies = [best.path.name, *(f"kept-{n:012}" for n in (20, 40, 60)), "latest-000000000060"]
+    checkpoints = {f"{name}/{file}" for name in policies for file in ("manifest.json", "policy.safetensors")}
+    checkpoints |= {f"latest-000000000060/{file}" for file in ("state.json", "train.safetensors")}
     plain = {"config.yaml", "meta.json", "metrics.csv", "summary.json", "curve.png", ".lock"}
-    replay = {"replay/rows-000000000000-000000000060.safetensors"}
-    assert files == {
-        events,
-        *plain,
-        *policies,
-        *replay,
-        *(f"checkpoints/latest-000000000060/{file}" for file in latest),
-    }
+    replay = "replay/rows-000000000000-000000000060.safetensors"
+    assert files == {events, replay, *plain, *(f"checkpoints/{file}" for file in checkpoints)}
     assert (run / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -186,10 +177,7 @@ def test_its_config_is_resolved_and_composes_to_the_same_run(finished):
     assert "${" not in finished.config_text() and "hydra" not in plain
     assert plain["agent"]["actor_lr"] == plain["agent"]["lr"] == 1e-3  # tuned for pendulum
     assert plain["seed"] == 0 and plain["agent"]["hidden_sizes"] == [8, 8]
-    asked = compose_config(
-        [*TINY, "checkpoint.keep_every_env_steps=20", "eval.every_env_steps=20", "log.every_env_steps=20"]
-    )
-    assert from_yaml(finished.config_text(), finished.path) == asked
+    assert from_yaml(finished.config_text(), finished.path) == compose_config([*TINY, *EVERY_20])
 
 
 def test_its_meta_says_what_was_run_with_what_and_where(finished):
@@ -236,18 +224,14 @@ def test_its_events_show_curves_and_hyperparameters_under_the_run_itself(finishe
     keys = metadata.parse_session_start_info_plugin_data(content).hparams
     assert keys["agent.lr"].number_value == 1e-3 and keys["alpha.mode"].string_value == "auto"
     assert keys["agent.hidden_sizes"].string_value == "[8, 8]" and keys["normalization.obs"].bool_value is False
-    assert not [
-        path for path in finished.path.iterdir() if path.is_dir() and path.name not in ("checkpoints", "replay")
-    ]
+    assert {path.name for path in finished.path.iterdir() if path.is_dir()} == {"checkpoints", "replay"}
 
 
 def test_the_words_around_a_run(elsewhere):
     answer = train(*TINY, "agent.lr=1e-2", "normalization=obs", "seed=4")
     first, second, third, *middle, done, score, saved, following = answer.err.splitlines()
     assert answer.out == "" and first == "Pendulum-v1  seed 4  60 env steps  tuned for pendulum"
-    assert second.startswith(
-        "alpha auto (target entropy -1), normalization obs, 1 env, 1 update per env step; changed: "
-    )
+    assert second.startswith("alpha auto (target entropy -1), normalization obs, 1 env, 1 update per env step; changed")
     path = the_run().path
     assert third == f"cpu, 1 thread -> {path}" and saved.startswith(f"saved    {path}   ")
     assert done.startswith("done     60 env steps in ") and done.endswith(", seed 4")
@@ -281,8 +265,7 @@ def test_a_drawn_seed_is_recorded_and_repeats_the_run():
 
 
 def test_a_run_with_the_same_config_is_the_same_run(finished):
-    again = ["checkpoint.keep_every_env_steps=20", "eval.every_env_steps=20", "log.every_env_steps=20", "run.dir=again"]
-    assert train(*TINY, *again).code == 0
+    assert train(*TINY, *EVERY_20, "run.dir=again").code == 0
     assert latest_policy(RunDirectory(Path("again"))) == latest_policy(finished)
 
 
@@ -303,7 +286,7 @@ def test_a_return_out_of_reach_stops_nothing():
     assert trained(*TINY, "stop.at_return=1e9", "stop.max_minutes=100").read_summary()["env_steps"] == 60
 
 
-def test_a_dry_run_says_what_it_would_need_and_writes_nothing(elsewhere):
+def test_a_dry_run_says_what_it_would_need_and_writes_nothing(elsewhere, hurried):
     answer = train(*TINY, "dry_run=true")
     assert answer.code == 0 and list(elsewhere.iterdir()) == []
     words = [line.split()[0] for line in answer.out.splitlines()]
@@ -331,6 +314,12 @@ def test_init_from_refuses_other_shapes_before_anything_is_made(finished, elsewh
     assert "have other shapes" in refused(*other, "agent.hidden_sizes=[9]", "init_from=last")
     assert "have other shapes or normalization" in refused(*TINY, "normalization=obs", "init_from=last")
     assert sorted(elsewhere.rglob("*")) == before
+
+
+@pytest.fixture
+def hurried(monkeypatch):
+    """Dry runs measure for no longer than they must."""
+    monkeypatch.setattr("sac_runner.training.preflight._PROBE_S", 0.01)
 
 
 def stopped_at(env_steps, *arguments):
@@ -397,12 +386,11 @@ def test_run_dir_may_be_there_and_empty(elsewhere):
 
 
 def test_resume_extends_a_finished_run(finished):
-    at_once = [*TINY, "checkpoint.keep_every_env_steps=20", "eval.every_env_steps=20", "log.every_env_steps=20"]
     extended = train("resume=last", "total_env_steps=100")
     assert extended.code == 0 and "continuing at 60 env steps" in extended.err
     summary = finished.read_summary()
     assert (summary["env_steps"], summary["updates"], summary["status"]) == (100, 80, "finished")
-    assert train(*at_once, "total_env_steps=100", "run.dir=at_once").code == 0
+    assert train(*TINY, *EVERY_20, "total_env_steps=100", "run.dir=at_once").code == 0
     assert latest_policy(finished) == latest_policy(RunDirectory(Path("at_once")))
     assert metrics_rows(finished.path) == metrics_rows("at_once")
     assert yaml.safe_load(finished.config_text())["total_env_steps"] == 100
@@ -441,9 +429,26 @@ def test_resume_refuses_what_would_change_what_was_learned(finished, override, k
 
 
 def test_resume_refuses_a_budget_that_contradicts_the_stored_config(finished):
-    assert "schedule.warmup_env_steps=20 must be below total_env_steps=10" in refused(
-        "resume=last", "total_env_steps=10"
-    )
+    text = refused("resume=last", "total_env_steps=10")
+    assert "schedule.warmup_env_steps=20 must be below total_env_steps=10" in text
+
+
+def test_resume_extends_a_run_by_rounds_too():
+    run = trained("env=pendulum", "schedule=per_round", *rounds("per_round"), "env.max_episode_steps=15")
+    assert train("resume=last", "schedule.rounds=3").code == 0
+    assert run.read_summary()["rounds"] == 3
+    assert train("resume=last", "schedule=per_round", "schedule.rounds=4", "eval.every_rounds=1").code == 0
+    assert run.read_summary()["rounds"] == 4
+    assert "schedule would change what" in refused("resume=last", "schedule=per_step")
+    assert "schedule.warmup_env_steps would change what" in refused("resume=last", "schedule.warmup_env_steps=3")
+
+
+@pytest.mark.parametrize("arguments", [["resume=last", "total_env_steps=90"], [*TINY, *EVERY_20, "run.dir=RUN"]])
+def test_a_dry_run_of_a_run_that_is_there_changes_nothing_in_it(finished, arguments, hurried):
+    before = {path: path.stat().st_mtime_ns for path in finished.path.rglob("*")}
+    answer = train(*(x.replace("RUN", str(finished.path)) for x in arguments), "dry_run=true")
+    assert answer.code == 0 and "a dry run: nothing is written" in answer.out
+    assert {path: path.stat().st_mtime_ns for path in finished.path.rglob("*")} == before
 
 
 @pytest.mark.parametrize("file", ["train.safetensors", "state.json", "manifest.json", "replay"])
@@ -483,15 +488,21 @@ def test_an_environment_that_raises_ends_the_run_with_its_cause():
 
 
 def test_a_number_that_is_not_finite_ends_the_run():
-    answer = train(*FAILS, "env.kwargs={at: 31, how: nan}")
+    answer = train(*FAILS, "env.kwargs={at: 31, how: observes_nan}")
     assert answer.code == 76 and "NaN" in answer.err
     assert the_run().read_summary()["status"] == "failed"
 
 
 def test_weights_that_are_not_finite_end_the_run():
-    answer = train(*TINY, "agent.lr=1e30", "log.every_env_steps=10")
-    assert answer.code == 76 and "agent.lr" in answer.err.splitlines()[-1]
-    assert "Traceback" not in answer.err
+    answer = train(*TINY, "agent.lr=1e30")
+    *_, error, remedy = answer.err.splitlines()
+    assert answer.code == 76 and "diverged" in error and "a smaller agent.lr" in remedy
+    answer = train(
+        *TINY, "agent.lr=1e30", "schedule.updates_per_env_step=4", "log.every_env_steps=21", "run.dir=critic"
+    )
+    *_, error, remedy = answer.err.splitlines()
+    assert answer.code == 76 and "train/critic_loss is " in error and "a smaller agent.lr" in remedy
+    assert RunDirectory(Path("critic")).read_summary()["status"] == "failed"
 
 
 def test_a_full_disk_ends_the_run_and_leaves_the_last_checkpoint_whole():
@@ -510,29 +521,51 @@ def test_a_full_disk_ends_the_run_and_leaves_the_last_checkpoint_whole():
     assert train(*TINY, "run.dir=job").code == 0
 
 
-def test_signals_stop_save_and_leave_with_their_exit_code(elsewhere):
-    endless = [*TINY, "total_env_steps=1e9", "checkpoint.every_env_steps=1e9"]
-    door = "from sac_runner.commands.train import main; main()"
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    processes = [
-        subprocess.Popen([sys.executable, "-c", door, *endless, f"run.dir=job{n}"], stderr=subprocess.PIPE, text=True)
-        for n in numbers
-    ]
-    for number, process in zip(numbers, processes, strict=True):
-        metrics = elsewhere / f"job{number}" / "metrics.csv"
-        while not (metrics.exists() and metrics.read_text().count("\n") > 1):  # trains
-            assert process.poll() is None, process.stderr.read()
-            time.sleep(0.02)
-        process.send_signal(number)
-    for number, process in zip(numbers, processes, strict=True):
-        text = process.communicate(timeout=60)[1]
-        assert process.returncode == 128 + number
-        assert f"env steps, saved. Continue: sac-train resume=job{int(number)}" in text and "Traceback" not in text
-        run = RunDirectory(elsewhere / f"job{int(number)}")
-        steps = run.read_summary()["env_steps"]
-        assert run.read_summary()["status"] == "stopped" and run.checkpoint("latest").env_steps == steps
-        more = train(f"resume=./job{int(number)}", f"total_env_steps={max(steps, 20) + 5}")
-        assert more.code == 0 and run.read_summary()["env_steps"] == max(steps, 20) + 5
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_saves_and_leaves_with_its_exit_code(elsewhere, number):
+    def run():
+        sys.argv = ["sac-train", *TINY, "total_env_steps=1e9", "checkpoint.every_env_steps=1e9", "run.dir=job"]
+        with Path("stderr").open("w") as sys.stderr:
+            command.main()
+
+    process = multiprocessing.get_context("fork").Process(target=run)
+    process.start()
+    metrics = Path("job/metrics.csv")
+    while not (metrics.exists() and metrics.read_text().count("\n") > 1):  # it trains
+        assert process.is_alive(), Path("stderr").read_text()
+        time.sleep(0.01)
+    os.kill(process.pid, number)
+    process.join(60)
+    assert process.exitcode == 128 + number
+    text = Path("stderr").read_text()
+    assert "env steps, saved. Continue: sac-train resume=job" in text and "Traceback" not in text
+    run = RunDirectory(Path("job"))
+    steps = run.read_summary()["env_steps"]
+    assert run.read_summary()["status"] == "stopped" and run.checkpoint("latest").env_steps == steps
+    total = max(steps, 20) + 5
+    assert train("resume=./job", f"total_env_steps={total}").code == 0
+    assert run.read_summary()["env_steps"] == total
+
+
+def test_files_of_ones_own_are_choices_too(elsewhere):
+    for file, text in {
+        "alpha/mine.yaml": "mode: fixed\nvalue: 0.7\n",
+        "experiment/thesis.yaml": "# @package _global_\ndefaults: [override /alpha: mine]\nagent: {tau: 0.5}\n",
+    }.items():
+        (elsewhere / "my_conf" / file).parent.mkdir(parents=True)
+        (elsewhere / "my_conf" / file).write_text(text)
+    answer = train(*TINY, "experiment=thesis", "--config-dir", "my_conf")
+    assert answer.code == 0 and "  experiment thesis" in answer.err.splitlines()[0]
+    config = from_yaml(the_run().config_text(), the_run().path)
+    assert (config.alpha.value, config.agent.tau) == (0.7, 0.5)
+
+
+def test_hydras_own_answers_write_nothing(elsewhere):
+    assert "hydra_bash_completion" in train("-sc", "install=bash").out
+    job = yaml.safe_load(train("env=pendulum", "--cfg", "job", "--resolve").out)
+    assert job["env"]["id"] == "Pendulum-v1" and "hydra" not in job
+    assert list(elsewhere.iterdir()) == []
 
 
 def test_a_picture_that_fails_ends_no_training(monkeypatch):

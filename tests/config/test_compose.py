@@ -119,6 +119,8 @@ def _other(x):
             return x + 1
         case float():
             return x / 2
+        case list():
+            return [x[0] + 1, *x]
     return {"linear": "constant", "constant": "linear"}[x]
 
 

@@ -2,19 +2,18 @@
 
 import shlex
 from collections import defaultdict
-from itertools import product
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sac_runner.config.compose import CONF, compose_config
-from sac_runner.config.diagnose import SYNONYMS, explain, explain_option, group_names, schema_keys
-from sac_runner.config.rewrite import rewrite
+from sac_runner.config.diagnose import SYNONYMS, explain, explain_option, find_groups, schema_keys
 from sac_runner.errors import WrongInput
-from tests.runs import TINY, train
+from tests.runs import TINY, compose_all, train
 
 SPACES = "env=custom env.id=tests.scripted:Spaces-v0"
+GROUPS = find_groups([CONF])
 DEFAULTS = {"alpha": "auto", "schedule": "per_step", "agent": "sac"}
 
 
@@ -34,19 +33,6 @@ def remedy_of(text):
     if not offered or not offered[0].startswith(("sac-train ", "scripts/train ")):
         return None
     return shlex.split(offered[0].split("   ")[0].split(", or ")[0])[1:]
-
-
-def compose_all(arguments):
-    """Compose every run that ``arguments`` ask for."""
-    arguments = rewrite(arguments)
-    sweeps = {"-m", "--multirun"} & set(arguments)
-    overrides = [argument for argument in arguments if not argument.startswith("-")]
-    alternatives = []
-    for override in overrides:
-        key, _, value = override.partition("=")
-        values = value.split(",") if sweeps and not value.startswith("[") else [value]
-        alternatives.append([f"{key}={x}" for x in values])
-    return [compose_config(list(job)) for job in product(*alternatives)]
 
 
 def refused(arguments, *fragments, code=2):
@@ -82,6 +68,7 @@ UNKNOWN = [
     ("--resume last", "there is no option --resume", "sac-train resume=last"),
     ("--ent-coef=0.3", "there is no option --ent-coef=0.3", "sac-train alpha=fixed alpha.value=0.3"),
     ("--no-seed", "there is no option --no-seed", "sac-train seed=null"),
+    ("env=pendulum -x", "there is no option -x"),
     ("--frobnicate", "there is no option --frobnicate"),
     ("--config-dir nowhere", "nowhere"),
 ]
@@ -220,7 +207,7 @@ THEIRS = [
 
 @pytest.mark.parametrize(("theirs", "ours"), THEIRS)
 def test_names_that_others_use_are_answered_with_ours(theirs, ours):
-    fault = explain(CONF, [theirs], DEFAULTS, ValueError("?"))
+    fault = explain(GROUPS, [theirs], DEFAULTS, ValueError("?"))
     assert fault.remedy == f"sac-train {ours}"
     assert f"unknown key {theirs.partition('=')[0]}; here it is " in fault.message
 
@@ -229,7 +216,7 @@ def test_the_answers_to_names_that_others_use_compose():
     by_choice = defaultdict(dict)
     for _, ours in THEIRS:
         first, *more = ours.split()
-        choice = first if first.partition("=")[0] in group_names(CONF) else ""
+        choice = first if first.partition("=")[0] in GROUPS else ""
         by_choice[choice] |= dict(setting.split("=", 1) for setting in (more if choice else [first]))
     for choice, settings_ in by_choice.items():
         compose_config([*filter(None, [choice]), *(f"{key}={value}" for key, value in settings_.items())])
@@ -237,12 +224,12 @@ def test_the_answers_to_names_that_others_use_compose():
 
 def test_every_name_that_others_use_has_a_row_above():
     assert {row[0].partition("=")[0] for row in THEIRS} == set(SYNONYMS)
-    assert set(SYNONYMS.values()) <= {*schema_keys(), *group_names(CONF)}
+    assert set(SYNONYMS.values()) <= {*schema_keys(), *GROUPS}
 
 
 def test_a_name_of_others_is_known_within_a_group_too():
-    assert explain(CONF, ["agent.learning_starts=5"], DEFAULTS, ValueError("?")).remedy.endswith("warmup_env_steps=5")
-    assert explain(CONF, ["alpha.ent_coef=0.5"], DEFAULTS, ValueError("?")).remedy.endswith(
+    assert explain(GROUPS, ["agent.learning_starts=5"], DEFAULTS, ValueError("?")).remedy.endswith("warmup_env_steps=5")
+    assert explain(GROUPS, ["alpha.ent_coef=0.5"], DEFAULTS, ValueError("?")).remedy.endswith(
         "alpha=fixed alpha.value=0.5"
     )
 
@@ -267,6 +254,15 @@ def test_resume_of_a_damaged_run_is_wrong_input(elsewhere):
     refused("resume=last", "agent is missing", "env.id is missing")
 
 
+def test_choices_of_ones_own_are_known(elsewhere):
+    (elsewhere / "my_conf" / "alpha").mkdir(parents=True)
+    (elsewhere / "my_conf" / "alpha" / "mine.yaml").write_text("mode: fixed\nvalue: 0.7\n")
+    for folder in ("--config-dir my_conf", "--config-dir=my_conf", "-cd my_conf"):
+        text = refused(f"{folder} alpha=min")
+        assert "alpha can be annealed, auto, fixed, fixed_0.05, mine" in text and "alpha=mine" in text
+    refused("alpha=mine agent.lrr=3 --config-dir my_conf", "unknown key agent.lrr")
+
+
 def test_a_fault_in_one_job_stops_a_sweep_before_anything_is_made(elsewhere):
     refused(" ".join(["-m", *TINY, "agent.tau=0.01,7"]), "agent.tau=7", "agent.tau=7.0 must be above 0 and at most 1")
     refused(" ".join(["-m", *TINY, "agent.tauu=0.01,7"]), "unknown key agent.tauu", "-m agent.tau=0.01,7")
@@ -274,7 +270,7 @@ def test_a_fault_in_one_job_stops_a_sweep_before_anything_is_made(elsewhere):
 
 
 WORD = st.text(st.characters(blacklist_categories=("Cs", "Cc", "Zl", "Zp")), max_size=12)
-KEY = st.sampled_from([*schema_keys(), *SYNONYMS, *group_names(CONF)]) | WORD
+KEY = st.sampled_from([*schema_keys(), *SYNONYMS, *GROUPS]) | WORD
 
 
 @given(KEY, WORD, st.booleans(), st.booleans())
@@ -282,7 +278,7 @@ KEY = st.sampled_from([*schema_keys(), *SYNONYMS, *group_names(CONF)]) | WORD
 def test_explaining_never_fails_and_names_what_was_typed(key, value, equals, sweeps):
     override = f"{key}={value}" if equals else key
     for choices in ({}, DEFAULTS, {"alpha": "fixed_0.05", "schedule": "per_round"}):
-        fault = explain(CONF, [override], choices, ValueError(f"about {override}\nand more"), sweeps)
+        fault = explain(GROUPS, [override], choices, ValueError(f"about {override}\nand more"), sweeps)
         assert isinstance(fault, WrongInput) and len(str(fault).splitlines()) <= 3
         assert key.lstrip("+~").partition("=")[0].partition("@")[0] in fault.message
         assert isinstance(explain_option(f"--{key}", key, value, choices), WrongInput)

@@ -11,12 +11,16 @@ from sac_runner.errors import WrongInput
         (["env=pendulum", "agent.lr=1"], ["env=pendulum", "agent.lr=1"]),
         (["env.kwargs.g=5"], ["++env.kwargs.g=5"]),
         (["env.kwargs.a.b=5"], ["++env.kwargs.a.b=5"]),
-        (["env.kwargs={g: 5}"], ["env.kwargs={g: 5}"]),
+        (["env.kwargs={g: 5}"], ["++env.kwargs={g: 5}"]),
         (["+env.kwargs.g=5"], ["+env.kwargs.g=5"]),
-        (["seeds=1"], ["seed=0", "--multirun"]),
-        (["seeds=3", "alpha=auto"], ["seed=0,1,2", "--multirun", "alpha=auto"]),
+        (["seeds=1"], ["--multirun", "seed=0"]),
+        (["seeds=3", "alpha=auto"], ["--multirun", "seed=0,1,2", "alpha=auto"]),
         (["-m", "seeds=2"], ["-m", "seed=0,1"]),
-        (["seeds=2", "--multirun"], ["seed=0,1", "--multirun"]),
+        (["seeds=2", "--multirun"], ["--multirun", "seed=0,1"]),
+        (["alpha=auto,fixed", "-m", "env=pendulum"], ["-m", "alpha=auto,fixed", "env=pendulum"]),
+        (["env=pendulum", "--cfg", "job", "-cd", "conf"], ["--cfg", "job", "-cd", "conf", "env=pendulum"]),
+        (["resume=last", "schedule.rounds=9"], ["schedule=per_round", "resume=last", "schedule.rounds=9"]),
+        (["schedule.rounds=9"], ["schedule.rounds=9"]),
         (["--help"], ["--help"]),
     ],
 )
@@ -39,6 +43,7 @@ def test_named_seeds_get_a_hint():
 def test_kwargs_reach_the_config_without_a_plus():
     config = compose_config(["env=pendulum", "env.kwargs.g=5", "env.kwargs.render.size=[1,2]"])
     assert config.env.kwargs == {"g": 5, "render": {"size": [1, 2]}}
+    assert compose_config(["env=pendulum", "env.kwargs={g: 5, h: a}"]).env.kwargs == {"g": 5, "h": "a"}
 
 
 @pytest.mark.parametrize(
@@ -46,6 +51,7 @@ def test_kwargs_reach_the_config_without_a_plus():
     [
         (["--seed", "3"], ("--seed", "seed", "3")),
         (["env=pendulum", "--agent.lr=1e-3"], ("--agent.lr=1e-3", "agent.lr", "1e-3")),
+        (["-seed=3"], ("-seed=3", "seed", "3")),
         (["--dry-run"], ("--dry-run", "dry_run", "true")),
         (["--dry-run", "seed=3"], ("--dry-run", "dry_run", "true")),
         (["--dry-run", "--seed"], ("--dry-run", "dry_run", "true")),

@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
@@ -80,9 +82,15 @@ def test_a_run_that_went_on_has_one_curve_without_what_lay_after_the_checkpoint(
     assert curve(tmp_path, tag) == [(0, 0), (10, 10), (20, 20), (30, 30.5), (40, 40.5), (50, 50)]
 
 
-def test_flushed_events_can_be_read_while_the_run_goes_on(tmp_path):
+def test_a_row_can_be_read_while_the_run_goes_on(tmp_path):
     log = EventLog(tmp_path, 0)
     log.scalars(10, {"train/alpha": 0.5})
-    log.flush()
     assert curve(tmp_path, "train/alpha") == [(10, 0.5)]
+    log.close()
+
+
+def test_no_thread_writes_behind_the_runs_back(tmp_path):
+    before = threading.enumerate()
+    log = EventLog(tmp_path, 0)
+    assert threading.enumerate() == before
     log.close()

@@ -1,0 +1,95 @@
+"""What the README tells people to type works, and what it names is there."""
+
+import ast
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from sac_runner.config.compose import CONF
+from sac_runner.config.diagnose import SYNONYMS, schema_keys
+from tests.runs import compose_all
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```\w*\n(.*?)```", README, re.S)
+
+
+def command_lines():
+    """(command, arguments) of each line in a code block that starts one."""
+    for line in "\n".join(BLOCKS).replace("\\\n", " ").splitlines():
+        words = shlex.split(line.removeprefix("$ "), comments=True) if re.match(r"(\$ )?(scripts/|sac-)", line) else []
+        if words:
+            ends = [i for i, word in enumerate(words) if word in ("|", ">", "&&", ";")]
+            yield re.sub(r"^(scripts/|sac-)", "", words[0]), words[1 : ends[0] if ends else None]
+
+
+LINES = list(command_lines())
+
+
+def test_the_readme_has_command_lines():
+    assert len(LINES) >= 10 and {"train", "evaluate", "tensorboard"} <= {command for command, _ in LINES}
+
+
+@pytest.mark.parametrize(("command", "arguments"), LINES, ids=lambda x: x if isinstance(x, str) else " ".join(x)[:60])
+def test_every_command_line_can_be_typed(command, arguments):
+    assert (ROOT / "scripts" / command).is_file()
+    if command == "train":
+        assert compose_all(arguments)
+    elif command == "setup":
+        usage = (ROOT / "scripts" / "setup").read_text()
+        assert all(f"  {argument} " in usage for argument in arguments)
+    elif command != "test":
+        module = importlib.import_module(f"sac_runner.commands.{command}")
+        if arguments != ["--help"]:
+            module._parser().read(arguments)
+
+
+def test_every_file_that_is_named_is_there():
+    named = set(re.findall(r"[\w.-]+(?:/[\w.-]+)+\.(?:py|yaml|md|png|txt|toml)|conf/[\w./]*", README))
+    assert named and not {name for name in named if "NAME" not in name and not (ROOT / name).exists()}
+
+
+def test_the_config_tree_names_every_choice():
+    tree = next((block for block in BLOCKS if "conf/config.yaml" in block), None)
+    if tree is None:
+        pytest.skip("README.md has no config tree yet")
+    for group in ("env", "agent", "alpha", "normalization", "schedule", "experiment"):
+        part = re.search(rf"conf/{group}/(.*?)(?=conf/|\Z)", tree, re.S)[1]
+        words = set(re.findall(r"[a-z]\w*(?:\.\d+)?", re.sub(r"\(.*?\)", "", part)))
+        assert words == {path.stem for path in (CONF / group).glob("*.yaml")}
+
+
+def test_every_setting_in_a_table_is_a_key():
+    keys, groups = set(schema_keys()), {"alpha", "schedule", "normalization", "agent", "env", "experiment"}
+    named = re.findall(r"`([a-z_]+(?:\.[a-z_]+)*)(?:=[^`]*)?`", "\n".join(re.findall(r"^\|.*\|$", README, re.M)))
+    dotted = {name for name in named if name.split(".")[0] in {key.split(".")[0] for key in keys if "." in key}}
+    assert len(dotted) >= 15 and not dotted - keys - groups - set(functions())
+
+
+def test_names_of_others_are_answered_as_the_table_says():
+    rows = re.findall(r"^\| (`.*?) \| (.*?) \|$", README.partition("| theirs | here |")[2].partition("\n\n")[0], re.M)
+    if not rows:
+        pytest.skip("README.md has no table of others' names yet")
+    for theirs, here in rows:
+        names = re.findall(r"`([a-z_]+)`", theirs)
+        assert names and all(SYNONYMS[name].split(".")[-1] in here for name in names if name != "train_seed")
+
+
+def functions():
+    for file in (ROOT / "sac_runner").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ClassDef):
+                yield from (f"{node.name}.{x.name}" for x in node.body if isinstance(x, ast.FunctionDef))
+            elif isinstance(node, ast.FunctionDef):
+                yield f"{file.stem}.{node.name}"
+
+
+def test_the_update_line_by_line_names_functions_there_are():
+    table = README.partition("| line | what | where |")[2].partition("\n\n")[0]
+    named = re.findall(r"`(\w+\.\w+)`", table)
+    if not table:
+        pytest.skip("README.md does not go through the update yet")
+    assert len(named) >= 8 and not set(named) - set(functions())
