@@ -59,7 +59,6 @@ PLAIN = {
         "deterministic": True,
         "seed": 1000,
         "num_envs": 1,
-        "max_episode_steps": None,
     },
     "checkpoint": {"every_env_steps": 100, "keep_every_env_steps": None, "keep_replay": "always"},
     "log": {"every_env_steps": 10},

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sac_runner.algorithm.alpha import AutoAlpha, make_alpha
 from sac_runner.algorithm.losses import actor_loss, critic_loss, soft_q_target, soft_update
 from sac_runner.algorithm.networks import CriticStack
-from sac_runner.algorithm.normalization import make_reward_normalizer
+from sac_runner.algorithm.normalization import RewardNormalizer, make_reward_normalizer
 from sac_runner.algorithm.policy import Policy
 from sac_runner.config.schema import Config
 from sac_runner.types import Batch, Metrics, UpdateNoise
@@ -55,6 +55,11 @@ class SAC:
         """
         self.policy.obs_normalizer.observe(frames)
         self.reward_normalizer.observe(reward, done)
+
+    def begin(self, envs: list[int], frames: Tensor) -> None:
+        """Episodes of ``envs`` begin outside a step, at ``frames`` (len(envs), obs_dim) float32."""
+        self.policy.obs_normalizer.observe(frames)
+        self.reward_normalizer.begin(envs)
 
     def set_env_step(self, env_step: int) -> None:
         """Set what changes with time: learning rates of a linear schedule, an annealed alpha."""
@@ -159,13 +164,18 @@ class SAC:
                 optimizer.state[parameter] = {key: x.clone() for key, x in _under(f"adam.{name}.{i}.", state).items()}
 
     def load_weights(self, state: dict[str, Tensor]) -> None:
-        """Start from the networks and observation statistics of another agent's ``state_dict``; the rest stays new.
+        """Start from the networks and statistics of another agent's ``state_dict``; the rest stays new.
 
         Raises:
             RuntimeError: They have other shapes.
         """
         for part in ("policy", "critic", "critic_target"):
             self._parts()[part].load_state_dict(_under(f"{part}.", state))
+        moments = _under("reward_normalizer.moments.", state)  # what the critics' values are counted in
+        if isinstance(self.reward_normalizer, RewardNormalizer):
+            self.reward_normalizer.moments.load_state_dict(moments)
+        elif moments:
+            raise RuntimeError("the critics' values are those of normalized rewards")
 
     def _parts(self) -> dict[str, nn.Module]:
         return {

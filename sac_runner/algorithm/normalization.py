@@ -80,6 +80,10 @@ class RewardNormalizer(nn.Module):
         self.moments.update(self.discounted_return)
         self.discounted_return.masked_fill_(done, 0.0)
 
+    def begin(self, envs: list[int]) -> None:
+        """Start the discounted return of ``envs`` anew."""
+        self.discounted_return[envs] = 0.0
+
     @property
     def scale(self) -> Tensor:
         """What a scaled reward is multiplied by to get the raw one, ()."""
@@ -95,6 +99,9 @@ class Unchanged(nn.Module):
     """Where the normalization group asks for none."""
 
     scale = 1.0
+
+    def begin(self, envs: list[int]) -> None:
+        """Nothing to start."""
 
     def observe(self, *_: Tensor) -> None:
         """Nothing to keep."""

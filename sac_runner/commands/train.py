@@ -11,6 +11,7 @@ from sac_runner.commands.arguments import open_door
 from sac_runner.config.compose import Job, from_command_line
 from sac_runner.config.schema import Config
 from sac_runner.errors import WrongInput, train_command
+from sac_runner.storage.checkpoints import find
 from sac_runner.storage.names import create_exclusively, run_path
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.sweep.launchers import register
@@ -79,7 +80,8 @@ def _continue(job: Job, run: RunDirectory, config: Config) -> float:
     if words is not None:
         print(words, file=sys.stderr)
         return float(run.read_summary()["scores"]["final"]["return_mean"])
-    return _finish(train(config, job.overrides, None, lambda: run.path, continued=True))
+    continued = bool(find(run.checkpoints, "latest"))  # killed before its first checkpoint, it begins anew
+    return _finish(train(config, job.overrides, None, lambda: run.path, continued))
 
 
 def _finish(outcome: "Outcome") -> float:

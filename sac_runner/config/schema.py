@@ -207,8 +207,6 @@ class EvalConfig:
     """Episode i is reset with ``seed + i``, in every evaluation of every run."""
     num_envs: PositiveInt
     """Environments, and so the constant batch size, of an evaluation."""
-    max_episode_steps: PositiveInt | None
-    """Time limit in steps; null keeps that of the training (``env.max_episode_steps``)."""
 
 
 @dataclass(frozen=True)

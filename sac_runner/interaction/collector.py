@@ -172,7 +172,8 @@ class Collector:
                 self._reset_envs((begins == t) & (t > 0))
             idle = np.zeros(self.action_shape, np.float32)
             action = [taken[t - b] if t >= b else idle for taken, b in zip(self.actions, begins, strict=True)]
-            obs, _, terminated, truncated, _ = self.envs.step(np.stack(action))
+            with self._failures_named():
+                obs, _, terminated, truncated, _ = self.envs.step(np.stack(action))
             ended = terminated | truncated
             ended_early |= ended & (begins <= t)
             if ended.any():

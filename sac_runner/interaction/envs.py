@@ -63,15 +63,25 @@ def make_vector_env(config: EnvConfig, num_envs: int) -> VectorEnv[Any, Any, Any
 
 @contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """Workers begun here inherit it: Ctrl-C reaches a whole group, and this process still needs them to save."""
+    """Workers begun here inherit it: a signal reaches a whole group, and this process needs them until it has saved."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def close_vector_env(envs: VectorEnv[Any, Any, Any]) -> None:
+    """Close ``envs``, also where workers have died: that must not hide what killed them."""
+    try:
+        envs.close()
+    except Exception:
+        for process in getattr(envs, "processes", []):
+            process.kill()  # they ignore SIGTERM
 
 
 def raw_spaces(config: EnvConfig) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
@@ -95,6 +105,8 @@ def _make(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
         raise WrongInput(f"env.id={config.id} needs a package that is not installed: {_first_line(e)}") from e
     except gym.error.UnregisteredEnv as e:
         raise WrongInput(f"env.id={config.id} is unknown to Gymnasium: {_first_line(e)}") from e
+    except gym.error.Error as e:
+        raise WrongInput(f"env.id={config.id} can't be made: {_first_line(e)}") from e
     except ImportError as e:
         raise WrongInput(f"env.id={config.id} can't be imported: {_first_line(e)}") from e
     except TypeError as e:

@@ -13,7 +13,7 @@ from sac_runner.interaction.envs import make_vector_env
 from sac_runner.playback.stored import StoredPolicy, as_recorded, read_policy
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.device import configure_torch, resolve_device
-from sac_runner.training.evaluation import Evaluation, evaluate, evaluation_env
+from sac_runner.training.evaluation import Evaluation, evaluate
 from sac_runner.training.provenance import provenance
 
 FRESH_SEED = 1_000_000
@@ -60,6 +60,12 @@ class Assessment:
     def env_steps(self) -> int:
         """When the checkpoint was taken."""
         return self.stored.checkpoint.env_steps
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether no episode played now has chosen a checkpoint in training."""
+        there, here = self.config.eval, self.protocol
+        return here.seed >= there.seed + there.episodes or there.seed >= here.seed + here.episodes
 
     def differences(self) -> list[str]:
         """Scores that are not the recorded ones to the bit: ``name there, here``."""
@@ -129,7 +135,7 @@ def assess(
 def _evaluate(
     config: Config, stored: StoredPolicy, protocol: Protocol, device: torch.device, on_episode: Callable[[int], None]
 ) -> Evaluation:
-    envs = make_vector_env(evaluation_env(config), protocol.num_envs)
+    envs = make_vector_env(config.env, protocol.num_envs)
     try:
         stored.require_fit(flatdim(envs.single_observation_space), flatdim(envs.single_action_space))
         return evaluate(

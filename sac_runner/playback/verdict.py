@@ -9,6 +9,7 @@ from sac_runner.interaction.collector import Episode
 from sac_runner.playback.assess import Assessment, Protocol
 from sac_runner.storage.checkpoints import Checkpoint
 from sac_runner.storage.run_directory import RunDirectory
+from sac_runner.training.console import number
 
 
 def verdict(assessment: Assessment) -> str:
@@ -18,7 +19,7 @@ def verdict(assessment: Assessment) -> str:
     lines = [
         policy_line(a.config, a.stored.checkpoint, a.run),
         f"chosen   {_chosen(a)}",
-        f"here     {_here(a.protocol, a.as_trained)}",
+        f"here     {_here(a.protocol, a.as_trained, a.is_fresh)}",
         f"return   {spread(returns)}   min {number(returns.min())}   max {number(returns.max())}",
         f"length   {spread(lengths)}",
     ]
@@ -51,7 +52,7 @@ def _chosen(a: Assessment) -> str:
     return f"best of {evaluations} evaluations of {episodes}, {result}"
 
 
-def _here(protocol: Protocol, as_trained: bool) -> str:
+def _here(protocol: Protocol, as_trained: bool, fresh: bool) -> str:
     how = "deterministic" if protocol.deterministic else "sampled actions"
     if as_trained:
         return f"as in training: {_episodes(protocol)} on seeds {protocol.seeds}, {how}"
@@ -75,11 +76,3 @@ def _comparison(a: Assessment) -> list[str]:
 def spread(values: Any) -> str:
     """``268 +- 18``: mean and standard deviation."""
     return f"{number(values.mean())} +- {number(values.std())}"
-
-
-def number(x: float) -> str:
-    """About three digits: ``1,250``, ``49.0``, ``0.34``."""
-    size = abs(x)
-    if size >= 100 or size == 0:
-        return f"{x:,.0f}"
-    return f"{x:.1f}" if size >= 10 else f"{x:.2f}" if size >= 0.1 else f"{x:.2g}"

@@ -58,10 +58,13 @@ def new_folder_atomically(path: Path) -> Iterator[Path]:
         aside.mkdir(parents=True)
         yield aside
         fsync_folder(aside)
+        replaced = path.with_name(f".{path.name}.old")
+        shutil.rmtree(replaced, ignore_errors=True)
         if path.exists():
-            shutil.rmtree(path)
+            os.rename(path, replaced)
         os.rename(aside, path)
         fsync_folder(path.parent)
+        shutil.rmtree(replaced, ignore_errors=True)
     except OSError as e:
         shutil.rmtree(aside, ignore_errors=True)
         raise DiskFailed(f"can't write {path}: {e.strerror}", "free some space, or another folder: outputs=PATH") from e

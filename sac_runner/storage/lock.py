@@ -1,7 +1,9 @@
 """One owner for a run directory: a kernel lock that dies with its process."""
 
+import contextlib
 import fcntl
 import os
+import sys
 from pathlib import Path
 from types import TracebackType
 
@@ -28,8 +30,11 @@ class RunLock:
             owner = os.read(self._descriptor, 100).decode(errors="replace").strip()
             os.close(self._descriptor)
             raise RunInUse(f"{run} is in use by {owner or 'another process'}", "wait for it, or stop it") from e
-        os.ftruncate(self._descriptor, 0)
-        os.write(self._descriptor, f"process {os.getpid()} on {os.uname().nodename}\n".encode())
+        except OSError as e:  # a file system without locks: go on without
+            print(f"warning: {run} can't be locked: {e.strerror}", file=sys.stderr)
+        with contextlib.suppress(OSError):  # only says who; a full disk is named later
+            os.ftruncate(self._descriptor, 0)
+            os.write(self._descriptor, f"process {os.getpid()} on {os.uname().nodename}\n".encode())
 
     def __enter__(self) -> "RunLock":
         return self

@@ -39,6 +39,8 @@ class LocalLauncher(Launcher):
         jobs = [list(job) for job in job_overrides]
         composed = [self._compose(job, initial_job_idx + i) for i, job in enumerate(jobs)]
         configs = [config for _, config in composed]
+        if any(config.resume is not None or config.run.dir is not None for config in configs):
+            raise WrongInput("a sweep makes its own runs: leave resume and run.dir out, or leave -m out")
         if not configs[0].dry_run:
             self._make_sweep(jobs, configs[0])
         _announce(jobs)

@@ -1,11 +1,12 @@
 """What the terminal shows while a run trains: a live line, or a plain one now and then where there is no terminal."""
 
+import contextlib
 import shutil
 import sys
 import time
 from typing import TextIO
 
-from sac_runner.config.schema import Config, PerRoundConfig
+from sac_runner.config.schema import Config, PerRoundConfig, PerStepConfig
 from sac_runner.training.record import Record
 from sac_runner.training.schedule import Counters, acts_randomly
 
@@ -22,37 +23,37 @@ class Console:
         self.stream = sys.stderr if stream is None else stream
         self.live = self.stream.isatty()
         self._next = 0.0
-        self._began: tuple[float, int] | None = None
+        self._warming_up = False
+        self._began: tuple[float, Counters] | None = None
 
     def progress(self, counters: Counters, record: Record) -> None:
         """Show how far the run is, a few times a second at most."""
         now = time.monotonic()
-        if self._began is None:
-            self._began = now, counters.env_steps
+        warming_up = acts_randomly(self.config.schedule, counters)
+        if self._began is None or (self._warming_up and not warming_up):  # warm-up steps say nothing of later ones
+            self._began = now, Counters(**vars(counters))
             self._next = now + (0.0 if self.live else _PLAIN_S)
-        if now < self._next:
-            return
-        self._next = now + (_REFRESH_S if self.live else _PLAIN_S)
-        self._show(" | ".join(self._parts(counters, record, now)))
+        self._warming_up = warming_up
+        if now >= self._next:
+            self._next = now + (_REFRESH_S if self.live else _PLAIN_S)
+            self._show(" | ".join(self._parts(counters, record, now - self._began[0], self._began[1])))
 
-    def _parts(self, counters: Counters, record: Record, now: float) -> list[str]:
-        assert self._began is not None
+    def _parts(self, counters: Counters, record: Record, seconds: float, began: Counters) -> list[str]:
         done, total, unit = self._share(counters)
-        speed = (counters.env_steps - self._began[1]) / max(now - self._began[0], 1e-9)
-        if acts_randomly(self.config.schedule, counters):
-            unit = "warm-up "
-        parts = [f"{done / total:4.0%}  {unit}{done:,}/{total:,}", f"{speed:,.0f} steps/s"]
-        if done and unit != "warm-up ":
-            left = (now - self._began[0]) * (total - done) / done
-            parts.append(f"{duration(left)} left")
+        parts = [f"{done / total:4.0%}  {unit}{done:,}/{total:,}"]
+        if self._warming_up and isinstance(self.config.schedule, PerStepConfig):
+            parts[0] += f", warm-up to {self.config.schedule.warmup_env_steps:,}"
+        parts.append(f"{(counters.env_steps - began.env_steps) / max(seconds, 1e-9):,.0f} steps/s")
+        since = done - self._share(began)[0]
+        if since and not self._warming_up:
+            parts.append(f"{duration(seconds * (total - done) / since)} left")
         latest = record.latest
         if "rollout/episode_return" in latest:
-            parts.append(f"return {latest['rollout/episode_return']:.0f}")
+            parts.append(f"return {number(latest['rollout/episode_return'])}")
         if record.scores:
             final, best = record.scores["final"], record.scores["best"]
-            parts.append(
-                f"eval {final['return_mean']:.0f} @{short(final['env_steps'])}, best {best['return_mean']:.0f}"
-            )
+            at = short(final["env_steps"])
+            parts.append(f"eval {number(final['return_mean'])} @{at}, best {number(best['return_mean'])}")
         if "train/alpha" in latest:
             parts.append(f"alpha {latest['train/alpha']:.3g}")
         return parts
@@ -73,15 +74,18 @@ class Console:
             width = shutil.get_terminal_size().columns - 1
             while len(text) > width and " | " in text:
                 text = text.rsplit(" | ", 1)[0]
-            self.stream.write(f"\r\033[K{text[:width]}")
+            self._write(f"\r\033[K{text[:width]}")
         else:
-            self.stream.write(text + "\n")
-        self.stream.flush()
+            self._write(text + "\n")
 
     def clear(self) -> None:
         """Take the live line away, so that something else can be printed."""
         if self.live:
-            self.stream.write("\r\033[K")
+            self._write("\r\033[K")
+
+    def _write(self, text: str) -> None:
+        with contextlib.suppress(OSError):  # a terminal that is gone must not end a run
+            self.stream.write(text)
             self.stream.flush()
 
 
@@ -95,3 +99,8 @@ def duration(seconds: float) -> str:
 def short(steps: int) -> str:
     """``40k`` for 40,000."""
     return f"{steps / 1e6:g}M" if steps >= 1_000_000 else f"{steps / 1e3:g}k" if steps >= 1000 else str(steps)
+
+
+def number(x: float) -> str:
+    """At least three digits, and whole ones all."""
+    return f"{x:,.0f}" if abs(x) >= 100 else f"{x:.3g}"

@@ -27,12 +27,20 @@ def resolve_device(name: str) -> torch.device:
 
 def configure_torch(config: Config) -> int:
     """Set threads and precision; returns the number of threads."""
-    threads = len(os.sched_getaffinity(0)) if config.threads == "auto" else config.threads
+    threads = _own_threads() if config.threads == "auto" else config.threads
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("medium")
     if config.precision == "highest" and not _multiplies_in_float32():
         torch.set_float32_matmul_precision("highest")
     return threads
+
+
+def _own_threads() -> int:
+    """What OMP_NUM_THREADS says, or else the cores that this process may use."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdecimal() and int(asked) > 0:
+        return int(asked)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _multiplies_in_float32() -> bool:

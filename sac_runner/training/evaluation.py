@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,17 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sac_runner.algorithm.policy import Policy
-from sac_runner.config.schema import Config, EnvConfig
 from sac_runner.interaction.collector import Collector, Episode
 from sac_runner.training.randomness import evaluation_noise
 
 QValue = Callable[[Tensor, Tensor], Tensor]
 """(obs (B, obs_dim), action (B, action_dim)) -> (B,), in units of the raw reward."""
-
-
-def evaluation_env(config: Config) -> EnvConfig:
-    """The environment of evaluations: the training's, with a time limit of its own where one is set."""
-    return replace(config.env, max_episode_steps=config.eval.max_episode_steps or config.env.max_episode_steps)
 
 
 class Evaluation(NamedTuple):

@@ -37,7 +37,7 @@ class Record:
         self.scores: dict[str, dict[str, Any]] = {}
         self.latest: dict[str, float] = {}
         self._train, self._rollout = TrainMeans(), RolloutMeans()
-        self._earlier_s = 0.0
+        self._earlier_s = self._row_s = 0.0
         self._replay = ReplayOnDisk(run)
         self._row_counters = Counters()
         self._hyperparameters = hyperparameters
@@ -47,7 +47,8 @@ class Record:
         self._csv = MetricsFile(self.run, list(METRICS), env_steps)
         self._events = EventLog(self.run.path, env_steps)
         self._events.begin_session(self._hyperparameters)
-        self._started = self._row_at = time.monotonic()
+        self._started = time.monotonic()
+        self._row_at = self._started - self._row_s
 
     @property
     def last_return(self) -> float:
@@ -66,7 +67,7 @@ class Record:
 
     @property
     def wall_time(self) -> float:
-        """Seconds of training, earlier starts of the run included."""
+        """Seconds of the run, evaluation and earlier starts included."""
         return self._earlier_s + time.monotonic() - self._started
 
     def episode(self, episode: Episode) -> None:
@@ -100,11 +101,11 @@ class Record:
         self._csv.write(counters.env_steps, counters.rounds, values)
         self._events.scalars(counters.env_steps, values)
 
-    def evaluation(self, counters: Counters, evaluation: Evaluation, agent: SAC) -> None:
-        """Write an evaluation; the policy with the best mean so far becomes the best checkpoint."""
+    def evaluation(self, counters: Counters, evaluation: Evaluation, agent: SAC, seconds: float) -> None:
+        """Write an evaluation that took ``seconds``; the policy with the best mean becomes the best checkpoint."""
         scores = evaluation.scores()
         self._write(counters, {f"eval/{name}": value for name, value in scores.items()})
-        self._row_at = time.monotonic()  # evaluation is no training time
+        self._row_at += seconds  # the speed of a row is that of training
         score = {"env_steps": counters.env_steps, **scores, **self._protocol()}
         self.scores["final"] = score
         best = self.scores.get("best")
@@ -145,6 +146,7 @@ class Record:
             "train": self._train.state_dict(),
             "rollout": self._rollout.state_dict(),
             "row": vars(self._row_counters),
+            "row_s": time.monotonic() - self._row_at,
             "wall_time_s": self.wall_time,
         }
 
@@ -160,13 +162,18 @@ class Record:
         arrays, plain = checkpoint.arrays("train"), checkpoint.plain("state")
         if plain["replay"] is None:
             raise WrongInput(f"{self.run.path} did not keep its replay buffer, so it can't be continued exactly")
-        self._replay.load(checkpoint, plain["replay"], arrays["collector.obs"], state.replay)
+        if arrays["collector.obs"].shape != state.collector.obs.shape:
+            raise WrongInput(f"{self.run.path} was trained on observations of another size than env.id has now")
+        self._replay.load(plain["replay"], arrays["collector.obs"], state.replay)
         kept = plain["record"]
         self.scores, self.latest, self._earlier_s = kept["scores"], kept["latest"], kept["wall_time_s"]
         self._train.load_state_dict(kept["train"], device)
         self._rollout.load_state_dict(kept["rollout"])
-        self._row_counters = Counters(**kept["row"])
-        return state.restore(arrays, plain, device)
+        self._row_counters, self._row_s = Counters(**kept["row"]), kept["row_s"]
+        cut = state.restore(arrays, plain, device)
+        if cut:
+            self._replay.forget_newest()
+        return cut
 
     def _save(
         self, kind: Kind, counters: Counters, arrays: dict[str, Arrays], plain: dict[str, dict[str, Any]]

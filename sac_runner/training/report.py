@@ -1,6 +1,7 @@
 """The words around a run: what was understood at its start, what came out and what to type next at its end."""
 
 from pathlib import Path
+from shlex import quote
 
 from sac_runner.config.schema import (
     AlphaConfig,
@@ -13,7 +14,7 @@ from sac_runner.config.schema import (
 )
 from sac_runner.errors import command, train_command
 from sac_runner.storage.run_directory import RunDirectory
-from sac_runner.training.console import duration
+from sac_runner.training.console import duration, number
 from sac_runner.training.record import Record
 from sac_runner.training.schedule import Counters, is_finished
 
@@ -29,7 +30,8 @@ def header(config: Config, overrides: list[str], recipe: str | None, action_dim:
     """
     steps = f"{config.total_env_steps:,} env steps" if config.total_env_steps else "as many env steps as it takes"
     if isinstance(config.schedule, PerRoundConfig):
-        steps = f"{config.schedule.rounds:,} rounds, {steps}"
+        either = ", at most " if config.total_env_steps else ", "
+        steps = f"{config.schedule.rounds:,} rounds{either}{steps}"
     first = f"{config.env.id}  seed {config.seed}  {steps}" + (f"  {recipe}" if recipe else "")
     envs = f"{config.env.num_envs} env{'s'[: config.env.num_envs > 1]}"
     alpha, normalization = _alpha(config.alpha, action_dim), _normalization(config)
@@ -70,7 +72,11 @@ def closing(record: Record, counters: Counters, seed: int, why: str) -> str:
     final, best = record.scores["final"], record.scores["best"]
     end = "done" if why == "finished" else f"done ({why})"
     size, replay = record.run.size()
-    caution = "best was chosen by them: expect a little less" if best is not final else "the last was the best"
+    caution = (
+        "best was chosen by them: expect a little less"
+        if best["env_steps"] != final["env_steps"]
+        else "the last was the best"
+    )
     saved = f"{shown(record.run.path)}   {size / 1e6:.1f} MB" + (f", {replay / 1e6:.1f} of it replay" if replay else "")
     name = "last" if record.config.run.dir is None else shown(record.run.path)
     return "\n".join(
@@ -85,27 +91,40 @@ def closing(record: Record, counters: Counters, seed: int, why: str) -> str:
 
 
 def _score(score: dict[str, float]) -> str:
-    return f"{score['return_mean']:.0f} +- {score['return_std']:.0f}"
+    return f"{number(score['return_mean'])} +- {number(score['return_std'])}"
 
 
 def finished_already(config: Config, run: RunDirectory) -> str | None:
     """What to say of a run that has nothing left to do; None if it has."""
     summary = run.read_summary()
-    if summary.get("status") != "finished" or summary.get("cause") == "reached stop.max_minutes":
+    if summary.get("status") != "finished":
         return None
     counters = Counters(**{name: summary[name] for name in vars(Counters())})
-    if summary.get("cause") == "finished" and not is_finished(config, counters):
+    final, level = summary["scores"]["final"], config.stop.at_return
+    if not is_finished(config, counters) and (level is None or final["return_mean"] < level):
         return None
-    final, more = summary["scores"]["final"], 2 * counters.env_steps
-    longer = train_command(f"resume={shown(run.path)} total_env_steps={more}")
-    return (
-        f"{shown(run.path)} is finished: return {_score(final)} at {counters.env_steps:,} env steps\n  more: {longer}"
-    )
+    reached = f"{shown(run.path)} is finished: return {_score(final)} at {counters.env_steps:,} env steps"
+    return f"{reached}\n  more: {train_command(_more(config, run, counters))}"
 
 
-def stopped(run: RunDirectory, counters: Counters) -> str:
+def _more(config: Config, run: RunDirectory, counters: Counters) -> str:
+    """What goes on from a finished run."""
+    path = quote(str(shown(run.path)))
+    if config.agent.lr_schedule == "linear":
+        return f"init_from={path} ..."
+    if not is_finished(config, counters):
+        return f"resume={path} stop.at_return=null"
+    if isinstance(config.schedule, PerRoundConfig) and counters.rounds >= config.schedule.rounds:
+        return f"resume={path} schedule.rounds={2 * counters.rounds}"
+    return f"resume={path} total_env_steps={2 * counters.env_steps}"
+
+
+def stopped(config: Config, run: RunDirectory, counters: Counters) -> str:
     """The last line of a run that was told to stop."""
-    return f"stopped at {counters.env_steps:,} env steps, saved. Continue: {train_command(f'resume={shown(run.path)}')}"
+    at, path = f"stopped at {counters.env_steps:,} env steps", quote(str(shown(run.path)))
+    if config.checkpoint.keep_replay == "never":
+        return f"{at}; without its replay it can't continue. Its weights: {train_command(f'init_from={path}')}"
+    return f"{at}, saved. Continue: {train_command(f'resume={path}')}"
 
 
 def shown(path: Path) -> Path:

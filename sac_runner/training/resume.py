@@ -14,7 +14,7 @@ from sac_runner.errors import WrongInput, train_command
 from sac_runner.storage.run_directory import RunDirectory
 
 # What may change when a run continues: how long, how it is watched and where it computes, not what it learns.
-_CHANGEABLE = ("total_env_steps", "schedule.rounds", "device", "threads", "log.", "eval.", "checkpoint.", "stop.")
+_CHANGEABLE = ("total_env_steps", "schedule.rounds", "device", "threads", "log.", "eval.every_", "checkpoint.", "stop.")
 _ABOUT_THE_START = ("resume", "init_from", "dry_run", "outputs", "run.")
 
 
@@ -53,7 +53,18 @@ def continued_config(run: RunDirectory, overrides: list[str], composed: Config) 
         _set(stored, key, values[key])
     config = from_plain(stored)
     validate(config)
+    _check_learning_rate(config, run)
     return replace(config, resume=None, dry_run=composed.dry_run)
+
+
+def _check_learning_rate(config: Config, run: RunDirectory) -> None:
+    """A linear schedule keeps the end that the run began with; past it, at a rate of 0, nothing would be learned."""
+    agent, end = config.agent, config.agent.lr_decay_env_steps
+    if agent.lr_schedule == "linear" and agent.lr_final_share == 0 and end and (config.total_env_steps or 0) > end:
+        raise WrongInput(
+            f"the learning rate of {run.name} falls to 0 at {end:,} env steps: past them nothing would be learned",
+            train_command(f"init_from={run.path} ..."),
+        )
 
 
 def _set(plain: dict[str, Any], key: str, value: Any) -> None:

@@ -1,5 +1,7 @@
 """A training run from its config to its last words: directory, lock, signals, trainer."""
 
+import contextlib
+import os
 import signal
 import sys
 import threading
@@ -78,7 +80,7 @@ def train(
             ending = _run(trainer, record, console, stop)
             console.clear()
             if ending is Ending.STOPPED:
-                _say(stopped(run, trainer.counters))
+                _say(stopped(config, run, trainer.counters))
             else:
                 _say(closing(record, trainer.counters, config.seed, ending.value))
     return Outcome(run, ending, record.last_return, stop.signal)
@@ -100,7 +102,8 @@ def dry_run(config: Config, overrides: list[str], recipe: str | None) -> None:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    with contextlib.suppress(BrokenPipeError):  # who piped the words away still wants the run
+        print(text, file=sys.stderr, flush=True)
 
 
 def _cut_short(cut: list[int]) -> str:
@@ -111,7 +114,7 @@ def _cut_short(cut: list[int]) -> str:
 
 def _run(trainer: Trainer, record: Record, console: Console, stop: "StopRequest") -> Ending:
     try:
-        record.open(trainer.counters.env_steps)
+        record.open(trainer.counters.env_steps if record.scores else -1)
         ending = trainer.run(record, stop)
         status = "stopped" if ending is Ending.STOPPED else "finished"
         record.summarize(status, ending.value, trainer.counters)
@@ -160,6 +163,8 @@ class StopRequest:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         self.signal = number
+        with contextlib.suppress(OSError):
+            os.write(2, b"\nstopping and saving; once more stops at once, unsaved\n")
 
 
 @contextmanager

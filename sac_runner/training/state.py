@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sac_runner.algorithm.agent import SAC
 from sac_runner.interaction.collector import Collector
 from sac_runner.interaction.replay import ReplayBuffer
-from sac_runner.storage.checkpoints import Arrays, Checkpoint
+from sac_runner.storage.checkpoints import Arrays
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.segments import Segment, drop_segments, read_segments, write_segment
 from sac_runner.training.randomness import Streams
@@ -38,7 +40,7 @@ class TrainingState:
         Returns:
             Environments whose episode could not be replayed exactly and was cut short.
         """
-        self.counters.__init__(**plain["counters"])  # type: ignore[misc]
+        vars(self.counters).update(plain["counters"])
         self.streams.load_state_dict(plain["streams"])
         tensors = {name: torch.from_numpy(x).to(device) for name, x in _under("agent.", arrays).items()}
         self.agent.load_state_dict(tensors)
@@ -47,6 +49,7 @@ class TrainingState:
             self.replay.truncate_last(env)
         if cut:
             self.replay.start(self.collector.obs)
+            self.agent.begin(cut, torch.from_numpy(self.collector.obs[cut]).to(device))
         return cut
 
 
@@ -81,7 +84,11 @@ class ReplayOnDisk:
         """Delete what the newest checkpoint does not list."""
         drop_segments(self.folder, self.segments)
 
-    def load(self, checkpoint: Checkpoint, listed: list[list[Any]], obs: Any, replay: ReplayBuffer) -> None:
-        """Fill an empty buffer with what ``checkpoint`` listed."""
+    def forget_newest(self) -> None:
+        """Have the newest rows written again, as they have changed."""
+        self.segments = self.segments[:-1]
+
+    def load(self, listed: list[list[Any]], obs: NDArray[np.float32], replay: ReplayBuffer) -> None:
+        """Fill an empty buffer with what a checkpoint listed."""
         replay.restore(((s.first, rows) for s, rows in read_segments(self.folder, listed)), obs)
         self.segments = [Segment(*entry) for entry in listed]

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sac_runner.algorithm.agent import SAC
-from sac_runner.config.schema import Config
+from sac_runner.config.schema import Config, PerRoundConfig
 from sac_runner.interaction.collector import Collector
-from sac_runner.interaction.envs import make_vector_env
+from sac_runner.interaction.envs import close_vector_env, make_vector_env
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.training.console import Console
-from sac_runner.training.evaluation import evaluate, evaluation_env
+from sac_runner.training.evaluation import evaluate
 from sac_runner.training.randomness import Streams, training_seed, weights_generator
 from sac_runner.training.record import Record
 from sac_runner.training.schedule import (
@@ -56,7 +56,7 @@ class Trainer:
         self.counters = Counters()
         self.streams = Streams(seed)
         self.envs = make_vector_env(config.env, config.env.num_envs)
-        self.eval_envs = make_vector_env(evaluation_env(config), config.eval.num_envs)
+        self.eval_envs = make_vector_env(config.env, config.eval.num_envs)
         self.collector = Collector(self.envs, self._episode_seed)
         obs_dim, (self.action_dim,) = self.collector.obs.shape[1], self.collector.action_shape
         self.replay = ReplayBuffer(
@@ -69,7 +69,7 @@ class Trainer:
         self.replay.start(self.collector.obs)
         self.agent = SAC(config, obs_dim, self.action_dim, weights_generator(seed), device)
         self.state = TrainingState(self.counters, self.streams, self.collector, self.agent, self.replay)
-        self.agent.policy.obs_normalizer.observe(self._tensor(self.collector.obs))
+        self.agent.begin(list(range(config.env.num_envs)), self._tensor(self.collector.obs))
 
     def run(self, record: Record, stop_requested: Callable[[], bool]) -> Ending:
         """Train to the end of the budget, or until told to stop; then save.
@@ -79,8 +79,9 @@ class Trainer:
             stop_requested: Asked after every step.
         """
         self.record = record
-        if self.counters.env_steps == 0:
+        if record.last_evaluation_at < 0:
             self._evaluate()
+            self._checkpoint()
         ending = self._loop(stop_requested)
         if ending is not Ending.STOPPED:
             if self.record.last_row_at != self.counters.env_steps:
@@ -150,13 +151,16 @@ class Trainer:
             self._evaluate()
         if falls_due(before.env_steps, now.env_steps, config.checkpoint.keep_every_env_steps):
             self.record.keep(self.counters, self.agent)
-        if falls_due(before.env_steps, now.env_steps, config.checkpoint.every_env_steps):
-            self._checkpoint()
+        if falls_due(before.env_steps, now.env_steps, config.checkpoint.every_env_steps) and not is_finished(
+            config, now
+        ):
+            self._checkpoint()  # the last one is saved at the end
 
     def _log(self) -> None:
         self.record.row(self.counters)
 
     def _evaluate(self) -> None:
+        begun = time.monotonic()
         evaluation = evaluate(
             self.agent.policy,
             self.eval_envs,
@@ -168,13 +172,16 @@ class Trainer:
             gamma=self.config.agent.gamma,
             on_episode=self.console.evaluating,
         )
-        self.record.evaluation(self.counters, evaluation, self.agent)
+        self.record.evaluation(self.counters, evaluation, self.agent, time.monotonic() - begun)
 
     def _checkpoint(self, finished: bool = False) -> None:
         self.record.checkpoint(self.state, finished)
 
     def _episode_seed(self, env: int, episode: int) -> int:
-        return training_seed(self.config.env, self.seed, env, episode, self.counters.rounds)
+        schedule = self.config.schedule
+        per_round = schedule.episodes_per_round if isinstance(schedule, PerRoundConfig) else 1
+        round_index = episode * self.config.env.num_envs // per_round  # of the round that the episode belongs to
+        return training_seed(self.config.env, self.seed, env, episode, round_index)
 
     def _tensor(self, x: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(x).to(self.device)
@@ -184,5 +191,5 @@ class Trainer:
 
     def __exit__(self, *_: object) -> None:
         """Close the environments."""
-        self.envs.close()
-        self.eval_envs.close()
+        close_vector_env(self.envs)
+        close_vector_env(self.eval_envs)
