@@ -403,9 +403,9 @@ def test_resume_of_a_finished_run_says_so(finished):
 
 
 def test_resume_takes_what_changes_nothing_that_was_learned(finished):
-    answer = train("resume=last", "total_env_steps=70", "threads=1", "log.every_env_steps=5", "eval.episodes=2")
+    answer = train("resume=last", "total_env_steps=70", "threads=1", "log.every_env_steps=5", "eval.every_env_steps=7")
     assert answer.code == 0, answer.err
-    assert finished.read_summary()["scores"]["final"]["episodes"] == 2
+    assert [step for step, _ in finished.read_metrics()["eval/return_mean"]][-2:] == [63, 70]
 
 
 @pytest.mark.parametrize(

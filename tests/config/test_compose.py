@@ -184,7 +184,6 @@ BOTH_APPENDICES = [
 APPENDIX_A = [
     ("env_name", "LunarLanderContinuous-v3", "env.id"),
     ("max_episode_steps", 500, "env.max_episode_steps"),
-    ("the same in tests", 500, "eval.max_episode_steps"),
     ("entropy_weight: fixed", "fixed", "alpha.mode"),
     ("entropy_weight", 0.05, "alpha.value"),
     ("raw observations", False, "normalization.obs"),
@@ -192,7 +191,6 @@ APPENDIX_A = [
 APPENDIX_B = [
     ("env_name", "Humanoid-v5", "env.id"),
     ("max_episode_steps", 1000, "env.max_episode_steps"),
-    ("the same in tests", None, "eval.max_episode_steps"),
     ("log_alpha: learned", "auto", "alpha.mode"),
     ("log_alpha = zeros", 1.0, "alpha.initial"),
     ("alpha_lr", 3e-4, "alpha.lr"),
