@@ -34,7 +34,6 @@ class Outcome:
     """How a run ended."""
 
     run: RunDirectory
-    ending: Ending
     final_return: float
     """Mean return of the last evaluation."""
     stop_signal: int | None
@@ -83,7 +82,7 @@ def train(
                 _say(stopped(config, run, trainer.counters))
             else:
                 _say(closing(record, trainer.counters, config.seed, ending.value))
-    return Outcome(run, ending, record.last_return, stop.signal)
+    return Outcome(run, record.last_return, stop.signal)
 
 
 def dry_run(config: Config, overrides: list[str], recipe: str | None) -> None:

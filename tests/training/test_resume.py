@@ -209,3 +209,18 @@ def test_each_row_of_the_replay_buffer_is_written_once_and_dropped_when_it_is_ov
     spans = sorted(tuple(map(int, name.removesuffix(".safetensors").split("-")[1:])) for name in now)
     assert spans == [(50, 60), (60, 70), (70, 80), (80, 90)]  # the ring holds 40
     assert len(written) == 9
+
+
+def test_a_checkpoint_is_taken_after_the_evaluation_of_its_step(tmp_path):
+    run = settings(checkpoint={"every_env_steps": 20}, log={"every_env_steps": 20})
+    advance(run, tmp_path / "parts", stop_at=45, killed=True)
+    latest = RunDirectory(tmp_path / "parts").checkpoint("latest")
+    assert latest.env_steps == latest.manifest()["score"]["env_steps"] == 40
+    advance(run, tmp_path / "parts")
+    advance(run, tmp_path / "whole")
+    rows = metrics_rows(tmp_path / "whole")
+    assert metrics_rows(tmp_path / "parts") == rows
+    assert [(row["env_steps"], bool(row["eval/return_mean"])) for row in rows] == [
+        ("0", True),
+        *((n, evaluated) for n in ("20", "40", "60") for evaluated in (False, True)),
+    ]

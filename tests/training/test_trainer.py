@@ -7,9 +7,12 @@ import pytest
 import torch
 
 from sac_runner.algorithm.agent import SAC
+from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.console import Console
+from sac_runner.training.evaluation import Evaluation
 from sac_runner.training.record import Record
+from sac_runner.training.state import ReplayOnDisk
 from sac_runner.training.trainer import Trainer
 from tests.runs import TINY, the_run, train, trained
 from tests.support import CPU, PER_ROUND, config
@@ -79,8 +82,6 @@ def test_the_speed_of_a_row_leaves_evaluation_out(tmp_path, monkeypatch):
         clock[0] += 100.0
         return result
 
-    from sac_runner.training.evaluation import Evaluation
-
     result = Evaluation(np.array([1.0]), np.array([5]), [], None)
     monkeypatch.setattr(Trainer, "_collect", slow_step)
     monkeypatch.setattr(Trainer, "_evaluate", slow_evaluation)
@@ -99,3 +100,21 @@ def test_weights_for_a_new_run_bring_the_scale_of_their_rewards():
     raw = SAC(config(), 3, 1, torch.Generator(), CPU)
     with pytest.raises(RuntimeError):
         raw.load_weights(source.state_dict())
+
+
+def test_an_episode_cut_on_resume_stays_cut(tmp_path):
+    replay = ReplayBuffer(10, 1, 1, 1, True)
+    replay.start(np.zeros((1, 1), np.float32))
+    no = np.zeros(1, np.bool_)
+    for t in range(1, 6):
+        replay.add(np.zeros((1, 1), np.float32), np.zeros(1), no, no, *[np.full((1, 1), t, np.float32)] * 2)
+    run = RunDirectory(tmp_path)
+    on_disk = ReplayOnDisk(run)
+    on_disk.save(replay)
+    replay.truncate_last(0)
+    replay.start(np.full((1, 1), 1000, np.float32))
+    on_disk.forget_newest()
+    listed = [list(segment) for segment in on_disk.save(replay)]
+    again = ReplayBuffer(10, 1, 1, 1, True)
+    ReplayOnDisk(run).load(listed, np.full((1, 1), 1000, np.float32), again)
+    assert again.truncated[4, 0] and again.final_obs[again.final_index[4, 0]] == 5.0
