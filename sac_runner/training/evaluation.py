@@ -86,11 +86,7 @@ def evaluate(
     biases: dict[int, float] = {}
     while len(finished) < episodes:
         obs = torch.from_numpy(collector.obs).to(device)
-        noise = None
-        if not deterministic:
-            drawn = np.stack([n.standard_normal(collector.action_shape, np.float32) for n in noises])
-            noise = torch.from_numpy(drawn).to(device)
-        action = policy.act(obs, noise)
+        action = policy.act(obs, None if deterministic else _draw(noises, collector.action_shape).to(device))
         if q_value is not None and bias.begins.any():
             bias.begin(q_value(obs, action).cpu().numpy())
         step_of = list(playing)
@@ -103,12 +99,21 @@ def evaluate(
             if index < episodes:
                 finished[index] = episode
                 on_episode(len(finished))
-    ordered = [finished[i] for i in range(episodes)]
+    q_bias = float(np.mean([biases[i] for i in range(episodes)])) if q_value is not None else None
+    return _in_order([finished[i] for i in range(episodes)], q_bias)
+
+
+def _draw(noises: list[np.random.Generator], shape: tuple[int, ...]) -> Tensor:
+    """One standard normal draw of ``shape`` from each generator."""
+    return torch.from_numpy(np.stack([noise.standard_normal(shape, np.float32) for noise in noises]))
+
+
+def _in_order(episodes: list[Episode], q_bias: float | None) -> Evaluation:
     return Evaluation(
-        np.array([e.ret for e in ordered]),
-        np.array([e.length for e in ordered]),
-        [e.success for e in ordered if e.success is not None],
-        float(np.mean([biases[i] for i in range(episodes)])) if q_value is not None else None,
+        np.array([episode.ret for episode in episodes]),
+        np.array([episode.length for episode in episodes]),
+        [episode.success for episode in episodes if episode.success is not None],
+        q_bias,
     )
 
 
