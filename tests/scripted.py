@@ -113,6 +113,21 @@ class Unseeded(Countdown):
         return self._obs(0.0), {}
 
 
+class Shortens(Countdown):
+    """Looks the same at every step, and its episodes last as long as ``Shortens.length`` says at their reset."""
+
+    length = 1000
+
+    def reset(self, *, seed=None, options=None):
+        gym.Env.reset(self, seed=seed)
+        self.t, self.ends = 0, Shortens.length
+        return np.zeros(3, np.float32), {}
+
+    def step(self, action):
+        self.t += 1
+        return np.zeros(3, np.float32), 0.0, self.t >= self.ends, False, {}
+
+
 class Fails(Countdown):
     """Raises, or observes a NaN, at its ``at``-th step."""
 
@@ -144,6 +159,7 @@ for _name, _entry in {
     "Echo-v0": Echo,
     "Spaces-v0": Spaces,
     "Unseeded-v0": Unseeded,
+    "Shortens-v0": Shortens,
     "Fails-v0": Fails,
     "NeedsAPackage-v0": needs_a_package,
     "Breaks-v0": breaks,

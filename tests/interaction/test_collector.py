@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sac_runner.interaction.collector import Collector
-from tests.scripted import countdown_length, countdown_reward, countdown_success, countdown_terminates
+from tests.scripted import Shortens, countdown_length, countdown_reward, countdown_success, countdown_terminates
 from tests.support import vector_env
 
 COUNTDOWN = "tests.scripted:Countdown-v0"
@@ -192,3 +192,16 @@ def test_a_step_keeps_its_numbers_when_the_next_is_taken():
         for x, kept in zip(step[:6], before, strict=True):
             np.testing.assert_array_equal(x, kept)
         collect.envs.close()
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_an_episode_that_comes_to_an_end_when_played_again_is_begun_anew(length, monkeypatch):
+    played = Collector(vector_env("tests.scripted:Shortens-v0", 2), seed_of)
+    for _ in range(3):
+        played.step(np.zeros((2, 1), np.float32))
+    arrays, plain = played.state_dict()
+    monkeypatch.setattr(Shortens, "length", length)  # what it shows is the same as before
+    restored = Collector(vector_env("tests.scripted:Shortens-v0", 2), seed_of)
+    assert restored.load_state_dict(arrays, plain) == [0, 1]
+    assert restored.episode_length.tolist() == [0, 0] and restored.begun.tolist() == [2, 2]
+    assert len(restored.step(np.zeros((2, 1), np.float32)).episodes) == (2 if length == 1 else 0)
