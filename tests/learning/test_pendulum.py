@@ -31,5 +31,5 @@ def test_learns_pendulum(choice, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["sac-train", *arguments])
     main()
     final = json.loads((run / "summary.json").read_text())["scores"]["final"]
-    assert final["env_steps"] >= 8_000
+    assert final["env_steps"] >= 10_000
     assert final["return_mean"] > -250
