@@ -65,6 +65,7 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float]) -> None
     started = False
 
     def task(cfg: DictConfig) -> float:
+        """What Hydra calls for each job: an expected failure must not end the others."""
         nonlocal started
         started = True
         try:

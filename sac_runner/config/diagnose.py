@@ -219,6 +219,7 @@ def schema_keys() -> dict[str, str | None]:
     keys: dict[str, str | None] = {}
 
     def walk(kind: Any, prefix: str, mode: str | None) -> None:
+        """Take in the fields of the dataclass ``kind``, which lies under ``prefix``."""
         for name, hint in get_type_hints(kind).items():
             variants = [k for k in (get_args(hint) or (hint,)) if hasattr(k, "__dataclass_fields__")]
             for variant in variants:

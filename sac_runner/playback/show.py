@@ -42,6 +42,7 @@ def watch(
     frames, shown = 0, None
 
     def on_frame() -> None:
+        """Count a frame that was seen; end where the window is gone."""
         nonlocal frames
         if is_unseen():
             raise no_display
