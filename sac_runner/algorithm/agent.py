@@ -105,10 +105,10 @@ class SAC:
         return self._metrics(loss_q, loss_pi, loss_alpha, q, target, action, log_prob, alpha)
 
     def _descend(self, optimizer: torch.optim.Adam, loss: Tensor) -> None:
-        """One step on the optimizer's own parameters: ``inputs`` keeps gradients out of every other network."""
+        """One step on the optimizer's own parameters; no other network sees a gradient."""
         parameters = optimizer.param_groups[0]["params"]
-        optimizer.zero_grad()
-        loss.backward(inputs=parameters)
+        for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+            parameter.grad = gradient
         if self.config.max_grad_norm is not None:
             nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm)
         optimizer.step()

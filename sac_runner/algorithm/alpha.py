@@ -57,7 +57,7 @@ class AutoAlpha(nn.Module):
         self.target_entropy = config.target_entropy_per_action_dim * action_dim
         if config.target_entropy is not None:
             self.target_entropy = config.target_entropy
-        self.optimizer = torch.optim.Adam([self.log_alpha], lr=config.lr)
+        self.optimizer = torch.optim.Adam([self.log_alpha], lr=config.lr, fused=True)
 
     @property
     def value(self) -> Tensor:
