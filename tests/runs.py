@@ -28,7 +28,10 @@ SIZE = [
     "eval.num_envs=1",
 ]
 """Overrides that make any run small."""
-BUDGET = [*SIZE, "total_env_steps=60", "schedule.warmup_env_steps=20", "env.max_episode_steps=15"]
+BUDGET = [
+    *SIZE,
+    *("total_env_steps=60", "schedule.warmup_env_steps=20", "eval.max_episode_steps=15", "env.max_episode_steps=15"),
+]
 """And a short one, for schedule=per_step."""
 TINY = ["env=pendulum", *BUDGET]
 

@@ -59,6 +59,7 @@ PLAIN = {
         "deterministic": True,
         "seed": 1000,
         "num_envs": 1,
+        "max_episode_steps": "as env",
     },
     "checkpoint": {"every_env_steps": 100, "keep_every_env_steps": None, "keep_replay": "always"},
     "log": {"every_env_steps": 10},
@@ -82,6 +83,8 @@ def plain(**overrides):
     for key, value in overrides.items():
         merges = isinstance(value, dict) and "mode" not in value  # a mode brings all keys of its group
         data[key] = data[key] | value if merges else value
+    if data["eval"]["max_episode_steps"] == "as env":  # as conf/config.yaml has it
+        data["eval"]["max_episode_steps"] = data["env"]["max_episode_steps"]
     return data
 
 

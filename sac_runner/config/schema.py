@@ -207,6 +207,8 @@ class EvalConfig:
     """Episode i is reset with ``seed + i``, in every evaluation of every run."""
     num_envs: PositiveInt
     """Environments, and so the constant batch size, of an evaluation."""
+    max_episode_steps: PositiveInt | None
+    """Time limit in steps of evaluation, watching and recording; null keeps the registered one."""
 
 
 @dataclass(frozen=True)

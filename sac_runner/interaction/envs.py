@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 
-from sac_runner.config.schema import EnvConfig
+from sac_runner.config.schema import Config, EnvConfig
 from sac_runner.errors import EnvironmentFailed, WrongInput, train_command
 
 
@@ -32,6 +33,11 @@ class MadeEachEpisode(gym.Wrapper[Any, Any, Any, Any]):
         self.env.close()
         self.env = self._make()
         return self.env.reset(seed=seed, options=options)
+
+
+def evaluation_env(config: Config) -> EnvConfig:
+    """The environment as it is evaluated, watched and recorded: with the time limit of ``eval``."""
+    return replace(config.env, max_episode_steps=config.eval.max_episode_steps)
 
 
 def make_env(config: EnvConfig, render_mode: str | None = None) -> gym.Env[Any, Any]:

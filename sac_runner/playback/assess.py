@@ -9,7 +9,7 @@ from gymnasium.spaces.utils import flatdim
 
 from sac_runner.config.schema import Config
 from sac_runner.errors import WrongInput
-from sac_runner.interaction.envs import make_vector_env
+from sac_runner.interaction.envs import evaluation_env, make_vector_env
 from sac_runner.playback.stored import StoredPolicy, as_recorded, read_policy
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.device import configure_torch, resolve_device
@@ -135,7 +135,7 @@ def assess(
 def _evaluate(
     config: Config, stored: StoredPolicy, protocol: Protocol, device: torch.device, on_episode: Callable[[int], None]
 ) -> Evaluation:
-    envs = make_vector_env(config.env, protocol.num_envs)
+    envs = make_vector_env(evaluation_env(config), protocol.num_envs)
     try:
         stored.require_fit(flatdim(envs.single_observation_space), flatdim(envs.single_action_space))
         return evaluate(

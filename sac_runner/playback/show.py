@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium.spaces.utils import flatdim
 
 from sac_runner.errors import EnvironmentFailed, WrongInput, command
+from sac_runner.interaction.envs import evaluation_env
 from sac_runner.playback.play import make_drawing_env, play_episode, policy_reader
 from sac_runner.playback.verdict import episode_line, policy_line
 from sac_runner.playback.window import WindowClosed, aborts, has_display, is_closed, is_unseen
@@ -50,7 +51,7 @@ def watch(
             raise WindowClosed
         frames += 1
 
-    with closing(make_drawing_env(config.env, "human")) as env, suppress(WindowClosed):
+    with closing(make_drawing_env(evaluation_env(config), "human")) as env, suppress(WindowClosed):
         if aborts(env):
             raise no_display
         for index, seed in enumerate(seeds):
@@ -97,7 +98,7 @@ def record(
     path = out or run.path / "videos" / name
     remedy = f"{command('record')} {shlex.quote(str(run.path))} --out ANOTHER_PLACE.mp4"
     with _with_remedy():
-        env = make_drawing_env(config.env, "rgb_array")
+        env = make_drawing_env(evaluation_env(config), "rgb_array")
         stored.require_fit(flatdim(env.observation_space), flatdim(env.action_space))
         with closing(env), Video(path, env.metadata.get("render_fps", 30), remedy) as video:
             say(policy_line(config, stored.checkpoint, run))

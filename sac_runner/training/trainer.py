@@ -12,7 +12,7 @@ from torch import Tensor
 from sac_runner.algorithm.agent import SAC
 from sac_runner.config.schema import Config, PerRoundConfig
 from sac_runner.interaction.collector import Collector
-from sac_runner.interaction.envs import close_vector_env, make_vector_env
+from sac_runner.interaction.envs import close_vector_env, evaluation_env, make_vector_env
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.training.console import Console
 from sac_runner.training.evaluation import evaluate
@@ -56,7 +56,7 @@ class Trainer:
         self.counters = Counters()
         self.streams = Streams(seed)
         self.envs = make_vector_env(config.env, config.env.num_envs)
-        self.eval_envs = make_vector_env(config.env, config.eval.num_envs)
+        self.eval_envs = make_vector_env(evaluation_env(config), config.eval.num_envs)
         self.collector = Collector(self.envs, self._episode_seed)
         obs_dim, (self.action_dim,) = self.collector.obs.shape[1], self.collector.action_shape
         self.replay = ReplayBuffer(

@@ -7,9 +7,15 @@ from tests.runs import SIZE, Answer, train
 # Evaluated at 0, 40, 80 and 120 env steps; kept at 20, 40 ... 120.
 PENDULUM = [
     *SIZE,
-    *("env=pendulum", "env.max_episode_steps=20", "normalization=obs", "seed=3", "agent.lr=1e-2"),
+    *("env=pendulum", "env.max_episode_steps=12", "normalization=obs", "seed=3", "agent.lr=1e-2"),
     *("total_env_steps=120", "schedule.warmup_env_steps=30", "replay.capacity=200", "log.every_env_steps=40"),
-    *("eval.every_env_steps=40", "eval.episodes=3", "eval.num_envs=2", "checkpoint.keep_every_env_steps=20"),
+    *(
+        "eval.every_env_steps=40",
+        "eval.episodes=3",
+        "eval.num_envs=2",
+        "eval.max_episode_steps=20",
+        "checkpoint.keep_every_env_steps=20",
+    ),
 ]
 
 

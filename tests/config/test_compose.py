@@ -147,6 +147,14 @@ def test_a_recipe_wins_over_tuned_values_and_the_command_line_over_a_recipe():
     assert composed(*recipe, "env.num_envs=3", "total_env_steps=6000")["env.num_envs"] == 3
 
 
+def test_evaluation_has_the_time_limit_of_training_unless_told_otherwise():
+    limits = ("env.max_episode_steps", "eval.max_episode_steps")
+    pendulum = composed("env=pendulum", "env.max_episode_steps=30")
+    assert [pendulum[key] for key in limits] == [30, 30]
+    pendulum = composed("env=pendulum", "env.max_episode_steps=30", "eval.max_episode_steps=null")
+    assert [pendulum[key] for key in limits] == [30, None]
+
+
 # The tutorial's appendices: their name, their value, our key.
 BOTH_APPENDICES = [
     ("epochs", 2000, "schedule.rounds"),
@@ -184,6 +192,7 @@ BOTH_APPENDICES = [
 APPENDIX_A = [
     ("env_name", "LunarLanderContinuous-v3", "env.id"),
     ("max_episode_steps", 500, "env.max_episode_steps"),
+    ("the same cap in tests", 500, "eval.max_episode_steps"),
     ("entropy_weight: fixed", "fixed", "alpha.mode"),
     ("entropy_weight", 0.05, "alpha.value"),
     ("raw observations", False, "normalization.obs"),
@@ -191,6 +200,7 @@ APPENDIX_A = [
 APPENDIX_B = [
     ("env_name", "Humanoid-v5", "env.id"),
     ("max_episode_steps", 1000, "env.max_episode_steps"),
+    ("the same cap in tests", 1000, "eval.max_episode_steps"),
     ("log_alpha: learned", "auto", "alpha.mode"),
     ("log_alpha = zeros", 1.0, "alpha.initial"),
     ("alpha_lr", 3e-4, "alpha.lr"),
