@@ -1,6 +1,14 @@
 """What can go wrong in a way that a user can mend: each names its cause, its remedy, and carries its exit code."""
 
+import contextlib
 import os
+import sys
+
+
+def warn(text: str) -> None:
+    """Say what the user should know and the run survives."""
+    with contextlib.suppress(OSError):
+        print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
 def command(name: str) -> str:
@@ -33,6 +41,10 @@ class WrongInput(RunnerError):
     """The command line, the config or the run named can't be used."""
 
     exit_code = 2
+
+
+class Damaged(WrongInput):
+    """A file of a run is missing, or is not what was written."""
 
 
 class EnvironmentFailed(RunnerError):

@@ -100,7 +100,7 @@ def advance(config, folder, stop_at=None, killed=False):
     with Trainer(config, config.seed, CPU, Console(config, io.StringIO())) as trainer:
         record = Record(config, run, {})
         if run.is_run:
-            assert record.restore(run.checkpoint("latest"), trainer.state, CPU) == []
+            assert record.restore(record.newest(), trainer.state, CPU) == []
         else:
             run.write_start(to_yaml(config), {})
 

@@ -61,7 +61,12 @@ PLAIN = {
         "num_envs": 1,
         "max_episode_steps": "as env",
     },
-    "checkpoint": {"every_env_steps": 100, "keep_every_env_steps": None, "keep_replay": "always"},
+    "checkpoint": {
+        "every_env_steps": 100,
+        "every_minutes": None,
+        "keep_every_env_steps": None,
+        "keep_replay": "always",
+    },
     "log": {"every_env_steps": 10},
     "stop": {"max_minutes": None, "at_return": None},
     "run": {"dir": None, "name": None},

@@ -1,5 +1,6 @@
 """``sac-train``: launch, sweep or continue runs. Every setting is a ``key=value``."""
 
+import signal
 import sys
 import time
 from dataclasses import replace
@@ -87,7 +88,7 @@ def _continue(job: Job, run: RunDirectory, config: Config) -> float:
 def _finish(outcome: "Outcome") -> float:
     _draw_curve(outcome.run)
     if outcome.stop_signal is not None:
-        sys.exit(128 + outcome.stop_signal)
+        sys.exit(130 if outcome.stop_signal == signal.SIGINT else 143)  # what schedulers take for a stop
     return outcome.final_return
 
 

@@ -217,6 +217,8 @@ class CheckpointConfig:
 
     every_env_steps: PositiveInt
     """Env steps between checkpoints to continue from."""
+    every_minutes: Positive | None
+    """Minutes after which one is due anyhow; null counts env steps alone."""
     keep_every_env_steps: PositiveInt | None
     """Also keep the policy at each multiple of this; null keeps best and latest only."""
     keep_replay: Literal["always", "until_finished", "never"]

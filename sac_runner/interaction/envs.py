@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from sac_runner.config.schema import Config, EnvConfig
 from sac_runner.errors import EnvironmentFailed, WrongInput, train_command
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""Asked to stop by Ctrl-C or by a scheduler, a run saves first."""
+
 
 class MadeEachEpisode(gym.Wrapper[Any, Any, Any, Any]):
     """Makes its environment anew at every reset, for worlds that outlive a reset (BipedalWalker-v3)."""
@@ -73,7 +76,7 @@ def _interrupts_ignored() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in STOP_SIGNALS}
     try:
         yield
     finally:

@@ -5,8 +5,10 @@ statistics), ``manifest.json`` (sizes and SHA-256 of the others, and what the sc
 needed to continue. Each folder appears by one rename.
 """
 
+import contextlib
 import hashlib
 import json
+import os
 import re
 import shutil
 from dataclasses import dataclass
@@ -18,8 +20,8 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from sac_runner.errors import WrongInput
-from sac_runner.storage.files import json_bytes, new_folder_atomically, write_durably
+from sac_runner.errors import Damaged, WrongInput
+from sac_runner.storage.files import fsync_folder, json_bytes, new_folder_atomically, write_durably
 
 Kind = Literal["best", "latest", "kept"]
 Arrays = dict[str, NDArray[Any]]
@@ -62,23 +64,54 @@ class Checkpoint:
             manifest: dict[str, Any] = json.loads((self.path / "manifest.json").read_bytes())
             newer = manifest["format"] > FORMAT
         except (OSError, ValueError, KeyError, TypeError) as e:
-            raise WrongInput(f"{self.path} is no checkpoint: its manifest.json is missing or damaged") from e
+            raise Damaged(f"{self.path} is no checkpoint: its manifest.json is missing or damaged") from e
         if newer:
             raise WrongInput(f"{self.path} has format {manifest['format']}; this version reads up to {FORMAT}")
         return manifest
+
+    def verify(self) -> None:
+        """Check every file against the manifest.
+
+        Raises:
+            Damaged: One is missing or not what was written.
+            WrongInput: Of a newer format.
+        """
+        for file in self.manifest()["files"]:
+            self._verified(file)
+
+    def holds(self, manifest: dict[str, Any]) -> bool:
+        """Whether exactly this is on the disk already, undamaged."""
+        try:
+            self.verify()
+            return json_bytes(self.manifest()) == json_bytes(manifest)
+        except WrongInput:
+            return False
 
     def _verified(self, file: str) -> bytes:
         try:
             expected = self.manifest()["files"][file]["sha256"]
         except (KeyError, TypeError):
             expected = None
+        path = self.path / file
+        if path.name != file or path.is_symlink():
+            raise Damaged(f"{path} is refused: it leads out of the checkpoint")
         try:
-            data = (self.path / file).read_bytes()
+            data = path.read_bytes()
         except OSError as e:
-            raise WrongInput(f"{self.path / file} is missing") from e
+            raise Damaged(f"{path} is missing") from e
         if hashlib.sha256(data).hexdigest() != expected:
-            raise WrongInput(f"{self.path / file} is damaged: it does not match its manifest")
+            raise Damaged(f"{path} is damaged: it does not match its manifest")
         return data
+
+    def set_aside(self, why: str) -> Path:
+        """Give a damaged checkpoint a name under which it is no longer found, with the reason in it."""
+        taken = sum(1 for _ in self.path.parent.glob(f"damaged-*{self.path.name}"))
+        aside = self.path.with_name(f"damaged-{taken + 1}-{self.path.name}")
+        os.rename(self.path, aside)
+        fsync_folder(aside.parent)
+        with contextlib.suppress(OSError):
+            (aside / "reason.txt").write_text(f"{why}\n")
+        return aside
 
 
 def save(
@@ -88,8 +121,9 @@ def save(
     arrays: dict[str, Arrays],
     plain: dict[str, dict[str, Any]],
     note: dict[str, Any],
+    keep: int = 1,
 ) -> Checkpoint:
-    """Write a checkpoint, then drop older ones of the same kind (``kept`` ones stay).
+    """Write a checkpoint, then drop others of the same kind (``kept`` ones stay).
 
     Args:
         folder: The run's ``checkpoints``.
@@ -98,6 +132,7 @@ def save(
         arrays: File name without suffix -> tensors.
         plain: File name without suffix -> JSON data.
         note: Goes into the manifest.
+        keep: How many of the kind stay: this one and older ones.
 
     Raises:
         DiskFailed: Nothing was changed.
@@ -105,16 +140,19 @@ def save(
     files = {f"{name}.safetensors": safetensors.numpy.save(_contiguous(tensors)) for name, tensors in arrays.items()}
     files |= {f"{name}.json": json_bytes(value) for name, value in plain.items()}
     listed = {name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}
+    manifest = {"format": FORMAT, "kind": kind, "env_steps": env_steps, **note, "files": listed}
     checkpoint = Checkpoint(folder / f"{kind}-{env_steps:012d}", kind, env_steps)
-    with new_folder_atomically(checkpoint.path) as aside:
-        for name, data in files.items():
-            write_durably(aside / name, data)
-        manifest = {"format": FORMAT, "kind": kind, "env_steps": env_steps, **note, "files": listed}
-        write_durably(aside / "manifest.json", json_bytes(manifest))
+    if not checkpoint.holds(manifest):  # a run that continues may come to save the same again
+        with new_folder_atomically(checkpoint.path) as aside:
+            for name, data in files.items():
+                write_durably(aside / name, data)
+            write_durably(aside / "manifest.json", json_bytes(manifest))
     if kind != "kept":
-        for old in find(folder, kind):
-            if old.env_steps != env_steps:
-                shutil.rmtree(old.path, ignore_errors=True)
+        found = find(folder, kind)
+        staying = [c for c in found if c.env_steps <= env_steps][-keep:]
+        for other in found:
+            if other not in staying:
+                shutil.rmtree(other.path, ignore_errors=True)
     return checkpoint
 
 

@@ -1,5 +1,6 @@
 """TensorBoard events of a run, written without torch: scalars, hyperparameters and the layout of charts."""
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -14,6 +15,9 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util import tensor_util
+
+from sac_runner.errors import DiskFailed
+from sac_runner.storage.files import Appended
 
 _CHARTS: dict[str, dict[str, list[str]]] = {
     "learning": {
@@ -45,7 +49,7 @@ class EventLog:
         """
         # Not an EventFileWriter: its thread would answer a full disk with a traceback of its own.
         name = f"events.out.tfevents.{time.time_ns():020}.{os.uname().nodename}.{os.getpid()}"
-        self._file = (folder / name).open("xb")
+        self._file = Appended(folder / name, "xb")
         self._writer = RecordWriter(self._file)
         self._add(Event(file_version="brain.Event:2"))
         restart = SessionLog(status=SessionLog.START)  # TensorBoard purges from this event's step on
@@ -55,7 +59,8 @@ class EventLog:
     def scalars(self, env_steps: int, values: dict[str, float]) -> None:
         """One event for a whole row, five times cheaper than one for each value; TensorBoard can read it at once."""
         self._write(Summary(value=[Summary.Value(tag=tag, simple_value=x) for tag, x in values.items()]), env_steps)
-        self._file.flush()
+        with contextlib.suppress(DiskFailed):  # curves never stop a training; metrics.csv has the same rows
+            self._file.flush()
 
     def begin_session(self, hyperparameters: dict[str, bool | float | str]) -> None:
         """List the hyperparameters in the HParams tab, under the run itself (torch's writer makes a child run)."""
@@ -80,7 +85,9 @@ class EventLog:
         self._write(Summary(value=[value]))
 
     def close(self) -> None:
-        """Hand everything to the operating system."""
+        """Hand what the disk takes to the operating system."""
+        with contextlib.suppress(DiskFailed):
+            self._file.flush()
         self._file.close()
 
     def _write(self, summary: Summary, env_steps: int = 0) -> None:

@@ -6,9 +6,11 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sac_runner.errors import DiskFailed
+
+FREE_SPACE = "free some space, or another folder: outputs=PATH"
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -25,7 +27,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     except OSError as e:
         with contextlib.suppress(OSError):
             aside.unlink()
-        raise DiskFailed(f"can't write {path}: {e.strerror}", "free some space, or another folder: outputs=PATH") from e
+        raise DiskFailed(f"can't write {path}: {e.strerror}", FREE_SPACE) from e
 
 
 def write_durably(path: Path, data: bytes) -> None:
@@ -67,10 +69,40 @@ def new_folder_atomically(path: Path) -> Iterator[Path]:
         shutil.rmtree(replaced, ignore_errors=True)
     except OSError as e:
         shutil.rmtree(aside, ignore_errors=True)
-        raise DiskFailed(f"can't write {path}: {e.strerror}", "free some space, or another folder: outputs=PATH") from e
+        raise DiskFailed(f"can't write {path}: {e.strerror}", FREE_SPACE) from e
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
+
+
+class Appended:
+    """A file that only grows. What a full disk refuses waits in memory, so that no line is lost or torn meanwhile."""
+
+    def __init__(self, path: Path, mode: Literal["ab", "xb"]) -> None:
+        """Open ``path`` to go on with (``ab``), or new (``xb``)."""
+        self.path = path
+        self._file = path.open(mode, buffering=0)
+        self._waiting = bytearray()
+
+    def write(self, data: bytes) -> None:
+        """Put ``data`` after the rest; ``flush`` hands it over."""
+        self._waiting += data
+
+    def flush(self) -> None:
+        """Hand everything to the operating system.
+
+        Raises:
+            DiskFailed: It did not take all of it; the next flush goes on where this one ended.
+        """
+        try:
+            while self._waiting:
+                del self._waiting[: self._file.write(self._waiting)]
+        except OSError as e:
+            raise DiskFailed(f"can't write {self.path}: {e.strerror}", FREE_SPACE) from e
+
+    def close(self) -> None:
+        """Close the file, as far as it is written."""
+        self._file.close()
 
 
 def json_bytes(value: Any) -> bytes:

@@ -1,5 +1,6 @@
 """The run directory: the only writer of what a run leaves on disk, and the first reader of it."""
 
+import contextlib
 import csv
 import io
 import json
@@ -7,9 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sac_runner.errors import WrongInput
+from sac_runner.errors import DiskFailed, WrongInput
 from sac_runner.storage import checkpoints
-from sac_runner.storage.files import json_bytes, write_atomically
+from sac_runner.storage.files import Appended, json_bytes, write_atomically
 
 
 class RunDirectory:
@@ -124,12 +125,24 @@ class MetricsFile:
         kept.writeheader()
         kept.writerows(row for row in _rows(path) if int(row["env_steps"]) <= env_steps)
         write_atomically(path, text.getvalue().encode())
-        self._file = path.open("a", newline="")
-        self._csv = csv.DictWriter(self._file, columns, lineterminator="\n")
+        self._file = Appended(path, "ab")
+        self._columns = columns
 
     def write(self, env_steps: int, round_count: int, values: dict[str, float]) -> None:
-        """Append a row and hand it to the operating system."""
-        self._csv.writerow({"env_steps": env_steps, "round": round_count, **values})
+        """Append a row; where the disk refuses it, it waits for the next one, or for ``flush``."""
+        row = io.StringIO()
+        writer = csv.DictWriter(row, self._columns, lineterminator="\n")
+        writer.writerow({"env_steps": env_steps, "round": round_count, **values})
+        self._file.write(row.getvalue().encode())
+        with contextlib.suppress(DiskFailed):
+            self._file.flush()
+
+    def flush(self) -> None:
+        """Hand every row to the operating system.
+
+        Raises:
+            DiskFailed: It did not take all of them.
+        """
         self._file.flush()
 
     def close(self) -> None:

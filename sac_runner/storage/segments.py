@@ -3,11 +3,11 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import safetensors.numpy
 
-from sac_runner.errors import WrongInput
+from sac_runner.errors import Damaged
 from sac_runner.storage.checkpoints import Arrays
 from sac_runner.storage.files import write_atomically
 
@@ -21,8 +21,8 @@ class Segment(NamedTuple):
 
     @property
     def file(self) -> str:
-        """Its name in the run's ``replay`` folder."""
-        return f"rows-{self.first:012d}-{self.last:012d}.safetensors"
+        """Its name in the run's ``replay`` folder; other content has another one."""
+        return f"rows-{self.first:012d}-{self.last:012d}-{self.sha256[:8]}.safetensors"
 
 
 def write_segment(folder: Path, first: int, last: int, arrays: Arrays) -> Segment:
@@ -38,23 +38,38 @@ def write_segment(folder: Path, first: int, last: int, arrays: Arrays) -> Segmen
     return segment
 
 
-def read_segments(folder: Path, listed: list[list[Any]]) -> Iterator[tuple[Segment, Arrays]]:
-    """The segments of a checkpoint's list, oldest first.
+def verify_segments(folder: Path, segments: list[Segment]) -> None:
+    """Read and check ``segments``, and keep nothing of them.
 
     Raises:
-        WrongInput: One is missing or damaged.
+        Damaged: One is missing or not what was written.
     """
-    for segment in (Segment(*entry) for entry in listed):
-        try:
-            data = (folder / segment.file).read_bytes()
-        except OSError as e:
-            raise WrongInput(f"{folder / segment.file} is missing: this run can't be continued") from e
-        if hashlib.sha256(data).hexdigest() != segment.sha256:
-            raise WrongInput(f"{folder / segment.file} is damaged: this run can't be continued")
-        yield segment, safetensors.numpy.load(data)
+    for segment in segments:
+        _verified(folder, segment)
 
 
-def drop_segments(folder: Path, needed: list[Segment]) -> None:
+def read_segments(folder: Path, segments: list[Segment]) -> Iterator[tuple[Segment, Arrays]]:
+    """The rows of ``segments``.
+
+    Raises:
+        Damaged: One is missing or not what was written.
+    """
+    for segment in segments:
+        yield segment, safetensors.numpy.load(_verified(folder, segment))
+
+
+def _verified(folder: Path, segment: Segment) -> bytes:
+    path = folder / segment.file
+    try:
+        data = path.read_bytes()
+    except OSError as e:
+        raise Damaged(f"{path} is missing") from e
+    if hashlib.sha256(data).hexdigest() != segment.sha256:
+        raise Damaged(f"{path} is damaged: it does not match its checkpoint")
+    return data
+
+
+def drop_segments(folder: Path, needed: set[Segment]) -> None:
     """Delete the segments that no checkpoint needs any more."""
     keep = {segment.file for segment in needed}
     for path in folder.glob("rows-*.safetensors"):

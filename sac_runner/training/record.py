@@ -3,18 +3,20 @@
 import contextlib
 import math
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from sac_runner.algorithm.agent import SAC
 from sac_runner.config.schema import Config, PerStepConfig
-from sac_runner.errors import WrongInput, diverged
+from sac_runner.errors import Damaged, WrongInput, diverged, warn
 from sac_runner.interaction.collector import Episode
 from sac_runner.storage import checkpoints
 from sac_runner.storage.checkpoints import Arrays, Checkpoint, Kind
 from sac_runner.storage.events import EventLog
 from sac_runner.storage.run_directory import MetricsFile, RunDirectory
+from sac_runner.storage.segments import Segment
 from sac_runner.training.evaluation import Evaluation
 from sac_runner.training.metrics import METRICS, RolloutMeans, TrainMeans
 from sac_runner.training.schedule import Counters
@@ -39,6 +41,7 @@ class Record:
         self._train, self._rollout = TrainMeans(), RolloutMeans()
         self._earlier_s = self._row_s = 0.0
         self._replay = ReplayOnDisk(run)
+        self._unsaved: list[_Policy] = []
         self._row_counters = Counters()
         self._hyperparameters = hyperparameters
 
@@ -111,7 +114,8 @@ class Record:
         best = self.scores.get("best")
         if best is None or scores["return_mean"] > best["return_mean"]:
             self.scores["best"] = score
-            self._save("best", counters, {"policy": _arrays(agent.policy.state_dict())}, {})
+            self._unsaved = [policy for policy in self._unsaved if policy.kind != "best"]
+            self._hold("best", counters, agent)
 
     def _protocol(self) -> dict[str, Any]:
         return {
@@ -122,21 +126,52 @@ class Record:
         }
 
     def keep(self, counters: Counters, agent: SAC) -> None:
-        """Save the policy for good."""
-        self._save("kept", counters, {"policy": _arrays(agent.policy.state_dict())}, {})
+        """The policy is to be saved for good."""
+        self._hold("kept", counters, agent)
+
+    def _hold(self, kind: Kind, counters: Counters, agent: SAC) -> None:
+        arrays = finite(_arrays(agent.policy.state_dict()), counters)
+        self._unsaved.append(_Policy(kind, counters.env_steps, arrays, self._note(counters)))
+
+    def save_policies(self) -> None:
+        """Save the policies that are not on the disk yet.
+
+        Raises:
+            DiskFailed: Those that are left are saved with the next.
+        """
+        while self._unsaved:
+            kind, env_steps, arrays, note = self._unsaved[0]
+            checkpoints.save(self.run.checkpoints, kind, env_steps, {"policy": arrays}, {}, note)
+            del self._unsaved[0]
 
     def checkpoint(self, state: TrainingState, finished: bool = False) -> None:
-        """Save everything that the run needs to continue."""
+        """Save everything that the run needs to continue, after what it rests on: rows and policies.
+
+        Raises:
+            DiskFailed: The checkpoints before are as they were.
+            NotFinite: A weight is not; nothing was saved.
+        """
+        self._csv.flush()
+        self.save_policies()
         arrays, plain = state.capture()
+        finite(arrays, state.counters)
         plain |= {"record": self._state_dict(), "replay": None}
         keep = self.config.checkpoint.keep_replay
         if keep == "always" or (keep == "until_finished" and not finished):
             plain["replay"] = self._replay.save(state.replay)
         else:
             self._replay.forget()
-        policy = _arrays(state.agent.policy.state_dict())
-        self._save("latest", state.counters, {"policy": policy, "train": arrays}, {"state": plain})
-        self._replay.collect()
+        checkpoints.save(
+            self.run.checkpoints,
+            "latest",
+            state.counters.env_steps,
+            {"policy": _arrays(state.agent.policy.state_dict()), "train": arrays},
+            {"state": plain},
+            self._note(state.counters),
+            keep=1 if plain["replay"] is None else 2,  # without its replay an older one is of no use
+        )
+        with contextlib.suppress(Damaged):  # then nothing can be said to be needed no more
+            self._replay.collect({s for c in checkpoints.find(self.run.checkpoints, "latest") for s in _listed(c)})
         self.summarize("running", None, state.counters)
 
     def _state_dict(self) -> dict[str, Any]:
@@ -150,6 +185,27 @@ class Record:
             "wall_time_s": self.wall_time,
         }
 
+    def newest(self) -> Checkpoint:
+        """The newest checkpoint that is whole; damaged ones after it are set aside, and said so.
+
+        Raises:
+            Damaged: None is whole; all are as they were.
+            WrongInput: The newest is of a newer format.
+        """
+        damaged: list[tuple[Checkpoint, Damaged]] = []
+        for checkpoint in reversed(checkpoints.find(self.run.checkpoints, "latest")):
+            try:
+                checkpoint.verify()
+                self._replay.verify(_listed(checkpoint))
+            except Damaged as e:
+                damaged.append((checkpoint, e))
+                continue
+            for bad, why in damaged:
+                aside = bad.set_aside(why.message)
+                warn(f"{why.message}; set aside as {aside.name}, going on from {checkpoint.env_steps:,} env steps")
+            return checkpoint
+        raise damaged[0][1]
+
     def restore(self, checkpoint: Checkpoint, state: TrainingState, device: torch.device) -> list[int]:
         """Continue from ``checkpoint``.
 
@@ -157,14 +213,14 @@ class Record:
             Environments whose episode could not be replayed exactly and was cut short.
 
         Raises:
-            WrongInput: The checkpoint is damaged, or the replay buffer was not kept.
+            WrongInput: The replay buffer was not kept, or observations have another size now.
         """
         arrays, plain = checkpoint.arrays("train"), checkpoint.plain("state")
         if plain["replay"] is None:
             raise WrongInput(f"{self.run.path} did not keep its replay buffer, so it can't be continued exactly")
         if arrays["collector.obs"].shape != state.collector.obs.shape:
             raise WrongInput(f"{self.run.path} was trained on observations of another size than env.id has now")
-        self._replay.load(plain["replay"], arrays["collector.obs"], state.replay)
+        self._replay.load(_listed(checkpoint), arrays["collector.obs"], state.replay)
         kept = plain["record"]
         self.scores, self.latest, self._earlier_s = kept["scores"], kept["latest"], kept["wall_time_s"]
         self._train.load_state_dict(kept["train"], device)
@@ -175,12 +231,9 @@ class Record:
             self._replay.forget_newest()
         return cut
 
-    def _save(
-        self, kind: Kind, counters: Counters, arrays: dict[str, Arrays], plain: dict[str, dict[str, Any]]
-    ) -> None:
+    def _note(self, counters: Counters) -> dict[str, Any]:
         score = self.scores.get("final", {})
-        note = {"score": score if score.get("env_steps") == counters.env_steps else None}
-        checkpoints.save(self.run.checkpoints, kind, counters.env_steps, arrays, plain, note)
+        return {"score": score if score.get("env_steps") == counters.env_steps else None}
 
     def summarize(self, status: str, cause: str | None, counters: Counters) -> None:
         """Write ``summary.json``."""
@@ -216,5 +269,34 @@ def _check_finite(values: dict[str, float], counters: Counters) -> None:
         raise diverged(text)
 
 
+class _Policy(NamedTuple):
+    """A policy that is to be saved."""
+
+    kind: Kind
+    env_steps: int
+    arrays: Arrays
+    note: dict[str, Any]
+
+
 def _arrays(state: dict[str, Any]) -> Arrays:
-    return {name: x.cpu().numpy() for name, x in state.items()}
+    """Copies, as what is held may be saved later."""
+    return {name: x.cpu().numpy().copy() for name, x in state.items()}
+
+
+def _listed(checkpoint: Checkpoint) -> list[Segment]:
+    """The segments that ``checkpoint`` needs."""
+    return [Segment(*entry) for entry in checkpoint.plain("state")["replay"] or []]
+
+
+def finite(arrays: Arrays, counters: Counters) -> Arrays:
+    """``arrays``, none of which may reach the disk with a number that is not one.
+
+    Raises:
+        NotFinite: One holds a NaN or infinite number.
+    """
+    for name, x in arrays.items():
+        if x.dtype.kind == "f" and not np.isfinite(x).all():
+            raise diverged(
+                f"{name} is not finite at {counters.env_steps:,} env steps; the last checkpoint is from before"
+            )
+    return arrays

@@ -14,7 +14,8 @@ from types import FrameType
 from sac_runner.config.compose import to_yaml
 from sac_runner.config.convert import flat
 from sac_runner.config.schema import Config
-from sac_runner.errors import DiskFailed, RunnerError
+from sac_runner.errors import RunnerError
+from sac_runner.interaction.envs import STOP_SIGNALS
 from sac_runner.interaction.spaces import spaces_of
 from sac_runner.storage.find import find_run
 from sac_runner.storage.lock import RunLock
@@ -69,7 +70,7 @@ def train(
         run = RunDirectory(make_directory())
         record = Record(config, run, hyperparameters(config))
         with RunLock(run.path), stop_on_signals() as stop:
-            cut = record.restore(run.checkpoint("latest"), trainer.state, device) if continued else []
+            cut = record.restore(record.newest(), trainer.state, device) if continued else []
             meta = provenance(overrides, config.seed, device, threads, config.precision)
             run.write_start(to_yaml(config), meta | {"spaces": spaces_of(config.env).to_plain()})
             _say(header(config, overrides, recipe, trainer.action_dim))
@@ -122,8 +123,6 @@ def _run(trainer: Trainer, record: Record, console: Console, stop: "StopRequest"
         console.clear()
         status = "failed" if isinstance(e, Exception) else "stopped"
         record.abandon(status, e.message if isinstance(e, RunnerError) else repr(e), trainer.counters)
-        if isinstance(e, OSError) and not isinstance(e, BrokenPipeError):  # metrics or events: the rest says so itself
-            raise DiskFailed(f"can't write {record.run.path}: {e.strerror}", "free some space") from e
         raise
     return ending
 
@@ -168,12 +167,12 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Ctrl-C and SIGTERM ask to stop, save and leave; where signals can't be taken (a thread), nothing does."""
+    """Ctrl-C and a scheduler's signals ask to stop, save and leave; in a thread, which can't take any, nothing does."""
     stop = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = {number: signal.signal(number, stop.handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop.handle) for number in STOP_SIGNALS}
     try:
         yield stop
     finally:

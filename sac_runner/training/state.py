@@ -12,7 +12,7 @@ from sac_runner.interaction.collector import Collector
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.storage.checkpoints import Arrays
 from sac_runner.storage.run_directory import RunDirectory
-from sac_runner.storage.segments import Segment, drop_segments, read_segments, write_segment
+from sac_runner.storage.segments import Segment, drop_segments, read_segments, verify_segments, write_segment
 from sac_runner.training.randomness import Streams
 from sac_runner.training.schedule import Counters
 
@@ -80,15 +80,23 @@ class ReplayOnDisk:
         """No checkpoint needs any row from here on."""
         self.segments = []
 
-    def collect(self) -> None:
-        """Delete what the newest checkpoint does not list."""
-        drop_segments(self.folder, self.segments)
+    def collect(self, needed: set[Segment]) -> None:
+        """Delete what neither ``needed`` nor the next checkpoint lists."""
+        drop_segments(self.folder, needed | set(self.segments))
 
     def forget_newest(self) -> None:
         """Have the newest rows written again, as they have changed."""
         self.segments = self.segments[:-1]
 
-    def load(self, listed: list[list[Any]], obs: NDArray[np.float32], replay: ReplayBuffer) -> None:
+    def load(self, segments: list[Segment], obs: NDArray[np.float32], replay: ReplayBuffer) -> None:
         """Fill an empty buffer with what a checkpoint listed."""
-        replay.restore(((s.first, rows) for s, rows in read_segments(self.folder, listed)), obs)
-        self.segments = [Segment(*entry) for entry in listed]
+        replay.restore(((s.first, rows) for s, rows in read_segments(self.folder, segments)), obs)
+        self.segments = segments
+
+    def verify(self, segments: list[Segment]) -> None:
+        """Check that what a checkpoint listed is there.
+
+        Raises:
+            Damaged: It is not.
+        """
+        verify_segments(self.folder, segments)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sac_runner.algorithm.agent import SAC
 from sac_runner.config.schema import Config, PerRoundConfig
+from sac_runner.errors import DiskFailed, warn
 from sac_runner.interaction.collector import Collector
 from sac_runner.interaction.envs import close_vector_env, evaluation_env, make_vector_env
 from sac_runner.interaction.replay import ReplayBuffer
@@ -53,6 +54,7 @@ class Trainer:
         """
         self.config, self.seed, self.device, self.console = config, seed, device, console
         self.record: Record
+        self._failed_saves = 0
         self.counters = Counters()
         self.streams = Streams(seed)
         self.envs = make_vector_env(config.env, config.env.num_envs)
@@ -81,14 +83,15 @@ class Trainer:
         self.record = record
         if record.last_evaluation_at < 0:
             self._evaluate()
-            self._checkpoint()
+            self.record.checkpoint(self.state)
+        self._saved_at = time.monotonic()
         ending = self._loop(stop_requested)
         if ending is not Ending.STOPPED:
             if self.record.last_row_at != self.counters.env_steps:
                 self._log()
             if self.record.last_evaluation_at != self.counters.env_steps:
                 self._evaluate()
-        self._checkpoint(finished=ending in (Ending.FINISHED, Ending.AT_RETURN))
+        self.record.checkpoint(self.state, finished=ending in (Ending.FINISHED, Ending.AT_RETURN))
         return ending
 
     def _loop(self, stop_requested: Callable[[], bool]) -> Ending:
@@ -151,10 +154,10 @@ class Trainer:
             self._evaluate()
         if falls_due(before.env_steps, now.env_steps, config.checkpoint.keep_every_env_steps):
             self.record.keep(self.counters, self.agent)
-        if falls_due(before.env_steps, now.env_steps, config.checkpoint.every_env_steps) and not is_finished(
-            config, now
-        ):
-            self._checkpoint()  # the last one is saved at the end
+        minutes = config.checkpoint.every_minutes  # by the clock too: saving changes no bit of the training
+        overdue = minutes is not None and time.monotonic() >= self._saved_at + 60 * minutes
+        due = overdue or falls_due(before.env_steps, now.env_steps, config.checkpoint.every_env_steps)
+        self._save(everything=due and not is_finished(config, now))  # the last one is saved at the end
 
     def _log(self) -> None:
         self.record.row(self.counters)
@@ -174,8 +177,21 @@ class Trainer:
         )
         self.record.evaluation(self.counters, evaluation, self.agent, time.monotonic() - begun)
 
-    def _checkpoint(self, finished: bool = False) -> None:
-        self.record.checkpoint(self.state, finished)
+    def _save(self, everything: bool) -> None:
+        """Save what is due. A disk that is full is warned of and tried again; the third time in a row is the end."""
+        try:
+            if everything:
+                self._saved_at = time.monotonic()
+                self.record.checkpoint(self.state)
+                self._failed_saves = 0
+            elif self._failed_saves == 0:
+                self.record.save_policies()
+        except DiskFailed as e:
+            self._failed_saves += 1
+            if self._failed_saves == 3:
+                raise
+            self.console.clear()
+            warn(f"{e.message}; the checkpoints before are good, trying again at the next one")
 
     def _episode_seed(self, env: int, episode: int) -> int:
         schedule = self.config.schedule

@@ -163,9 +163,10 @@ def test_a_run_directory_holds_what_the_readme_says_and_nothing_else_is_made(fin
     files = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
     (events,) = {file for file in files if file.startswith("events.out.tfevents.")}
     (best,) = find(run / "checkpoints", "best")
-    policies = [best.path.name, *(f"kept-{n:012}" for n in (20, 40, 60)), "latest-000000000060"]
+    both = ("latest-000000000040", "latest-000000000060")
+    policies = [best.path.name, *(f"kept-{n:012}" for n in (20, 40, 60)), *both]
     checkpoints = {f"{name}/{file}" for name in policies for file in ("manifest.json", "policy.safetensors")}
-    checkpoints |= {f"latest-000000000060/{file}" for file in ("state.json", "train.safetensors")}
+    checkpoints |= {f"{name}/{file}" for name in both for file in ("state.json", "train.safetensors")}
     plain = {"config.yaml", "meta.json", "metrics.csv", "summary.json", "curve.png", ".lock"}
     replay = "replay/rows-000000000000-000000000060.safetensors"
     assert files == {events, replay, *plain, *(f"checkpoints/{file}" for file in checkpoints)}
@@ -522,7 +523,7 @@ def test_a_full_disk_ends_the_run_and_leaves_the_last_checkpoint_whole():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
 def test_a_signal_stops_saves_and_leaves_with_its_exit_code(elsewhere, number):
     def run():
         sys.argv = ["sac-train", *TINY, "total_env_steps=1e9", "checkpoint.every_env_steps=1e9", "run.dir=job"]
@@ -537,7 +538,7 @@ def test_a_signal_stops_saves_and_leaves_with_its_exit_code(elsewhere, number):
         time.sleep(0.01)
     os.kill(process.pid, number)
     process.join(60)
-    assert process.exitcode == 128 + number
+    assert process.exitcode == (130 if number == signal.SIGINT else 143)
     text = Path("stderr").read_text()
     assert "env steps, saved. Continue: sac-train resume=job" in text and "Traceback" not in text
     run = RunDirectory(Path("job"))

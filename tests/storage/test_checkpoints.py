@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sac_runner.errors import DiskFailed, WrongInput
+from sac_runner.errors import Damaged, DiskFailed, WrongInput
 from sac_runner.storage import checkpoints, files
 from sac_runner.storage.checkpoints import find, save
 
@@ -22,8 +22,8 @@ ARRAYS = {
 PLAIN = {"state": {"counters": {"env_steps": 7}, "text": "häh", "list": [1, None, 0.1]}}
 
 
-def save_some(folder, kind="latest", env_steps=7, **note):
-    return save(folder, kind, env_steps, ARRAYS, PLAIN, note)
+def save_some(folder, kind="latest", env_steps=7, keep=1, **note):
+    return save(folder, kind, env_steps, ARRAYS, PLAIN, note, keep)
 
 
 def snapshot(folder):
@@ -67,6 +67,39 @@ def test_one_best_and_one_latest_stay_and_all_that_were_kept(tmp_path):
     assert [c.env_steps for c in find(tmp_path)] == sorted(c.env_steps for c in find(tmp_path))
 
 
+def test_as_many_stay_as_asked_and_none_from_after(tmp_path):
+    for env_steps in (10, 20, 30, 25):
+        save_some(tmp_path, env_steps=env_steps, keep=2)
+    assert [c.env_steps for c in find(tmp_path)] == [20, 25]
+
+
+def test_saving_the_same_again_touches_nothing(tmp_path):
+    before = save_some(tmp_path).path.stat().st_ino
+    assert save_some(tmp_path).path.stat().st_ino == before
+    flip_a_bit(save_some(tmp_path).path / "state.json")
+    assert save_some(tmp_path).plain("state") == PLAIN["state"]
+
+
+def test_what_leads_out_of_a_checkpoint_is_not_read(tmp_path):
+    checkpoint = save_some(tmp_path)
+    inside = checkpoint.path / "state.json"
+    outside = tmp_path / "state.json"
+    inside.rename(outside)
+    inside.symlink_to(outside)
+    with pytest.raises(Damaged, match="leads out"):
+        checkpoint.plain("state")
+    with pytest.raises(Damaged):
+        checkpoint.plain("../state")
+
+
+def test_a_damaged_one_is_set_aside_with_its_reason_and_never_over_another(tmp_path):
+    for n in (1, 2):
+        aside = save_some(tmp_path).set_aside("a bit has flipped")
+        assert aside.name == f"damaged-{n}-latest-000000000007"
+        assert (aside / "reason.txt").read_text() == "a bit has flipped\n"
+    assert find(tmp_path) == []
+
+
 def test_saving_at_the_same_step_replaces(tmp_path):
     save_some(tmp_path, note="old")
     save_some(tmp_path, note="new")
@@ -91,7 +124,7 @@ def test_an_exception_while_writing_leaves_the_old_one_alone(tmp_path, monkeypat
 
     monkeypatch.setattr(checkpoints, "write_durably", fails)
     with pytest.raises(DiskFailed if isinstance(error, OSError) else type(error)):
-        save_some(tmp_path, env_steps=env_steps)
+        save_some(tmp_path, env_steps=env_steps, note="another")
     assert snapshot(tmp_path) == before
     assert find(tmp_path) == [old]
 

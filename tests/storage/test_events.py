@@ -1,4 +1,6 @@
+import errno
 import threading
+from types import SimpleNamespace
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -87,6 +89,26 @@ def test_a_row_can_be_read_while_the_run_goes_on(tmp_path):
     log.scalars(10, {"train/alpha": 0.5})
     assert curve(tmp_path, "train/alpha") == [(10, 0.5)]
     log.close()
+
+
+def test_events_that_a_full_disk_refuses_wait_and_never_stop_a_run(tmp_path, monkeypatch):
+    log = EventLog(tmp_path, -1)
+    log.begin_session(HYPERPARAMETERS)
+    take, room = log._file._file.write, [9]
+
+    def write(data):
+        if not room[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        taken = take(bytes(data[: room[0]]))
+        room[0] -= taken
+        return taken
+
+    monkeypatch.setattr(log._file, "_file", SimpleNamespace(write=write, close=log._file._file.close))
+    log.scalars(1, {"train/alpha": 0.5})
+    room[0] = 10_000
+    log.scalars(2, {"train/alpha": 0.25})
+    log.close()
+    assert curve(tmp_path, "train/alpha") == [(1, 0.5), (2, 0.25)]
 
 
 def test_no_thread_writes_behind_the_runs_back(tmp_path):

@@ -1,9 +1,11 @@
+import errno
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from sac_runner.errors import WrongInput
+from sac_runner.errors import DiskFailed, WrongInput
 from sac_runner.storage import checkpoints
 from sac_runner.storage.run_directory import MetricsFile, RunDirectory
 
@@ -66,6 +68,29 @@ def test_every_row_is_with_the_operating_system_at_once(run):
     metrics.write(10, 0, {TAGS[0]: 1.0})
     assert run.read_metrics() == {TAGS[0]: [(10, 1.0)]}
     metrics.close()
+
+
+def test_rows_that_a_full_disk_refuses_wait_for_it(run, monkeypatch):
+    metrics = MetricsFile(run, TAGS, -1)
+    take = metrics._file._file.write
+    room = [7]
+
+    def write(data):
+        if not room[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        taken = take(bytes(data[: room[0]]))
+        room[0] -= taken
+        return taken
+
+    monkeypatch.setattr(metrics._file, "_file", SimpleNamespace(write=write, close=metrics._file._file.close))
+    metrics.write(1, 0, {"train/alpha": 0.5})
+    metrics.write(2, 0, {"train/alpha": 0.25})
+    with pytest.raises(DiskFailed, match="metrics.csv"):
+        metrics.flush()
+    room[0] = 1000
+    metrics.flush()
+    metrics.close()
+    assert run.read_metrics() == {"train/alpha": [(1, 0.5), (2, 0.25)]}
 
 
 def test_a_torn_last_line_is_left_out_and_mended(run):

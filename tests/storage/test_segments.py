@@ -1,8 +1,10 @@
+import re
+
 import numpy as np
 import pytest
 
-from sac_runner.errors import WrongInput
-from sac_runner.storage.segments import Segment, drop_segments, read_segments, write_segment
+from sac_runner.errors import Damaged
+from sac_runner.storage.segments import Segment, drop_segments, read_segments, verify_segments, write_segment
 
 
 def rows(first, last):
@@ -18,8 +20,10 @@ def written(tmp_path):
 
 def test_segments_are_read_back_in_their_order_to_the_bit(written):
     folder, segments = written
-    listed = [list(segment) for segment in segments]  # as JSON gives them back
-    for (segment, arrays), (first, last) in zip(read_segments(folder, listed), [(0, 5), (5, 6), (6, 20)], strict=True):
+    verify_segments(folder, segments)
+    for (segment, arrays), (first, last) in zip(
+        read_segments(folder, segments), [(0, 5), (5, 6), (6, 20)], strict=True
+    ):
         assert (segment.first, segment.last) == (first, last)
         for name, x in rows(first, last).items():
             np.testing.assert_array_equal(arrays[name], x)
@@ -28,24 +32,25 @@ def test_segments_are_read_back_in_their_order_to_the_bit(written):
 def test_names_sort_as_the_rows_do(written):
     folder, segments = written
     assert sorted(path.name for path in folder.iterdir()) == [segment.file for segment in segments]
-    assert segments[2].file == "rows-000000000006-000000000020.safetensors"
+    assert re.fullmatch(r"rows-000000000006-000000000020-[0-9a-f]{8}.safetensors", segments[2].file)
 
 
 def test_what_is_not_needed_is_dropped_and_nothing_else(written):
     folder, segments = written
     (folder / "notes.txt").write_text("mine")
-    drop_segments(folder, segments[1:])
+    drop_segments(folder, set(segments[1:]))
     assert sorted(path.name for path in folder.iterdir()) == ["notes.txt", *(s.file for s in segments[1:])]
-    drop_segments(folder, [])
+    drop_segments(folder, set())
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
-    drop_segments(folder / "nowhere", [])
+    drop_segments(folder / "nowhere", set())
 
 
 def test_a_missing_segment_is_named(written):
     folder, segments = written
     (folder / segments[1].file).unlink()
-    with pytest.raises(WrongInput, match=f"{segments[1].file} is missing"):
-        list(read_segments(folder, [list(s) for s in segments]))
+    for read in (verify_segments, lambda *given: list(read_segments(*given))):
+        with pytest.raises(Damaged, match=f"{segments[1].file} is missing"):
+            read(folder, segments)
 
 
 @pytest.mark.parametrize("where", [0, 0.5, -1])
@@ -55,19 +60,21 @@ def test_a_bit_flip_is_found(written, where):
     data = bytearray(path.read_bytes())
     data[int(where * len(data)) if where >= 0 else -1] ^= 1
     path.write_bytes(bytes(data))
-    with pytest.raises(WrongInput, match=f"{segments[2].file} is damaged"):
-        list(read_segments(folder, [list(s) for s in segments]))
+    for read in (verify_segments, lambda *given: list(read_segments(*given))):
+        with pytest.raises(Damaged, match=f"{segments[2].file} is damaged"):
+            read(folder, segments)
 
 
 def test_a_truncated_segment_is_found(written):
     folder, segments = written
     path = folder / segments[0].file
     path.write_bytes(path.read_bytes()[:-3])
-    with pytest.raises(WrongInput, match="is damaged"):
-        list(read_segments(folder, [list(segments[0])]))
+    with pytest.raises(Damaged, match="is damaged"):
+        list(read_segments(folder, segments[:1]))
 
 
 def test_the_digest_is_of_the_file(written):
     folder, segments = written
     assert [len(s.sha256) for s in segments] == [64] * 3 and len({s.sha256 for s in segments}) == 3
-    assert Segment(*list(segments[0])) == segments[0]
+    assert Segment(*list(segments[0])) == segments[0]  # as JSON gives it back
+    assert write_segment(folder, 0, 5, rows(1, 6)).file != segments[0].file

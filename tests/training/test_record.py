@@ -25,6 +25,7 @@ def evaluate(record, env_steps, mean):
         agent.policy.actor.mean.bias.fill_(env_steps)
     returns = np.array([mean - 1.0, mean + 1.0])
     record.evaluation(Counters(env_steps=env_steps), Evaluation(returns, np.array([3, 3]), [], None), agent, 0.0)
+    record.save_policies()
 
 
 def best(record):

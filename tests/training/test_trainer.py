@@ -114,7 +114,7 @@ def test_an_episode_cut_on_resume_stays_cut(tmp_path):
     replay.truncate_last(0)
     replay.start(np.full((1, 1), 1000, np.float32))
     on_disk.forget_newest()
-    listed = [list(segment) for segment in on_disk.save(replay)]
+    listed = on_disk.save(replay)
     again = ReplayBuffer(10, 1, 1, 1, True)
     ReplayOnDisk(run).load(listed, np.full((1, 1), 1000, np.float32), again)
     assert again.truncated[4, 0] and again.final_obs[again.final_index[4, 0]] == 5.0

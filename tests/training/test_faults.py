@@ -1,0 +1,185 @@
+"""What a full disk, a damaged file and a weight that is no number do to a run."""
+
+import errno
+
+import numpy as np
+import pytest
+import torch
+
+from sac_runner.errors import DiskFailed, NotFinite
+from sac_runner.storage import checkpoints
+from sac_runner.storage.checkpoints import find
+from sac_runner.storage.run_directory import RunDirectory
+from sac_runner.training.console import Console
+from sac_runner.training.record import Record
+from sac_runner.training.trainer import Trainer
+from tests.runs import TINY, Answer, advance, metrics_rows, train
+from tests.support import CPU, config
+
+EVERY_10 = [*TINY, "checkpoint.every_env_steps=10", "eval.every_env_steps=20"]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    """Makes the disk full at checkpoints of the kinds and env steps that it is given."""
+    refused = set()
+    write = checkpoints.write_durably
+
+    def write_durably(path, data):
+        if any(name in path.parent.name for name in refused):
+            path.write_bytes(data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, data)
+
+    monkeypatch.setattr(checkpoints, "write_durably", write_durably)
+    return refused
+
+
+def latest(steps):
+    return f"latest-{steps:012}"
+
+
+def last_arrays(folder):
+    return {name: x.tobytes() for name, x in RunDirectory(folder).checkpoint("latest").arrays("train").items()}
+
+
+@pytest.fixture
+def whole(tmp_path):
+    """The same run on a good disk."""
+    assert train(*EVERY_10, "run.dir=whole").code == 0
+    return tmp_path / "whole"
+
+
+def test_a_disk_that_is_full_for_a_while_costs_nothing(tmp_path, whole, disk):
+    disk |= {latest(20), latest(30), "best-"}
+    answer = None
+
+    def free(self, counters, record):
+        if counters.env_steps == 35:
+            disk.clear()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Console, "progress", free)
+        disk.discard("best-")  # the first evaluation must be kept, or there is nothing to begin with
+        answer = train(*EVERY_10, "run.dir=job")
+    assert answer.code == 0 and answer.err.count("No space left on device") == 2
+    assert "the checkpoints before are good, trying again" in answer.err
+    assert last_arrays(tmp_path / "job") == last_arrays(whole)
+    assert metrics_rows(tmp_path / "job") == metrics_rows(whole)
+
+
+def test_a_disk_that_stays_full_ends_the_run_at_the_third_try(tmp_path, whole, disk):
+    disk |= {latest(steps) for steps in (20, 30, 40)}
+    answer = train(*EVERY_10, "run.dir=job")
+    run = RunDirectory(tmp_path / "job")
+    assert answer.code == 74 and answer.err.count("warning: ") == 2
+    assert run.checkpoint("latest").env_steps == 10
+    assert run.read_summary()["status"] == "failed"
+    disk.clear()
+    assert train(*EVERY_10, "run.dir=job").code == 0
+    assert last_arrays(tmp_path / "job") == last_arrays(whole)
+    assert metrics_rows(tmp_path / "job") == metrics_rows(whole)
+
+
+def test_a_best_policy_that_did_not_fit_is_saved_later(tmp_path):
+    def evaluated(record, mean):
+        record.scores = {"final": {"env_steps": 10, "return_mean": mean}, "best": {"env_steps": 10}}
+
+    run = RunDirectory(tmp_path)
+    c = config()
+    with Trainer(c, 0, CPU, Console(c)) as trainer:
+        record = Record(c, run, {})
+        record.open(-1)
+        evaluated(record, 1.0)
+        record.keep(trainer.counters, trainer.agent)
+        before = trainer.agent.policy.actor.mean.bias.detach().clone()
+        (tmp_path / "checkpoints").write_text("a file where the folder should be")
+        with pytest.raises(DiskFailed):
+            record.save_policies()
+        with torch.no_grad():
+            trainer.agent.policy.actor.mean.bias += 1.0  # what is held is the policy as it was
+        (tmp_path / "checkpoints").unlink()
+        record.checkpoint(trainer.state)
+        (kept,) = find(run.checkpoints, "kept")
+        np.testing.assert_array_equal(kept.arrays("policy")["actor.mean.bias"], before)
+        record.close(True)
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(bytes(data))
+
+
+def killed_at(steps, folder):
+    """A run that is killed at ``steps``, with its checkpoints."""
+    c = config(checkpoint={"every_env_steps": 10}, total_env_steps=60, eval={"every_env_steps": 20, "episodes": 1})
+    advance(c, folder, steps, killed=True)
+    return c, RunDirectory(folder)
+
+
+@pytest.mark.parametrize("file", ["train.safetensors", "state.json", "policy.safetensors", "manifest.json", "replay"])
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_taken(tmp_path, capsys, file):
+    c, run = killed_at(45, tmp_path / "job")
+    older, newer = find(run.checkpoints, "latest")
+    assert (older.env_steps, newer.env_steps) == (30, 40)
+    if file == "replay":
+        flip(sorted((run.path / "replay").iterdir())[-1])
+    elif file == "manifest.json":
+        (newer.path / file).write_bytes((newer.path / file).read_bytes()[:100])
+    else:
+        flip(newer.path / file)
+    at_its_end = advance(c, run.path)
+    said = capsys.readouterr().err
+    assert "set aside as damaged-1-latest-000000000040, going on from 30 env steps" in said
+    aside = run.checkpoints / "damaged-1-latest-000000000040"
+    assert file.removesuffix("replay") in (aside / "reason.txt").read_text()
+    assert at_its_end == advance(c, tmp_path / "whole")
+    assert metrics_rows(run.path) == metrics_rows(tmp_path / "whole")
+
+
+def test_where_no_checkpoint_is_whole_all_stay_where_they_are(tmp_path):
+    assert train(*EVERY_10, "run.dir=job").code == 0
+    run = RunDirectory(tmp_path / "job")
+    for checkpoint in find(run.checkpoints, "latest"):
+        flip(checkpoint.path / "state.json")
+    before = sorted(path.name for path in run.checkpoints.iterdir())
+    answer: Answer = train("resume=./job", "total_env_steps=70")
+    assert answer.code == 2 and "state.json is damaged" in answer.err and "Traceback" not in answer.err
+    assert sorted(path.name for path in run.checkpoints.iterdir()) == before
+
+
+def test_checkpoints_by_the_clock_change_no_bit(tmp_path):
+    by_steps = config(total_env_steps=30, eval={"every_env_steps": None, "episodes": 1})
+    by_clock = config(
+        total_env_steps=30,
+        eval={"every_env_steps": None, "episodes": 1},
+        checkpoint={"every_minutes": 1e-9},
+    )
+    saves = []
+    with pytest.MonkeyPatch.context() as patch:
+        save = checkpoints.save
+        patch.setattr(checkpoints, "save", lambda *x, **y: saves.append(x[1:3]) or save(*x, **y))
+        clocked = advance(by_clock, tmp_path / "clock")
+    assert [steps for kind, steps in saves if kind == "latest"] == list(range(31))
+    assert clocked == advance(by_steps, tmp_path / "steps")
+
+
+@pytest.mark.parametrize("where", ["policy", "critic"])
+def test_no_checkpoint_holds_a_weight_that_is_no_number(tmp_path, where):
+    c = config()
+    with Trainer(c, 0, CPU, Console(c)) as trainer:
+        record = Record(c, RunDirectory(tmp_path), {})
+        record.open(-1)
+        part = trainer.agent.policy.actor.mean.bias if where == "policy" else trainer.agent.critic.out.bias
+        with torch.no_grad():
+            part.view(-1)[0] = float("nan")
+        with pytest.raises(NotFinite, match=where):
+            record.checkpoint(trainer.state)
+        assert find(record.run.checkpoints) == []
+        record.close(True)
