@@ -53,6 +53,10 @@ class EnvironmentFailed(RunnerError):
     exit_code = 70
 
 
+class EnvironmentFault(Exception):
+    """What an environment did, in words; it crosses processes, so it is nothing but its text."""
+
+
 class RunInUse(RunnerError):
     """Another process owns the run directory."""
 

@@ -1,6 +1,9 @@
 """Environments whose every number is known. ``tests.scripted:Countdown-v0`` makes one anywhere, in a worker too."""
 
+import ctypes
 import os
+import signal
+import time
 
 import gymnasium as gym
 import numpy as np
@@ -144,6 +147,42 @@ class Fails(Countdown):
         return obs, *rest
 
 
+class Faulty(Countdown):
+    """Does ``what`` in its ``at``-th step or reset."""
+
+    def __init__(self, what, where="step", at=3):
+        self.what, self.where, self.at, self.count = what, where, at, 0
+
+    def reset(self, *, seed=None, options=None):
+        result = super().reset(seed=seed)
+        return self._fault(result) if self._due("reset") else result
+
+    def step(self, action):
+        result = super().step(action)
+        return self._fault(result) if self._due("step") else result
+
+    def _due(self, where):
+        self.count += where == self.where
+        return where == self.where and self.count == self.at
+
+    def _fault(self, result):
+        match self.what:
+            case "raises":
+                raise ValueError("the rotor came off")
+            case "none":
+                return None
+            case "shape":
+                return (result[0][:2], *result[1:])
+            case "reward":
+                return (result[0], "much", *result[2:])
+            case "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "segfault":
+                ctypes.string_at(0)
+            case "hangs":
+                time.sleep(600)
+
+
 def needs_a_package():
     """An entry point whose package is missing."""
     raise gym.error.DependencyNotInstalled("pip install no-such-physics\nor build it")
@@ -161,6 +200,7 @@ for _name, _entry in {
     "Unseeded-v0": Unseeded,
     "Shortens-v0": Shortens,
     "Fails-v0": Fails,
+    "Faulty-v0": Faulty,
     "NeedsAPackage-v0": needs_a_package,
     "Breaks-v0": breaks,
 }.items():

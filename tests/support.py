@@ -25,6 +25,7 @@ PLAIN = {
         "max_episode_steps": None,
         "num_envs": 1,
         "vectorization": "sync",
+        "timeout_s": 60.0,
         "episode_seed": "per_episode",
         "flatten_dict": False,
         "make_each_episode": False,

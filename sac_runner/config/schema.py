@@ -52,6 +52,8 @@ class EnvConfig:
     """Environments stepped side by side."""
     vectorization: Literal["sync", "async"]
     """``sync`` steps them in this process, ``async`` in a process each."""
+    timeout_s: Positive | None
+    """Seconds that a process of ``async`` may take for a step or a reset; null waits for ever."""
     episode_seed: Literal["per_episode", "per_round"]
     """``per_episode`` gives every episode a seed of its own; ``per_round`` is the tutorial's ``seed + round``."""
     flatten_dict: bool

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
-from sac_runner.errors import EnvironmentFailed, NotFinite, diverged
+from sac_runner.errors import EnvironmentFailed, EnvironmentFault, NotFinite, diverged
 
 EpisodeSeed = Callable[[int, int], int]
 """(environment, how many episodes it began before) -> seed of the episode's reset."""
@@ -79,7 +79,9 @@ class Collector:
             raw_obs, reward, terminated, truncated, info = self.envs.step(action)
         next_obs = np.asarray(raw_obs, np.float32)
         if not (np.isfinite(next_obs).all() and np.isfinite(reward).all()):
-            raise NotFinite(f"an environment returned a NaN or infinite observation or reward ({self._where()})")
+            fine = np.isfinite(next_obs).all(axis=1) & np.isfinite(reward)
+            where = self._where(np.flatnonzero(~fine).tolist())
+            raise NotFinite(f"an environment returned a NaN or infinite observation or reward ({where})")
         done = terminated | truncated
         self.episode_return += reward
         self.episode_length += 1
@@ -113,17 +115,12 @@ class Collector:
     def _failures_named(self) -> Iterator[None]:
         try:
             yield
-        except Exception as e:
-            raise EnvironmentFailed(f"an environment raised {type(e).__name__}: {e} ({self._where()})") from e
+        except EnvironmentFault as e:
+            raise EnvironmentFailed(str(e)) from e
 
-    def _where(self) -> str:
-        begun = [
-            f"env {i} at step {n} of seed {s}" for i, (n, s) in enumerate(zip(self._lengths(), self.seeds, strict=True))
-        ]
+    def _where(self, envs: list[int]) -> str:
+        begun = [f"env {i} at step {len(self.actions[i])} of seed {self.seeds[i]}" for i in envs]
         return ", ".join(begun[:4]) + (", ..." if len(begun) > 4 else "")
-
-    def _lengths(self) -> list[int]:
-        return [len(taken) for taken in self.actions]
 
     def state_dict(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Arrays, and plain data for JSON. The environments' own state is their episodes' seeds and actions."""

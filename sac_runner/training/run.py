@@ -1,6 +1,7 @@
 """A training run from its config to its last words: directory, lock, signals, trainer."""
 
 import contextlib
+import faulthandler
 import os
 import signal
 import sys
@@ -69,7 +70,9 @@ def train(
             initialize(trainer.agent, RunDirectory(find_run(config.init_from, config.outputs)), device)
         run = RunDirectory(make_directory())
         record = Record(config, run, hyperparameters(config))
-        with RunLock(run.path), stop_on_signals() as stop:
+        with RunLock(run.path), crash_traces(run.path / "crash.log"), stop_on_signals() as stop:
+            if continued:
+                _say_how_it_ended(run)
             cut = record.restore(record.newest(), trainer.state, device) if continued else []
             meta = provenance(overrides, config.seed, device, threads, config.precision)
             run.write_start(to_yaml(config), meta | {"spaces": spaces_of(config.env).to_plain()})
@@ -163,6 +166,37 @@ class StopRequest:
         self.signal = number
         with contextlib.suppress(OSError):
             os.write(2, b"\nstopping and saving; once more stops at once, unsaved\n")
+
+
+@contextmanager
+def crash_traces(path: Path) -> Iterator[None]:
+    """Have a fault below Python, such as a segmentation fault in an environment, leave its trace at ``path``."""
+    try:
+        file = path.open("a")
+    except OSError:  # what can't be written is named by the first checkpoint
+        yield
+        return
+    before = faulthandler.is_enabled()
+    faulthandler.enable(file)
+    try:
+        yield
+    finally:
+        faulthandler.disable()
+        file.close()
+        if not path.stat().st_size:
+            path.unlink()
+        if before and sys.__stderr__ is not None:
+            faulthandler.enable(sys.__stderr__)
+
+
+def _say_how_it_ended(run: RunDirectory) -> None:
+    """Where the last start ended without a word, pass on what it left."""
+    if run.read_summary().get("status") != "running":
+        return
+    traces = (run.path / "crash.log").read_text(errors="replace").splitlines()
+    fatal = [line for line in traces if line.startswith("Fatal Python error: ")]
+    cause = f"{fatal[-1]} (crash.log has its trace)" if fatal else "killed, or the machine went down"
+    _say(f"the last start of this run ended without saving: {cause}")
 
 
 @contextmanager

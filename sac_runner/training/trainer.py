@@ -13,7 +13,7 @@ from sac_runner.algorithm.agent import SAC
 from sac_runner.config.schema import Config, PerRoundConfig
 from sac_runner.errors import DiskFailed, warn
 from sac_runner.interaction.collector import Collector
-from sac_runner.interaction.envs import close_vector_env, evaluation_env, make_vector_env
+from sac_runner.interaction.envs import evaluation_env, make_vector_env
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.training.console import Console
 from sac_runner.training.evaluation import evaluate
@@ -207,5 +207,5 @@ class Trainer:
 
     def __exit__(self, *_: object) -> None:
         """Close the environments."""
-        close_vector_env(self.envs)
-        close_vector_env(self.eval_envs)
+        self.envs.close()
+        self.eval_envs.close()

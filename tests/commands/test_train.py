@@ -481,7 +481,11 @@ def test_a_run_in_use_is_left_alone(finished):
 def test_an_environment_that_raises_ends_the_run_with_its_cause():
     text = train(*FAILS, "env.kwargs.at=31", "checkpoint.every_env_steps=10")
     assert text.code == 70
-    assert "raised ValueError: the rotor came off (env 0 at step" in text.err and "Traceback" not in text.err
+    assert (
+        "of its episode with seed" in text.err
+        and "raised ValueError: the rotor came off" in text.err
+        and "Traceback" not in text.err
+    )
     run = the_run()
     summary = run.read_summary()
     assert summary["status"] == "failed" and "the rotor came off" in summary["cause"]

@@ -1,0 +1,101 @@
+"""Environments that fail: each is named, with its episode, and soon."""
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from sac_runner.errors import EnvironmentFailed
+from sac_runner.interaction.collector import Collector
+from tests.runs import BUDGET, the_run, train
+from tests.support import vector_env
+
+
+def seed_of(env, episode):
+    return 100 * env + episode
+
+
+@pytest.fixture
+def failure():
+    """What is said of a fault in the third reset or step of two environments, and how long that took."""
+    made = []
+
+    def failure(what, where, kind, **env):
+        env = {"kwargs": {"what": what, "where": where}, "vectorization": kind, **env}
+        made.append(vector_env("tests.scripted:Faulty-v0", 2, **env))
+        begun = time.monotonic()
+        with pytest.raises(EnvironmentFailed) as caught:
+            collect = Collector(made[0], seed_of)
+            for _ in range(50):
+                collect.step(np.zeros((2, 1), np.float32))
+        return caught.value.message, time.monotonic() - begun
+
+    yield failure
+    for envs in made:
+        envs.close()  # must not hang either
+        assert not any(process.is_alive() for process in getattr(envs, "processes", []))
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize("where", ["step", "reset"])
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("raises", "raised ValueError: the rotor came off"),
+        ("none", "raised TypeError: cannot unpack non-iterable NoneType object"),
+        ("shape", "observed shape (2,), its space has (3,)"),
+    ],
+)
+def test_a_fault_is_named_with_its_episode(failure, what, said, where, kind):
+    text, seconds = failure(what, where, kind)
+    assert said in text and seconds < 5
+    # Episodes of env i with the seeds 100 i, 100 i + 1, ... last 1, 2, ... steps.
+    when = (
+        "in step 2 of its episode with seed {}1," if where == "step" else "in the reset of its episode with seed {}2,"
+    )
+    assert text.startswith((f"env 0, {when.format('')}", f"env 1, {when.format('10')}"))
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_reward_that_is_no_number_is_named(failure, kind):
+    text, _ = failure("reward", "step", kind)
+    assert "env " in text and "could not convert string to float" in text
+
+
+@pytest.mark.parametrize("where", ["step", "reset"])
+@pytest.mark.parametrize(("what", "number"), [("killed", 9), ("segfault", 11)])
+def test_a_process_that_dies_is_named_with_its_signal(failure, what, number, where):
+    text, seconds = failure(what, where, "async")
+    assert f"was killed by signal {number}" in text and "the process of env " in text
+    assert seconds < 5
+
+
+@pytest.mark.parametrize("where", ["step", "reset"])
+def test_a_process_that_hangs_is_named_in_time(failure, where):
+    text, seconds = failure("hangs", where, "async", timeout_s=0.5)
+    assert "env 0, 1 did not answer within 0.5 s (env.timeout_s)" in text
+    assert seconds < 5
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_run_ends_with_its_cause_and_a_good_checkpoint(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    faulty = ["env=custom", "env.id=tests.scripted:Faulty-v0", "env.kwargs={what: raises, at: 31}"]
+    answer = train(*faulty, *BUDGET, f"env.vectorization={kind}", "checkpoint.every_env_steps=10")
+    assert answer.code == 70 and "error: env 0, in step " in answer.err
+    assert the_run().checkpoint("latest").env_steps == 30
+    assert the_run().read_summary()["status"] == "failed"
+
+
+def test_a_segmentation_fault_leaves_its_trace_and_the_next_start_says_so(tmp_path):
+    start = [sys.executable, "-c", "from sac_runner.commands.train import main; main()"]
+    fault = ["env=custom", "env.id=tests.scripted:Faulty-v0", "env.kwargs={what: segfault, at: 31}"]
+    command = [*start, *fault, *BUDGET, "checkpoint.every_env_steps=10", f"run.dir={tmp_path}/job"]
+    first = subprocess.run(command, capture_output=True, text=True)
+    assert first.returncode == -11
+    assert "in step" in (tmp_path / "job" / "crash.log").read_text()
+    second = subprocess.run(command, capture_output=True, text=True)
+    assert "continuing at 30 env steps" in second.stderr
+    assert "ended without saving: Fatal Python error: Segmentation fault (crash.log has its trace)" in second.stderr
