@@ -9,6 +9,7 @@ import torch
 from gymnasium import spaces
 
 from sac_runner.config.schema import Config, PerStepConfig
+from sac_runner.errors import WrongInput, train_command
 from sac_runner.interaction.envs import raw_spaces
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.training.console import duration
@@ -24,9 +25,7 @@ def preflight(trainer: Trainer) -> str:
     env_s, obs_scale = _probe_steps(trainer)
     update_s = _probe_updates(trainer)
     memory = replay_bytes(trainer.replay, config.total_env_steps)
-    folder = next(p for p in [Path(config.outputs).absolute(), *Path(config.outputs).absolute().parents] if p.exists())
-    free = shutil.disk_usage(folder).free
-    kept = memory if config.checkpoint.keep_replay != "never" else 0
+    kept, free = _disk(config, memory)
     enough = "" if kept < free else " (too little)"
     speed = f"{1e3 * env_s:.2f} ms per env step, {1e3 * update_s:.2f} ms per update"
     lines = [
@@ -36,6 +35,41 @@ def preflight(trainer: Trainer) -> str:
         f"scale    observations {obs_scale}; actions [-1, 1] -> {_bounds(config)}",
     ]
     return "\n".join(lines)
+
+
+def require_fit(trainer: Trainer) -> None:
+    """Refuse a run whose replay buffer would not fit here when it is full.
+
+    Raises:
+        WrongInput: Too little memory or disk.
+    """
+    config = trainer.config
+    memory = replay_bytes(trainer.replay, config.total_env_steps)
+    there = available_memory()
+    fewer = train_command(f"replay.capacity={trainer.replay.rows * config.env.num_envs // 10} ...")
+    if there is not None and memory > there:
+        text = f"the replay buffer will need {memory / 1e9:,.1f} GB of memory, {there / 1e9:,.1f} GB are available"
+        raise WrongInput(text, fewer)
+    kept, free = _disk(config, memory)
+    if kept > free:
+        text = f"the replay buffer will need {kept / 1e9:,.1f} GB of disk under {config.outputs}, {free / 1e9:,.1f} GB"
+        raise WrongInput(f"{text} are free", train_command("checkpoint.keep_replay=never ..."))
+
+
+def _disk(config: Config, memory: int) -> tuple[int, int]:
+    """Bytes that the replay buffer comes to take on disk, and those that are free."""
+    outputs = Path(config.run.dir or config.outputs).absolute()
+    folder = next(p for p in [outputs, *outputs.parents] if p.exists())
+    return memory if config.checkpoint.keep_replay != "never" else 0, shutil.disk_usage(folder).free
+
+
+def available_memory() -> int | None:
+    """Bytes that processes can still have, or None where the system does not say."""
+    try:
+        with open("/proc/meminfo") as file:
+            return next(1024 * int(line.split()[1]) for line in file if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError):
+        return None
 
 
 def _transitions(config: Config) -> int:

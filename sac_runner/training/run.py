@@ -23,7 +23,7 @@ from sac_runner.storage.lock import RunLock
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.console import Console
 from sac_runner.training.device import configure_torch, resolve_device
-from sac_runner.training.preflight import preflight
+from sac_runner.training.preflight import preflight, replay_bytes, require_fit
 from sac_runner.training.provenance import provenance
 from sac_runner.training.record import Record
 from sac_runner.training.report import closing, header, shown, stopped
@@ -68,6 +68,7 @@ def train(
     with Trainer(config, config.seed, device, console) as trainer:
         if config.init_from is not None:
             initialize(trainer.agent, RunDirectory(find_run(config.init_from, config.outputs)), device)
+        require_fit(trainer)
         run = RunDirectory(make_directory())
         record = Record(config, run, hyperparameters(config))
         with RunLock(run.path), crash_traces(run.path / "crash.log"), stop_on_signals() as stop:
@@ -77,7 +78,8 @@ def train(
             meta = provenance(overrides, config.seed, device, threads, config.precision)
             run.write_start(to_yaml(config), meta | {"spaces": spaces_of(config.env).to_plain()})
             _say(header(config, overrides, recipe, trainer.action_dim))
-            _say(f"{device}, {threads} thread{'s'[: threads > 1]} -> {shown(run.path)}")
+            memory = replay_bytes(trainer.replay, config.total_env_steps)
+            _say(f"{device}, {threads} thread{'s'[: threads > 1]}, {memory / 1e6:,.1f} MB replay -> {shown(run.path)}")
             if continued:
                 _say(f"continuing at {trainer.counters.env_steps:,} env steps{_cut_short(cut)}")
             ending = _run(trainer, record, console, stop)

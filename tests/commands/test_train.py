@@ -234,7 +234,7 @@ def test_the_words_around_a_run(elsewhere):
     assert answer.out == "" and first == "Pendulum-v1  seed 4  60 env steps  tuned for pendulum"
     assert second.startswith("alpha auto (target entropy -1), normalization obs, 1 env, 1 update per env step; changed")
     path = the_run().path
-    assert third == f"cpu, 1 thread -> {path}" and saved.startswith(f"saved    {path}   ")
+    assert third == f"cpu, 1 thread, 0.0 MB replay -> {path}" and saved.startswith(f"saved    {path}   ")
     assert done.startswith("done     60 env steps in ") and done.endswith(", seed 4")
     assert "final" in score and "best" in score
     assert following.startswith("next     sac-watch last | sac-evaluate last")

@@ -1,6 +1,7 @@
 """What a full disk, a damaged file and a weight that is no number do to a run."""
 
 import errno
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from sac_runner.storage import checkpoints
 from sac_runner.storage.checkpoints import find
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.console import Console
+from sac_runner.training.preflight import available_memory
 from sac_runner.training.record import Record
 from sac_runner.training.trainer import Trainer
 from tests.runs import TINY, Answer, advance, metrics_rows, train
@@ -152,6 +154,27 @@ def test_where_no_checkpoint_is_whole_all_stay_where_they_are(tmp_path):
     answer: Answer = train("resume=./job", "total_env_steps=70")
     assert answer.code == 2 and "state.json is damaged" in answer.err and "Traceback" not in answer.err
     assert sorted(path.name for path in run.checkpoints.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("patched", "value", "said"),
+    [
+        ("available_memory", lambda: 500, "GB of memory, 0.0 GB are available"),
+        ("shutil.disk_usage", lambda folder: SimpleNamespace(free=500), "GB of disk under outputs, 0.0 GB are free"),
+    ],
+)
+def test_a_run_that_cannot_fit_is_refused_at_its_start(tmp_path, monkeypatch, patched, value, said):
+    monkeypatch.setattr(f"sac_runner.training.preflight.{patched}", value)
+    answer = train(*TINY)
+    assert answer.code == 2 and said in answer.err and "try: " in answer.err
+    assert list(tmp_path.iterdir()) == []
+    if "disk" in patched:
+        assert train(*TINY, "checkpoint.keep_replay=never").code == 0
+
+
+def test_memory_is_read_from_the_system():
+    there = available_memory()
+    assert there is None or 1e8 < there < 1e14
 
 
 def test_checkpoints_by_the_clock_change_no_bit(tmp_path):
