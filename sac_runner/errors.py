@@ -43,8 +43,10 @@ class WrongInput(RunnerError):
     exit_code = 2
 
 
-class Damaged(WrongInput):
+class Damaged(RunnerError):
     """A file of a run is missing, or is not what was written."""
+
+    exit_code = 2
 
 
 class EnvironmentFailed(RunnerError):

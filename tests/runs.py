@@ -16,6 +16,7 @@ from sac_runner.config.rewrite import rewrite, split
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.console import Console
 from sac_runner.training.record import Record
+from sac_runner.training.recovery import newest_whole
 from sac_runner.training.trainer import Trainer
 from tests.support import CPU
 
@@ -100,7 +101,7 @@ def advance(config, folder, stop_at=None, killed=False):
     with Trainer(config, config.seed, CPU, Console(config, io.StringIO())) as trainer:
         record = Record(config, run, {})
         if run.is_run:
-            assert record.restore(record.newest(), trainer.state, CPU) == []
+            assert record.restore(newest_whole(run), trainer.state, CPU) == []
         else:
             run.write_start(to_yaml(config), {})
 

@@ -14,6 +14,10 @@ EpisodeSeed = Callable[[int, int], int]
 """(environment, how many episodes it began before) -> seed of the episode's reset."""
 
 
+_MAX_FLOAT32 = float(np.finfo(np.float32).max)
+"""Rewards are stored in float32; a NaN is not below it either."""
+
+
 class Episode(NamedTuple):
     """A finished episode."""
 
@@ -78,10 +82,7 @@ class Collector:
         with self._failures_named():
             raw_obs, reward, terminated, truncated, info = self.envs.step(action)
         next_obs = np.asarray(raw_obs, np.float32)
-        if not (np.isfinite(next_obs).all() and np.isfinite(reward).all()):
-            fine = np.isfinite(next_obs).all(axis=1) & np.isfinite(reward)
-            where = self._where(np.flatnonzero(~fine).tolist())
-            raise NotFinite(f"an environment returned a NaN or infinite observation or reward ({where})")
+        self._check_finite(np.isfinite(next_obs).all(axis=1) & (np.abs(reward) <= _MAX_FLOAT32))
         done = terminated | truncated
         self.episode_return += reward
         self.episode_length += 1
@@ -109,7 +110,14 @@ class Collector:
         seeds: Any = [seed if reset else None for seed, reset in zip(self.seeds, mask, strict=True)]
         with self._failures_named():
             obs, _ = self.envs.reset(seed=seeds, options={"reset_mask": mask.copy()})
-        return np.asarray(obs, np.float32)
+        obs = np.asarray(obs, np.float32)
+        self._check_finite(np.isfinite(obs).all(axis=1) | ~mask)
+        return obs
+
+    def _check_finite(self, fine: NDArray[np.bool_]) -> None:
+        if not fine.all():
+            where = self._where(np.flatnonzero(~fine).tolist())
+            raise NotFinite(f"an environment returned a NaN or infinite observation or reward ({where})")
 
     @contextmanager
     def _failures_named(self) -> Iterator[None]:
@@ -117,6 +125,8 @@ class Collector:
             yield
         except EnvironmentFault as e:
             raise EnvironmentFailed(str(e)) from e
+        except Exception as e:
+            raise EnvironmentFailed(f"an environment failed: {type(e).__name__}: {e}") from e
 
     def _where(self, envs: list[int]) -> str:
         begun = [f"env {i} at step {len(self.actions[i])} of seed {self.seeds[i]}" for i in envs]

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 
 from sac_runner.algorithm.policy import Policy
 from sac_runner.config.schema import Config, EnvConfig
-from sac_runner.errors import WrongInput
+from sac_runner.errors import Damaged, WrongInput
 from sac_runner.interaction.spaces import EnvSpaces, spaces_from_plain, spaces_of
 from sac_runner.storage.checkpoints import Arrays, Checkpoint
 from sac_runner.storage.run_directory import RunDirectory
@@ -50,12 +50,13 @@ def read_policy(run: RunDirectory, config: Config, which: str, device: torch.dev
         device: Where the policy will act.
 
     Raises:
-        WrongInput: There is no such checkpoint, or it is damaged.
+        WrongInput: There is no such checkpoint.
+        Damaged: It is not what was written.
     """
     for pause_s in (0.05, 0.25):
         try:
             return _read(run.checkpoint(which), config, device)
-        except WrongInput:
+        except (Damaged, WrongInput):
             time.sleep(pause_s)
     return _read(run.checkpoint(which), config, device)
 

@@ -20,8 +20,8 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from sac_runner.errors import Damaged, WrongInput
-from sac_runner.storage.files import fsync_folder, json_bytes, new_folder_atomically, write_durably
+from sac_runner.errors import Damaged, DiskFailed, WrongInput
+from sac_runner.storage.files import fsync_folder, json_bytes, new_folder_atomically, read_whole, write_durably
 
 Kind = Literal["best", "latest", "kept"]
 Arrays = dict[str, NDArray[Any]]
@@ -61,11 +61,13 @@ class Checkpoint:
             WrongInput: Missing, damaged, or of a newer format.
         """
         try:
-            manifest: dict[str, Any] = json.loads((self.path / "manifest.json").read_bytes())
-            newer = manifest["format"] > FORMAT
-        except (OSError, ValueError, KeyError, TypeError) as e:
+            manifest: dict[str, Any] = json.loads(read_whole(self.path / "manifest.json"))
+            intact = manifest.pop("sha256") == _digest(json_bytes(manifest))
+        except (Damaged, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
             raise Damaged(f"{self.path} is no checkpoint: its manifest.json is missing or damaged") from e
-        if newer:
+        if not intact:
+            raise Damaged(f"{self.path / 'manifest.json'} is damaged: it is not what was written")
+        if manifest["format"] > FORMAT:
             raise WrongInput(f"{self.path} has format {manifest['format']}; this version reads up to {FORMAT}")
         return manifest
 
@@ -84,7 +86,7 @@ class Checkpoint:
         try:
             self.verify()
             return json_bytes(self.manifest()) == json_bytes(manifest)
-        except WrongInput:
+        except (Damaged, WrongInput):
             return False
 
     def _verified(self, file: str) -> bytes:
@@ -95,11 +97,8 @@ class Checkpoint:
         path = self.path / file
         if path.name != file or path.is_symlink():
             raise Damaged(f"{path} is refused: it leads out of the checkpoint")
-        try:
-            data = path.read_bytes()
-        except OSError as e:
-            raise Damaged(f"{path} is missing") from e
-        if hashlib.sha256(data).hexdigest() != expected:
+        data = read_whole(path)
+        if _digest(data) != expected:
             raise Damaged(f"{path} is damaged: it does not match its manifest")
         return data
 
@@ -107,8 +106,11 @@ class Checkpoint:
         """Give a damaged checkpoint a name under which it is no longer found, with the reason in it."""
         taken = sum(1 for _ in self.path.parent.glob(f"damaged-*{self.path.name}"))
         aside = self.path.with_name(f"damaged-{taken + 1}-{self.path.name}")
-        os.rename(self.path, aside)
-        fsync_folder(aside.parent)
+        try:
+            os.rename(self.path, aside)
+            fsync_folder(aside.parent)
+        except OSError as e:
+            raise DiskFailed(f"can't set {self.path} aside: {e.strerror}") from e
         with contextlib.suppress(OSError):
             (aside / "reason.txt").write_text(f"{why}\n")
         return aside
@@ -139,14 +141,14 @@ def save(
     """
     files = {f"{name}.safetensors": safetensors.numpy.save(_contiguous(tensors)) for name, tensors in arrays.items()}
     files |= {f"{name}.json": json_bytes(value) for name, value in plain.items()}
-    listed = {name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}
+    listed = {name: {"size": len(data), "sha256": _digest(data)} for name, data in files.items()}
     manifest = {"format": FORMAT, "kind": kind, "env_steps": env_steps, **note, "files": listed}
     checkpoint = Checkpoint(folder / f"{kind}-{env_steps:012d}", kind, env_steps)
     if not checkpoint.holds(manifest):  # a run that continues may come to save the same again
         with new_folder_atomically(checkpoint.path) as aside:
             for name, data in files.items():
                 write_durably(aside / name, data)
-            write_durably(aside / "manifest.json", json_bytes(manifest))
+            write_durably(aside / "manifest.json", signed(manifest))
     if kind != "kept":
         found = find(folder, kind)
         staying = [c for c in found if c.env_steps <= env_steps][-keep:]
@@ -161,6 +163,15 @@ def find(folder: Path, kind: Kind | None = None) -> list[Checkpoint]:
     matches = [(path, _NAME.fullmatch(path.name)) for path in folder.glob("*-*")]
     found = [Checkpoint(path, m[1], int(m[2])) for path, m in matches if m and kind in (None, m[1])]
     return sorted(found, key=lambda checkpoint: (checkpoint.env_steps, checkpoint.kind))
+
+
+def signed(manifest: dict[str, Any]) -> bytes:
+    """``manifest.json``, with a digest of what it says."""
+    return json_bytes({**manifest, "sha256": _digest(json_bytes(manifest))})
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _contiguous(tensors: Arrays) -> Arrays:

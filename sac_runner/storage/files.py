@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from sac_runner.errors import DiskFailed
+from sac_runner.errors import Damaged, DiskFailed
 
 FREE_SPACE = "free some space, or another folder: outputs=PATH"
 
@@ -38,6 +38,18 @@ def write_durably(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def make_folder(folder: Path) -> None:
+    """Make ``folder`` where it is not there yet.
+
+    Raises:
+        DiskFailed: It can't be made.
+    """
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as e:
+        raise DiskFailed(f"can't write {folder}: {e.strerror}", FREE_SPACE) from e
+
+
 def fsync_folder(folder: Path) -> None:
     """Make the names in ``folder`` durable."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -64,7 +76,12 @@ def new_folder_atomically(path: Path) -> Iterator[Path]:
         shutil.rmtree(replaced, ignore_errors=True)
         if path.exists():
             os.rename(path, replaced)
-        os.rename(aside, path)
+        try:
+            os.rename(aside, path)
+        except OSError:
+            if replaced.exists():
+                os.rename(replaced, path)
+            raise
         fsync_folder(path.parent)
         shutil.rmtree(replaced, ignore_errors=True)
     except OSError as e:
@@ -79,9 +96,16 @@ class Appended:
     """A file that only grows. What a full disk refuses waits in memory, so that no line is lost or torn meanwhile."""
 
     def __init__(self, path: Path, mode: Literal["ab", "xb"]) -> None:
-        """Open ``path`` to go on with (``ab``), or new (``xb``)."""
+        """Open ``path`` to go on with (``ab``), or new (``xb``).
+
+        Raises:
+            DiskFailed: It can't be.
+        """
         self.path = path
-        self._file = path.open(mode, buffering=0)
+        try:
+            self._file = path.open(mode, buffering=0)
+        except OSError as e:
+            raise DiskFailed(f"can't write {path}: {e.strerror}", FREE_SPACE) from e
         self._waiting = bytearray()
 
     def write(self, data: bytes) -> None:
@@ -102,7 +126,38 @@ class Appended:
 
     def close(self) -> None:
         """Close the file, as far as it is written."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # nothing is buffered: what flush handed over is not in question
+            self._file.close()
+
+
+def clean_up(folder: Path) -> None:
+    """Take away what a killed write left in ``folder``, and give back what it was about to replace."""
+    for path in folder.glob(".*.old"):
+        replaced = path.with_name(path.name[1:].removesuffix(".old"))
+        if replaced.exists():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            os.rename(path, replaced)
+    for path in folder.glob(".*.tmp"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def read_whole(path: Path) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        Damaged: It is not there.
+        DiskFailed: It can't be read, which says nothing of what is in it.
+    """
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as e:
+        raise Damaged(f"{path} is missing") from e
+    except OSError as e:
+        raise DiskFailed(f"can't read {path}: {e.strerror}") from e
 
 
 def json_bytes(value: Any) -> bytes:

@@ -20,6 +20,7 @@ class RunDirectory:
         """``path`` exists; whether it holds a run, ``is_run`` says."""
         self.path = path
         self.checkpoints = path / "checkpoints"
+        self.replay = path / "replay"
 
     @property
     def is_run(self) -> bool:

@@ -1,5 +1,6 @@
 """The replay buffer on disk: immutable segments of rows, written once, listed in the checkpoint that needs them."""
 
+import contextlib
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import safetensors.numpy
 
 from sac_runner.errors import Damaged
 from sac_runner.storage.checkpoints import Arrays
-from sac_runner.storage.files import write_atomically
+from sac_runner.storage.files import make_folder, read_whole, write_atomically
 
 
 class Segment(NamedTuple):
@@ -33,7 +34,7 @@ def write_segment(folder: Path, first: int, last: int, arrays: Arrays) -> Segmen
     """
     data = safetensors.numpy.save(arrays)
     segment = Segment(first, last, hashlib.sha256(data).hexdigest())
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     write_atomically(folder / segment.file, data)
     return segment
 
@@ -60,10 +61,7 @@ def read_segments(folder: Path, segments: list[Segment]) -> Iterator[tuple[Segme
 
 def _verified(folder: Path, segment: Segment) -> bytes:
     path = folder / segment.file
-    try:
-        data = path.read_bytes()
-    except OSError as e:
-        raise Damaged(f"{path} is missing") from e
+    data = read_whole(path)
     if hashlib.sha256(data).hexdigest() != segment.sha256:
         raise Damaged(f"{path} is damaged: it does not match its checkpoint")
     return data
@@ -74,4 +72,5 @@ def drop_segments(folder: Path, needed: set[Segment]) -> None:
     keep = {segment.file for segment in needed}
     for path in folder.glob("rows-*.safetensors"):
         if path.name not in keep:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the next checkpoint tries again
+                path.unlink(missing_ok=True)

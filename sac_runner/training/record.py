@@ -10,15 +10,15 @@ import torch
 
 from sac_runner.algorithm.agent import SAC
 from sac_runner.config.schema import Config, PerStepConfig
-from sac_runner.errors import Damaged, WrongInput, diverged, warn
+from sac_runner.errors import Damaged, DiskFailed, WrongInput, diverged
 from sac_runner.interaction.collector import Episode
 from sac_runner.storage import checkpoints
 from sac_runner.storage.checkpoints import Arrays, Checkpoint, Kind
 from sac_runner.storage.events import EventLog
 from sac_runner.storage.run_directory import MetricsFile, RunDirectory
-from sac_runner.storage.segments import Segment
 from sac_runner.training.evaluation import Evaluation
 from sac_runner.training.metrics import METRICS, RolloutMeans, TrainMeans
+from sac_runner.training.recovery import listed_segments
 from sac_runner.training.schedule import Counters
 from sac_runner.training.state import ReplayOnDisk, TrainingState
 from sac_runner.types import Metrics
@@ -170,9 +170,11 @@ class Record:
             self._note(state.counters),
             keep=1 if plain["replay"] is None else 2,  # without its replay an older one is of no use
         )
-        with contextlib.suppress(Damaged):  # then nothing can be said to be needed no more
-            self._replay.collect({s for c in checkpoints.find(self.run.checkpoints, "latest") for s in _listed(c)})
-        self.summarize("running", None, state.counters)
+        with contextlib.suppress(Damaged, WrongInput):  # then nothing can be said to be needed no more
+            whole = checkpoints.find(self.run.checkpoints, "latest")
+            self._replay.collect({segment for checkpoint in whole for segment in listed_segments(checkpoint)})
+        with contextlib.suppress(DiskFailed):  # the checkpoint is there
+            self.summarize("running", None, state.counters)
 
     def _state_dict(self) -> dict[str, Any]:
         return {
@@ -184,27 +186,6 @@ class Record:
             "row_s": time.monotonic() - self._row_at,
             "wall_time_s": self.wall_time,
         }
-
-    def newest(self) -> Checkpoint:
-        """The newest checkpoint that is whole; damaged ones after it are set aside, and said so.
-
-        Raises:
-            Damaged: None is whole; all are as they were.
-            WrongInput: The newest is of a newer format.
-        """
-        damaged: list[tuple[Checkpoint, Damaged]] = []
-        for checkpoint in reversed(checkpoints.find(self.run.checkpoints, "latest")):
-            try:
-                checkpoint.verify()
-                self._replay.verify(_listed(checkpoint))
-            except Damaged as e:
-                damaged.append((checkpoint, e))
-                continue
-            for bad, why in damaged:
-                aside = bad.set_aside(why.message)
-                warn(f"{why.message}; set aside as {aside.name}, going on from {checkpoint.env_steps:,} env steps")
-            return checkpoint
-        raise damaged[0][1]
 
     def restore(self, checkpoint: Checkpoint, state: TrainingState, device: torch.device) -> list[int]:
         """Continue from ``checkpoint``.
@@ -220,7 +201,7 @@ class Record:
             raise WrongInput(f"{self.run.path} did not keep its replay buffer, so it can't be continued exactly")
         if arrays["collector.obs"].shape != state.collector.obs.shape:
             raise WrongInput(f"{self.run.path} was trained on observations of another size than env.id has now")
-        self._replay.load(_listed(checkpoint), arrays["collector.obs"], state.replay)
+        self._replay.load(listed_segments(checkpoint), arrays["collector.obs"], state.replay)
         kept = plain["record"]
         self.scores, self.latest, self._earlier_s = kept["scores"], kept["latest"], kept["wall_time_s"]
         self._train.load_state_dict(kept["train"], device)
@@ -281,11 +262,6 @@ class _Policy(NamedTuple):
 def _arrays(state: dict[str, Any]) -> Arrays:
     """Copies, as what is held may be saved later."""
     return {name: x.cpu().numpy().copy() for name, x in state.items()}
-
-
-def _listed(checkpoint: Checkpoint) -> list[Segment]:
-    """The segments that ``checkpoint`` needs."""
-    return [Segment(*entry) for entry in checkpoint.plain("state")["replay"] or []]
 
 
 def finite(arrays: Arrays, counters: Counters) -> Arrays:

@@ -1,7 +1,6 @@
 """A training run from its config to its last words: directory, lock, signals, trainer."""
 
 import contextlib
-import faulthandler
 import os
 import signal
 import sys
@@ -18,6 +17,7 @@ from sac_runner.config.schema import Config
 from sac_runner.errors import RunnerError
 from sac_runner.interaction.envs import STOP_SIGNALS
 from sac_runner.interaction.spaces import spaces_of
+from sac_runner.storage.crash import crash_traces, how_it_died
 from sac_runner.storage.find import find_run
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.run_directory import RunDirectory
@@ -26,6 +26,7 @@ from sac_runner.training.device import configure_torch, resolve_device
 from sac_runner.training.preflight import preflight, replay_bytes, require_fit
 from sac_runner.training.provenance import provenance
 from sac_runner.training.record import Record
+from sac_runner.training.recovery import newest_whole
 from sac_runner.training.report import closing, header, shown, stopped
 from sac_runner.training.resume import initialize
 from sac_runner.training.trainer import Ending, Trainer
@@ -68,13 +69,15 @@ def train(
     with Trainer(config, config.seed, device, console) as trainer:
         if config.init_from is not None:
             initialize(trainer.agent, RunDirectory(find_run(config.init_from, config.outputs)), device)
-        require_fit(trainer)
+        if not continued:  # what is on the disk already is not needed again
+            require_fit(trainer)
         run = RunDirectory(make_directory())
         record = Record(config, run, hyperparameters(config))
-        with RunLock(run.path), crash_traces(run.path / "crash.log"), stop_on_signals() as stop:
-            if continued:
-                _say_how_it_ended(run)
-            cut = record.restore(record.newest(), trainer.state, device) if continued else []
+        with RunLock(run.path), stop_on_signals() as stop:
+            died_of = how_it_died(run)
+            if died_of is not None:
+                _say(f"the last start of this run ended without saving: {died_of}")
+            cut = record.restore(newest_whole(run), trainer.state, device) if continued else []
             meta = provenance(overrides, config.seed, device, threads, config.precision)
             run.write_start(to_yaml(config), meta | {"spaces": spaces_of(config.env).to_plain()})
             _say(header(config, overrides, recipe, trainer.action_dim))
@@ -82,7 +85,8 @@ def train(
             _say(f"{device}, {threads} thread{'s'[: threads > 1]}, {memory / 1e6:,.1f} MB replay -> {shown(run.path)}")
             if continued:
                 _say(f"continuing at {trainer.counters.env_steps:,} env steps{_cut_short(cut)}")
-            ending = _run(trainer, record, console, stop)
+            with crash_traces(run.path):
+                ending = _run(trainer, record, console, stop)
             console.clear()
             if ending is Ending.STOPPED:
                 _say(stopped(config, run, trainer.counters))
@@ -120,6 +124,7 @@ def _cut_short(cut: list[int]) -> str:
 def _run(trainer: Trainer, record: Record, console: Console, stop: "StopRequest") -> Ending:
     try:
         record.open(trainer.counters.env_steps if record.scores else -1)
+        record.summarize("running", None, trainer.counters)
         ending = trainer.run(record, stop)
         status = "stopped" if ending is Ending.STOPPED else "finished"
         record.summarize(status, ending.value, trainer.counters)
@@ -168,37 +173,6 @@ class StopRequest:
         self.signal = number
         with contextlib.suppress(OSError):
             os.write(2, b"\nstopping and saving; once more stops at once, unsaved\n")
-
-
-@contextmanager
-def crash_traces(path: Path) -> Iterator[None]:
-    """Have a fault below Python, such as a segmentation fault in an environment, leave its trace at ``path``."""
-    try:
-        file = path.open("a")
-    except OSError:  # what can't be written is named by the first checkpoint
-        yield
-        return
-    before = faulthandler.is_enabled()
-    faulthandler.enable(file)
-    try:
-        yield
-    finally:
-        faulthandler.disable()
-        file.close()
-        if not path.stat().st_size:
-            path.unlink()
-        if before and sys.__stderr__ is not None:
-            faulthandler.enable(sys.__stderr__)
-
-
-def _say_how_it_ended(run: RunDirectory) -> None:
-    """Where the last start ended without a word, pass on what it left."""
-    if run.read_summary().get("status") != "running":
-        return
-    traces = (run.path / "crash.log").read_text(errors="replace").splitlines()
-    fatal = [line for line in traces if line.startswith("Fatal Python error: ")]
-    cause = f"{fatal[-1]} (crash.log has its trace)" if fatal else "killed, or the machine went down"
-    _say(f"the last start of this run ended without saving: {cause}")
 
 
 @contextmanager

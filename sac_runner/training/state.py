@@ -12,7 +12,7 @@ from sac_runner.interaction.collector import Collector
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.storage.checkpoints import Arrays
 from sac_runner.storage.run_directory import RunDirectory
-from sac_runner.storage.segments import Segment, drop_segments, read_segments, verify_segments, write_segment
+from sac_runner.storage.segments import Segment, drop_segments, read_segments, write_segment
 from sac_runner.training.randomness import Streams
 from sac_runner.training.schedule import Counters
 
@@ -62,7 +62,7 @@ class ReplayOnDisk:
 
     def __init__(self, run: RunDirectory) -> None:
         """Nothing is written yet."""
-        self.folder = run.path / "replay"
+        self.folder = run.replay
         self.segments: list[Segment] = []
 
     def save(self, replay: ReplayBuffer) -> list[Segment]:
@@ -92,11 +92,3 @@ class ReplayOnDisk:
         """Fill an empty buffer with what a checkpoint listed."""
         replay.restore(((s.first, rows) for s, rows in read_segments(self.folder, segments)), obs)
         self.segments = segments
-
-    def verify(self, segments: list[Segment]) -> None:
-        """Check that what a checkpoint listed is there.
-
-        Raises:
-            Damaged: It is not.
-        """
-        verify_segments(self.folder, segments)

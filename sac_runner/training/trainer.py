@@ -1,5 +1,6 @@
 """The trainer: the loop of Spinning Up's SAC pseudocode, and what falls due between its turns."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from enum import Enum
@@ -57,8 +58,16 @@ class Trainer:
         self._failed_saves = 0
         self.counters = Counters()
         self.streams = Streams(seed)
-        self.envs = make_vector_env(config.env, config.env.num_envs)
-        self.eval_envs = make_vector_env(evaluation_env(config), config.eval.num_envs)
+        with contextlib.ExitStack() as undo:  # processes must not outlive a start that fails
+            self.envs = make_vector_env(config.env, config.env.num_envs)
+            undo.callback(self.envs.close)
+            self.eval_envs = make_vector_env(evaluation_env(config), config.eval.num_envs)
+            undo.callback(self.eval_envs.close)
+            self._build()
+            undo.pop_all()
+
+    def _build(self) -> None:
+        config = self.config
         self.collector = Collector(self.envs, self._episode_seed)
         obs_dim, (self.action_dim,) = self.collector.obs.shape[1], self.collector.action_shape
         self.replay = ReplayBuffer(
@@ -69,7 +78,7 @@ class Trainer:
             config.agent.bootstrap_at_time_limit,
         )
         self.replay.start(self.collector.obs)
-        self.agent = SAC(config, obs_dim, self.action_dim, weights_generator(seed), device)
+        self.agent = SAC(config, obs_dim, self.action_dim, weights_generator(self.seed), self.device)
         self.state = TrainingState(self.counters, self.streams, self.collector, self.agent, self.replay)
         self.agent.begin(list(range(config.env.num_envs)), self._tensor(self.collector.obs))
 
@@ -206,6 +215,9 @@ class Trainer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the environments."""
-        self.envs.close()
-        self.eval_envs.close()
+        """Close the environments. One that fails at this must not hide how the run went."""
+        for envs in (self.envs, self.eval_envs):
+            try:
+                envs.close()
+            except Exception as e:
+                warn(f"an environment failed while it was closed: {type(e).__name__}: {e}")

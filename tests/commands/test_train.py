@@ -163,12 +163,12 @@ def test_a_run_directory_holds_what_the_readme_says_and_nothing_else_is_made(fin
     files = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
     (events,) = {file for file in files if file.startswith("events.out.tfevents.")}
     (best,) = find(run / "checkpoints", "best")
-    both = ("latest-000000000040", "latest-000000000060")
+    both = ("latest-000000000000", "latest-000000000060")
     policies = [best.path.name, *(f"kept-{n:012}" for n in (20, 40, 60)), *both]
     checkpoints = {f"{name}/{file}" for name in policies for file in ("manifest.json", "policy.safetensors")}
     checkpoints |= {f"{name}/{file}" for name in both for file in ("state.json", "train.safetensors")}
     plain = {"config.yaml", "meta.json", "metrics.csv", "summary.json", "curve.png", ".lock"}
-    replay = "replay/rows-000000000000-000000000060.safetensors"
+    (replay,) = (file for file in files if file.startswith("replay/rows-000000000000-000000000060-"))
     assert files == {events, replay, *plain, *(f"checkpoints/{file}" for file in checkpoints)}
     assert (run / "curve.png").read_bytes().startswith(b"\x89PNG")
 
@@ -455,7 +455,8 @@ def test_a_dry_run_of_a_run_that_is_there_changes_nothing_in_it(finished, argume
 @pytest.mark.parametrize("file", ["train.safetensors", "state.json", "manifest.json", "replay"])
 @pytest.mark.parametrize("damage", ["flip", "cut", "missing"])
 def test_a_damaged_run_is_refused_without_a_traceback_and_left_as_it_is(finished, file, damage):
-    (latest,) = find(finished.checkpoints, "latest")
+    older, latest = find(finished.checkpoints, "latest")
+    shutil.rmtree(older.path)  # with it, the run would go on from there
     path = next((finished.path / "replay").iterdir()) if file == "replay" else latest.path / file
     data = bytearray(path.read_bytes())
     if damage == "missing":

@@ -98,4 +98,7 @@ def test_a_segmentation_fault_leaves_its_trace_and_the_next_start_says_so(tmp_pa
     assert "in step" in (tmp_path / "job" / "crash.log").read_text()
     second = subprocess.run(command, capture_output=True, text=True)
     assert "continuing at 30 env steps" in second.stderr
-    assert "ended without saving: Fatal Python error: Segmentation fault (crash.log has its trace)" in second.stderr
+    assert (
+        "ended without saving: Fatal Python error: Segmentation fault (crash_reported.log has its trace)"
+        in second.stderr
+    )

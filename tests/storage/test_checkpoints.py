@@ -1,4 +1,3 @@
-import json
 import os
 import shutil
 import sys
@@ -9,7 +8,7 @@ import pytest
 
 from sac_runner.errors import Damaged, DiskFailed, WrongInput
 from sac_runner.storage import checkpoints, files
-from sac_runner.storage.checkpoints import find, save
+from sac_runner.storage.checkpoints import find, save, signed
 
 ARRAYS = {
     "policy": {
@@ -165,7 +164,7 @@ def cut(path):
 def test_a_damaged_file_is_found_and_named(tmp_path, damage, file):
     checkpoint = save_some(tmp_path)
     damage(checkpoint.path / file)
-    with pytest.raises(WrongInput, match=file):
+    with pytest.raises(Damaged, match=file):
         checkpoint.plain("state") if file == "state.json" else checkpoint.arrays(file.partition(".")[0])
 
 
@@ -176,10 +175,10 @@ def test_a_damaged_file_is_found_and_named(tmp_path, damage, file):
 def test_a_damaged_manifest_is_found(tmp_path, text):
     checkpoint = save_some(tmp_path)
     (checkpoint.path / "manifest.json").write_text(text)
-    with pytest.raises(WrongInput, match="latest-000000000007"):
+    with pytest.raises(Damaged, match="latest-000000000007"):
         checkpoint.arrays("policy")
     (checkpoint.path / "manifest.json").unlink()
-    with pytest.raises(WrongInput, match="manifest.json is missing"):
+    with pytest.raises(Damaged, match="manifest.json is missing"):
         checkpoint.manifest()
 
 
@@ -187,15 +186,49 @@ def test_a_file_that_the_manifest_does_not_list_is_not_read(tmp_path):
     checkpoint = save_some(tmp_path)
     manifest = checkpoint.manifest()
     del manifest["files"]["policy.safetensors"]
-    (checkpoint.path / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(WrongInput, match="policy.safetensors is damaged"):
+    (checkpoint.path / "manifest.json").write_bytes(signed(manifest))
+    with pytest.raises(Damaged, match="policy.safetensors is damaged"):
         checkpoint.arrays("policy")
+
+
+@pytest.mark.parametrize("where", range(0, 500, 7))
+def test_a_bit_that_flips_in_a_manifest_is_found(tmp_path, where):
+    checkpoint = save_some(tmp_path, score={"return_mean": 0.1})
+    path = checkpoint.path / "manifest.json"
+    data = bytearray(path.read_bytes())
+    data[where % len(data)] ^= 1 << where % 3
+    path.write_bytes(data)
+    with pytest.raises(Damaged):
+        checkpoint.verify()
+
+
+def test_what_can_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    checkpoint = save_some(tmp_path)
+
+    def refuses(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuses)
+    with pytest.raises(DiskFailed, match="can't read .*Permission denied"):
+        checkpoint.verify()
+
+
+def test_what_a_kill_left_is_cleaned_up_and_given_back(tmp_path):
+    (tmp_path / ".latest-000000000009.tmp").mkdir()
+    (tmp_path / ".rows-1.safetensors.tmp").write_bytes(b"half")
+    older = save_some(tmp_path, env_steps=5)
+    older.path.rename(tmp_path / f".{older.path.name}.old")  # killed between the two renames
+    shutil.copytree(save_some(tmp_path, "kept", 6).path, tmp_path / ".kept-000000000006.old")
+    files.clean_up(tmp_path)
+    assert [c.env_steps for c in find(tmp_path)] == [5, 6] and older.arrays("policy")
+    assert not list(tmp_path.glob(".*"))
+    files.clean_up(tmp_path / "nowhere")
 
 
 def test_a_newer_format_is_refused(tmp_path):
     checkpoint = save_some(tmp_path)
     manifest = checkpoint.manifest() | {"format": checkpoints.FORMAT + 1}
-    (checkpoint.path / "manifest.json").write_text(json.dumps(manifest))
+    (checkpoint.path / "manifest.json").write_bytes(signed(manifest))
     for read in (checkpoint.manifest, lambda: checkpoint.arrays("policy"), lambda: checkpoint.plain("state")):
         with pytest.raises(WrongInput, match="has format 2; this version reads up to 1"):
             read()

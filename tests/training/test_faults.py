@@ -1,6 +1,7 @@
 """What a full disk, a damaged file and a weight that is no number do to a run."""
 
 import errno
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -58,16 +59,14 @@ def whole(tmp_path):
 
 
 def test_a_disk_that_is_full_for_a_while_costs_nothing(tmp_path, whole, disk):
-    disk |= {latest(20), latest(30), "best-"}
-    answer = None
-
-    def free(self, counters, record):
+    def fill_and_free(self, counters, record):
+        if counters.env_steps == 15:
+            disk.update({"latest-", "best-"})
         if counters.env_steps == 35:
             disk.clear()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Console, "progress", free)
-        disk.discard("best-")  # the first evaluation must be kept, or there is nothing to begin with
+        patch.setattr(Console, "progress", fill_and_free)
         answer = train(*EVERY_10, "run.dir=job")
     assert answer.code == 0 and answer.err.count("No space left on device") == 2
     assert "the checkpoints before are good, trying again" in answer.err
@@ -88,16 +87,12 @@ def test_a_disk_that_stays_full_ends_the_run_at_the_third_try(tmp_path, whole, d
     assert metrics_rows(tmp_path / "job") == metrics_rows(whole)
 
 
-def test_a_best_policy_that_did_not_fit_is_saved_later(tmp_path):
-    def evaluated(record, mean):
-        record.scores = {"final": {"env_steps": 10, "return_mean": mean}, "best": {"env_steps": 10}}
-
+def test_a_policy_that_did_not_fit_is_saved_later_as_it_was(tmp_path):
     run = RunDirectory(tmp_path)
     c = config()
     with Trainer(c, 0, CPU, Console(c)) as trainer:
         record = Record(c, run, {})
         record.open(-1)
-        evaluated(record, 1.0)
         record.keep(trainer.counters, trainer.agent)
         before = trainer.agent.policy.actor.mean.bias.detach().clone()
         (tmp_path / "checkpoints").write_text("a file where the folder should be")
@@ -140,7 +135,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_taken(tmp_path, ca
     said = capsys.readouterr().err
     assert "set aside as damaged-1-latest-000000000040, going on from 30 env steps" in said
     aside = run.checkpoints / "damaged-1-latest-000000000040"
-    assert file.removesuffix("replay") in (aside / "reason.txt").read_text()
+    assert ("rows-" if file == "replay" else file) in (aside / "reason.txt").read_text()
     assert at_its_end == advance(c, tmp_path / "whole")
     assert metrics_rows(run.path) == metrics_rows(tmp_path / "whole")
 
@@ -172,9 +167,10 @@ def test_a_run_that_cannot_fit_is_refused_at_its_start(tmp_path, monkeypatch, pa
         assert train(*TINY, "checkpoint.keep_replay=never").code == 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_is_read_from_the_system():
     there = available_memory()
-    assert there is None or 1e8 < there < 1e14
+    assert there is not None and 1e8 < there < 1e14
 
 
 def test_checkpoints_by_the_clock_change_no_bit(tmp_path):

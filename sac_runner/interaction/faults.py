@@ -1,0 +1,156 @@
+"""Environments that fail: each is named with its episode, and none is waited for without end."""
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode
+from gymnasium.vector.async_vector_env import AsyncState
+
+from sac_runner.errors import EnvironmentFault
+
+_CLOSING_S = 2.0
+
+
+class Watched(gym.Wrapper[Any, Any, Any, Any]):
+    """Says which environment failed and when, and takes nothing from it that is not what it promised."""
+
+    def __init__(self, env: gym.Env[Any, Any], index: int) -> None:
+        """``env`` is the outermost of environment ``index``."""
+        super().__init__(env)
+        self._index, self._steps = index, 0
+        self._seed: int | None = None
+        self._shape = env.observation_space.shape
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start an episode.
+
+        Raises:
+            EnvironmentFault: It failed.
+        """
+        self._seed, self._steps = seed, 0
+        try:
+            obs, info = self.env.reset(seed=seed, options=options)
+            return self._checked(obs), dict(info)
+        except EnvironmentFault:
+            raise
+        except Exception as e:
+            raise self._raised(e) from e
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Take a step.
+
+        Raises:
+            EnvironmentFault: It failed.
+        """
+        self._steps += 1
+        try:
+            obs, reward, terminated, truncated, info = self.env.step(action)
+            return self._checked(obs), float(reward), bool(terminated), bool(truncated), dict(info)
+        except EnvironmentFault:
+            raise
+        except Exception as e:
+            raise self._raised(e) from e
+
+    def _checked(self, obs: Any) -> Any:
+        x = np.asarray(obs, self.env.observation_space.dtype)
+        if x.shape != self._shape:
+            raise EnvironmentFault(f"{self._named()} observed shape {x.shape}, its space has {self._shape}")
+        return x
+
+    def _raised(self, error: Exception) -> "EnvironmentFault":
+        return EnvironmentFault(f"{self._named()} raised {type(error).__name__}: {_first_line(error)}")
+
+    def _named(self) -> str:
+        when = f"in step {self._steps}" if self._steps else "in the reset"
+        return f"env {self._index}, {when} of its episode with seed {self._seed},"
+
+
+class WorkerEnvs(AsyncVectorEnv):
+    """Environments in processes of their own, none of which is waited for longer than ``timeout_s``."""
+
+    def __init__(self, makers: list[Callable[[], gym.Env[Any, Any]]], timeout_s: float | None) -> None:
+        """Start a process for each of ``makers``."""
+        self._timeout_s, self._failed = timeout_s, False
+        try:
+            super().__init__(makers, autoreset_mode=AutoresetMode.DISABLED)
+        except BaseException:
+            for process in getattr(self, "processes", []):
+                process.kill()
+            raise
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Reset all, or those of ``options["reset_mask"]``."""
+        with self._answers():
+            self.reset_async(seed=seed, options=options)
+            return self.reset_wait(self._timeout_s)
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Step all."""
+        with self._answers():
+            self.step_async(actions)
+            return self.step_wait(self._timeout_s)
+
+    @contextmanager
+    def _answers(self) -> Iterator[None]:
+        """What keeps a worker from answering, by name.
+
+        Raises:
+            EnvironmentFault: One is dead or hangs.
+        """
+        try:
+            yield
+        except multiprocessing.TimeoutError as e:
+            self._failed = True
+            silent = ", ".join(str(i) for i, pipe in enumerate(self.parent_pipes) if not pipe.poll(0))
+            raise EnvironmentFault(f"env {silent} did not answer within {self._timeout_s:g} s (env.timeout_s)") from e
+        except (EOFError, ConnectionError) as e:
+            self._failed = True
+            multiprocessing.connection.wait([process.sentinel for process in self.processes], 0.5)
+            ends = [_ending(i, process.exitcode) for i, process in enumerate(self.processes)]
+            raise EnvironmentFault(", ".join(filter(None, ends)) or "the process of an env broke off") from e
+        except BaseException:
+            self._failed = True
+            raise
+
+    def _raise_if_errors(self, successes: Iterable[bool]) -> None:
+        """As Gymnasium's, less the traceback that it prints as a warning: the error says where and why."""
+        if not all(successes):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                super()._raise_if_errors(successes)
+
+    def _check_spaces(self) -> None:
+        """Gymnasium's check of the workers' spaces, whose answers are the first there are."""
+        with self._answers():
+            super()._check_spaces()  # type: ignore[no-untyped-call]
+
+    def close_extras(self, timeout: float | None = None, terminate: bool = False) -> None:
+        """End the processes: by asking for a while, or at once where one has failed (they take no SIGTERM)."""
+        with contextlib.suppress(OSError, EOFError):  # a worker that is gone needs no asking
+            if not terminate and not self._failed:
+                for pipe in self.parent_pipes:
+                    pipe.send(("close", None))
+                for process in self.processes:
+                    process.join(_CLOSING_S)
+        for process in self.processes:
+            process.kill()
+        self._state = AsyncState.DEFAULT
+        super().close_extras(timeout, terminate=True)
+
+
+def _ending(index: int, exit_code: int | None) -> str:
+    if exit_code is None:
+        return ""
+    how = f"was killed by signal {-exit_code}" if exit_code < 0 else f"exited with {exit_code}"
+    return f"the process of env {index} {how}"
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n", 1)[0]
