@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Entry point of ``sac-train`` and ``scripts/train``."""
-    register()
+    register(_try_out)
     open_door(partial(from_command_line, sys.argv[1:], _train))
 
 
@@ -83,6 +83,12 @@ def _continue(job: Job, run: RunDirectory, config: Config) -> float:
         return float(run.read_summary()["scores"]["final"]["return_mean"])
     continued = bool(find(run.checkpoints, "latest"))  # killed before its first checkpoint, it begins anew
     return _finish(train(config, job.overrides, None, lambda: run.path, continued))
+
+
+def _try_out(config: Config) -> None:
+    from sac_runner.training.preflight import try_out
+
+    try_out(config)
 
 
 def _finish(outcome: "Outcome") -> float:

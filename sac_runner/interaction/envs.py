@@ -100,7 +100,7 @@ def _make(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
     if config.id is None:
         raise WrongInput("env=custom needs env.id", train_command("env=custom env.id=my_package:MyEnv-v0"))
     if os.getcwd() not in sys.path:  # an installed command has its own folder there instead
-        sys.path.insert(0, os.getcwd())
+        sys.path.append(os.getcwd())  # last: what is installed wins over a file of that name in a stranger's run
     if render_mode is not None and sys.platform == "linux" and not os.environ.get("DISPLAY"):
         os.environ.setdefault("MUJOCO_GL", "egl")  # not otherwise: where libEGL is missing, MuJoCo's import would fail
     kwargs = config.kwargs if render_mode is None else config.kwargs | {"render_mode": render_mode}

@@ -56,7 +56,8 @@ def _here(protocol: Protocol, as_trained: bool, fresh: bool) -> str:
     how = "deterministic" if protocol.deterministic else "sampled actions"
     if as_trained:
         return f"as in training: {_episodes(protocol)} on seeds {protocol.seeds}, {how}"
-    return f"{_episodes(protocol)} on fresh seeds {protocol.seeds}, {how}"
+    seeds = f"fresh seeds {protocol.seeds}" if fresh else f"seeds {protocol.seeds}, some of which chose the best policy"
+    return f"{_episodes(protocol)} on {seeds}, {how}"
 
 
 def _episodes(protocol: Protocol) -> str:

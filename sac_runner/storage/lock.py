@@ -1,6 +1,7 @@
 """One owner for a run directory: a kernel lock that dies with its process."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import sys
@@ -22,6 +23,8 @@ class RunLock:
         """
         try:
             self._descriptor = os.open(run / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            if not os.access(run, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as e:
             raise WrongInput(f"can't write {run}: {e.strerror}", f"a copy of it: cp -r {run} NEW") from e
         try:

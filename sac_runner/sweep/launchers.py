@@ -4,7 +4,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -24,6 +24,8 @@ from sac_runner.sweep.plan import job_paths, settings, sweep_path
 class LocalLauncher(Launcher):
     """Runs jobs one after another in this process, once all of them are composed and checked."""
 
+    try_out: Callable[[Config], None]
+
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra before ``launch``."""
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
@@ -33,7 +35,8 @@ class LocalLauncher(Launcher):
         """Run the jobs; a sweeper may call this several times for one sweep.
 
         Raises:
-            WrongInput: A job's config has faults; no job has started and no file was made.
+            WrongInput: A job's config has faults, or its environment or device is not there; no job has started and no
+                file was made.
         """
         setup_globals()
         jobs = [list(job) for job in job_overrides]
@@ -41,6 +44,8 @@ class LocalLauncher(Launcher):
         configs = [config for _, config in composed]
         if any(config.resume is not None or config.run.dir is not None for config in configs):
             raise WrongInput("a sweep makes its own runs: leave resume and run.dir out, or leave -m out")
+        for config in {repr((config.env, config.device)): config for config in configs}.values():
+            type(self).try_out(config)
         if not configs[0].dry_run:
             self._make_sweep(jobs, configs[0])
         _announce(jobs)
@@ -79,8 +84,13 @@ class LocalLauncher(Launcher):
         )
 
 
-def register() -> None:
-    """Make the launcher known to Hydra, which takes plugins from a package ``hydra_plugins`` and no other."""
+def register(try_out: Callable[[Config], None]) -> None:
+    """Make the launcher known to Hydra, which takes plugins from a package ``hydra_plugins`` and no other.
+
+    Args:
+        try_out: Raises ``WrongInput`` where what a config names is not there.
+    """
+    LocalLauncher.try_out = staticmethod(try_out)
     plugins = Plugins.instance()  # imports the true hydra_plugins, where one is installed
     sys.modules.setdefault("hydra_plugins", ModuleType("hydra_plugins"))
     sys.modules["hydra_plugins.sac_runner"] = sys.modules[__name__]

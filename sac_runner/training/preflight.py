@@ -1,5 +1,6 @@
 """What a run would need: memory, disk and time, measured with its own environments and its own agent."""
 
+import contextlib
 import shutil
 import time
 from pathlib import Path
@@ -9,10 +10,11 @@ import torch
 from gymnasium import spaces
 
 from sac_runner.config.schema import Config, PerStepConfig
-from sac_runner.errors import WrongInput, train_command
-from sac_runner.interaction.envs import raw_spaces
+from sac_runner.errors import EnvironmentFailed, WrongInput, train_command
+from sac_runner.interaction.envs import make_env, raw_spaces
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.training.console import duration
+from sac_runner.training.device import resolve_device
 from sac_runner.training.trainer import Trainer
 from sac_runner.types import UpdateNoise
 
@@ -35,6 +37,17 @@ def preflight(trainer: Trainer) -> str:
         f"scale    observations {obs_scale}; actions [-1, 1] -> {_bounds(config)}",
     ]
     return "\n".join(lines)
+
+
+def try_out(config: Config) -> None:
+    """Make the environment once and look for the device; what only fails by itself is its run's affair.
+
+    Raises:
+        WrongInput: One is not there, or not of use.
+    """
+    resolve_device(config.device)
+    with contextlib.suppress(EnvironmentFailed):
+        make_env(config.env).close()
 
 
 def require_fit(trainer: Trainer) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sac_runner.commands.evaluate import main
+from sac_runner.storage.checkpoints import signed
 
 
 def score(run, which):
@@ -56,8 +57,9 @@ def test_as_trained_says_so_in_words(run, call):
 def test_as_trained_shows_a_difference_and_what_has_changed(own, call):
     (manifest,) = own.glob("checkpoints/best-*/manifest.json")
     stored = json.loads(manifest.read_text())
+    del stored["sha256"]
     recorded = stored["score"]["return_mean"] = stored["score"]["return_mean"] + 1e-12
-    manifest.write_text(json.dumps(stored))
+    manifest.write_bytes(signed(stored))
     meta = json.loads((own / "meta.json").read_text())
     meta["versions"]["torch"] = "0.1"
     (own / "meta.json").write_text(json.dumps(meta))
@@ -116,6 +118,11 @@ def test_words_say_by_what_the_checkpoint_was_chosen(run, call):
     assert "best of 4 evaluations of 3 episodes each on seeds 1000..1002, there " in out
     assert "2 episodes on fresh seeds 1000000..1000001, deterministic" in out
     assert "not evaluated" in call(main, run, "--episodes", "1", "--checkpoint", "60").out
+
+
+def test_words_say_where_seeds_are_not_fresh(run, call):
+    out = call(main, run, "--episodes", "2", "--seed", "1002").out
+    assert "2 episodes on seeds 1002..1003, some of which chose the best policy, deterministic" in out
 
 
 def test_fresh_seeds_keep_clear_of_those_that_chose(own, call):

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from sac_runner.errors import RunInUse
+from sac_runner.errors import RunInUse, WrongInput
 from sac_runner.storage.lock import RunLock
 
 HOLD = (
@@ -53,6 +53,12 @@ def test_it_is_free_again_after_a_run_that_raised(tmp_path):
     with pytest.raises(ZeroDivisionError), RunLock(tmp_path):
         raise ZeroDivisionError
     RunLock(tmp_path).__exit__(None, None, None)
+
+
+def test_a_run_that_may_not_be_written_is_wrong_input(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(WrongInput, match="Permission denied"):
+        RunLock(tmp_path)
 
 
 def test_runs_do_not_lock_each_other(tmp_path):

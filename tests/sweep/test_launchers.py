@@ -87,6 +87,15 @@ def test_a_fault_in_one_job_stops_the_sweep_before_anything_is_made(elsewhere, f
     assert list(elsewhere.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "fault", ["env.id=NoSuchEnv-v0,Pendulum-v1", "env.id=CartPole-v1,Pendulum-v1", "device=cpu,cuda:9"]
+)
+def test_what_is_not_there_stops_the_sweep_before_anything_is_made(elsewhere, fault):
+    answer = train("-m", "env=custom", "env.id=Pendulum-v1", *BUDGET, fault)
+    assert answer.code == 2 and len(answer.err.splitlines()) <= 3
+    assert not (elsewhere / "outputs").exists()
+
+
 def test_a_job_that_fails_leaves_the_others_done():
     answer = train("-m", *FAILS, "env.kwargs.at=5,1000")
     assert answer.code == 70 and "Traceback" not in answer.err and "the rotor came off" in answer.err
