@@ -7,6 +7,8 @@ import time
 from typing import TextIO
 
 from sac_runner.config.schema import Config, PerRoundConfig, PerStepConfig
+from sac_runner.errors import DiskFailed
+from sac_runner.storage.files import Appended
 from sac_runner.training.record import Record
 from sac_runner.training.schedule import Counters, acts_randomly
 
@@ -22,7 +24,8 @@ class Console:
         self.config = config
         self.stream = sys.stderr if stream is None else stream
         self.live = self.stream.isatty()
-        self._next = 0.0
+        self._log: Appended | None = None
+        self._next = self._next_noted = 0.0
         self._warming_up = False
         self._began: tuple[float, Counters] | None = None
 
@@ -36,7 +39,11 @@ class Console:
         self._warming_up = warming_up
         if now >= self._next:
             self._next = now + (_REFRESH_S if self.live else _PLAIN_S)
-            self._show(" | ".join(self._parts(counters, record, now - self._began[0], self._began[1])))
+            text = " | ".join(self._parts(counters, record, now - self._began[0], self._began[1]))
+            self._show(text)
+            if now >= self._next_noted:
+                self._next_noted = now + _PLAIN_S
+                self._note(text)
 
     def _parts(self, counters: Counters, record: Record, seconds: float, began: Counters) -> list[str]:
         done, total, unit = self._share(counters)
@@ -77,6 +84,22 @@ class Console:
             self._write(f"\r\033[K{text[:width]}")
         else:
             self._write(text + "\n")
+
+    def keep_in(self, log: Appended) -> None:
+        """Write all that is said from here on to ``log`` too, and now and then how far the run is."""
+        self._log = log
+
+    def say(self, text: str) -> None:
+        """Print whole lines."""
+        self.clear()
+        self._write(text + "\n")
+        self._note(text)
+
+    def _note(self, text: str) -> None:
+        if self._log is not None:
+            self._log.write(f"{text}\n".encode())
+            with contextlib.suppress(DiskFailed):  # a log never stops a training
+                self._log.flush()
 
     def clear(self) -> None:
         """Take the live line away, so that something else can be printed."""

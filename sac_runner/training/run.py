@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from sac_runner.errors import RunnerError
 from sac_runner.interaction.envs import STOP_SIGNALS
 from sac_runner.interaction.spaces import spaces_of
 from sac_runner.storage.crash import crash_traces, how_it_died
+from sac_runner.storage.files import Appended
 from sac_runner.storage.find import find_run
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.run_directory import RunDirectory
@@ -73,25 +73,28 @@ def train(
             require_fit(trainer)
         run = RunDirectory(make_directory())
         record = Record(config, run, hyperparameters(config))
-        with RunLock(run.path), stop_on_signals() as stop:
+        with RunLock(run.path), stop_on_signals() as stop, contextlib.ExitStack() as at_the_end:
             died_of = how_it_died(run)
-            if died_of is not None:
-                _say(f"the last start of this run ended without saving: {died_of}")
             cut = record.restore(newest_whole(run), trainer.state, device) if continued else []
             meta = provenance(overrides, config.seed, device, threads, config.precision)
             run.write_start(to_yaml(config), meta | {"spaces": spaces_of(config.env).to_plain()})
-            _say(header(config, overrides, recipe, trainer.action_dim))
+            log = Appended(run.path / "train.log", "ab")
+            at_the_end.callback(log.close)
+            console.keep_in(log)
+            if died_of is not None:
+                console.say(f"the last start of this run ended without saving: {died_of}")
+            console.say(header(config, overrides, recipe, trainer.action_dim))
             memory = replay_bytes(trainer.replay, config.total_env_steps)
-            _say(f"{device}, {threads} thread{'s'[: threads > 1]}, {memory / 1e6:,.1f} MB replay -> {shown(run.path)}")
+            threads_and_memory = f"{threads} thread{'s'[: threads > 1]}, {memory / 1e6:,.1f} MB replay"
+            console.say(f"{device}, {threads_and_memory} -> {shown(run.path)}")
             if continued:
-                _say(f"continuing at {trainer.counters.env_steps:,} env steps{_cut_short(cut)}")
+                console.say(f"continuing at {trainer.counters.env_steps:,} env steps{_cut_short(cut)}")
             with crash_traces(run.path):
                 ending = _run(trainer, record, console, stop)
-            console.clear()
             if ending is Ending.STOPPED:
-                _say(stopped(config, run, trainer.counters))
+                console.say(stopped(config, run, trainer.counters))
             else:
-                _say(closing(record, trainer.counters, config.seed, ending.value))
+                console.say(closing(record, trainer.counters, config.seed, ending.value))
     return Outcome(run, record.last_return, stop.signal)
 
 
@@ -108,11 +111,6 @@ def dry_run(config: Config, overrides: list[str], recipe: str | None) -> None:
         print(header(config, overrides, recipe, trainer.action_dim))
         print(f"{device}, {threads} thread{'s'[: threads > 1]}; a dry run: nothing is written")
         print(preflight(trainer))
-
-
-def _say(text: str) -> None:
-    with contextlib.suppress(BrokenPipeError):  # who piped the words away still wants the run
-        print(text, file=sys.stderr, flush=True)
 
 
 def _cut_short(cut: list[int]) -> str:

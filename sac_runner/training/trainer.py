@@ -199,8 +199,7 @@ class Trainer:
             self._failed_saves += 1
             if self._failed_saves == 3:
                 raise
-            self.console.clear()
-            warn(f"{e.message}; the checkpoints before are good, trying again at the next one")
+            self.console.say(f"warning: {e.message}; the checkpoints before are good, trying again at the next one")
 
     def _episode_seed(self, env: int, episode: int) -> int:
         schedule = self.config.schedule

@@ -167,7 +167,7 @@ def test_a_run_directory_holds_what_the_readme_says_and_nothing_else_is_made(fin
     policies = [best.path.name, *(f"kept-{n:012}" for n in (20, 40, 60)), *both]
     checkpoints = {f"{name}/{file}" for name in policies for file in ("manifest.json", "policy.safetensors")}
     checkpoints |= {f"{name}/{file}" for name in both for file in ("state.json", "train.safetensors")}
-    plain = {"config.yaml", "meta.json", "metrics.csv", "summary.json", "curve.png", ".lock"}
+    plain = {"config.yaml", "meta.json", "metrics.csv", "summary.json", "curve.png", "train.log", ".lock"}
     (replay,) = (file for file in files if file.startswith("replay/rows-000000000000-000000000060-"))
     assert files == {events, replay, *plain, *(f"checkpoints/{file}" for file in checkpoints)}
     assert (run / "curve.png").read_bytes().startswith(b"\x89PNG")
@@ -238,6 +238,8 @@ def test_the_words_around_a_run(elsewhere):
     assert done.startswith("done     60 env steps in ") and done.endswith(", seed 4")
     assert "final" in score and "best" in score
     assert following.startswith("next     sac-watch last | sac-evaluate last")
+    assert (path / "train.log").read_text().splitlines()[-4:] == [done, score, saved, following]
+    assert (path / "train.log").read_text().splitlines()[:3] == [first, second, third]
 
 
 def test_the_name_of_a_run_says_what_was_overridden():
