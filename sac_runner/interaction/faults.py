@@ -112,7 +112,10 @@ class WorkerEnvs(AsyncVectorEnv):
             raise EnvironmentFault(f"env {silent} did not answer within {self._timeout_s:g} s (env.timeout_s)") from e
         except (EOFError, ConnectionError) as e:
             self._failed = True
-            multiprocessing.connection.wait([process.sentinel for process in self.processes], 0.5)
+            ending = multiprocessing.connection.wait([process.sentinel for process in self.processes], 0.5)
+            for process in self.processes:
+                if process.sentinel in ending:
+                    process.join(0.5)  # its files close a moment before its exit code is there
             ends = [_ending(i, process.exitcode) for i, process in enumerate(self.processes)]
             raise EnvironmentFault(", ".join(filter(None, ends)) or "the process of an env broke off") from e
         except BaseException:
