@@ -21,6 +21,11 @@ def train_command(overrides: str) -> str:
     return f"{command('train')} {overrides}"
 
 
+def first_line(error: BaseException) -> str:
+    """What an exception of somebody else says first."""
+    return str(error).strip().split("\n", 1)[0]
+
+
 class RunnerError(Exception):
     """An expected failure, shown as at most three lines instead of a traceback."""
 

@@ -1,6 +1,8 @@
 """What many tests build: a whole Config, a small agent, a batch, vector environments of ``tests.scripted``."""
 
 import copy
+import errno
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -138,3 +140,18 @@ def weights(module):
 def vector_env(env_id, num_envs, **env):
     """``num_envs`` environments through the package's own door; ``tests.scripted`` has ids for it."""
     return make_vector_env(config(env={"id": env_id, **env}).env, num_envs)
+
+
+def short_of_room(monkeypatch, appended, size):
+    """A disk that takes ``size`` more bytes of an ``Appended`` file; returns what is left of them, to be changed."""
+    file, room = appended._file, [size]
+
+    def write(data):
+        if not room[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        taken = file.write(bytes(data[: room[0]]))
+        room[0] -= taken
+        return taken
+
+    monkeypatch.setattr(appended, "_file", SimpleNamespace(write=write, close=file.close))
+    return room

@@ -29,7 +29,7 @@ from sac_runner.config.diagnose import Groups, explain, explain_option, find_gro
 from sac_runner.config.rewrite import rewrite, split, unknown_option
 from sac_runner.config.schema import Config
 from sac_runner.config.validate import validate
-from sac_runner.errors import RunnerError, WrongInput, command
+from sac_runner.errors import RunnerError, WrongInput, command, first_line
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
@@ -185,5 +185,5 @@ def from_yaml(text: str, source: Path) -> Config:
             raise ValueError("it holds an interpolation")
         return from_plain(plain)
     except (OmegaConfBaseException, YAMLError, AssertionError, ValueError, WrongInput) as e:
-        cause = e.message if isinstance(e, WrongInput) else str(e).split("\n")[0]
+        cause = e.message if isinstance(e, WrongInput) else first_line(e)
         raise WrongInput(f"{source} can't be read as a config of this version: {cause}") from e

@@ -5,7 +5,8 @@ import sys
 import types
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from sac_runner.config.schema import Config, Within
+from sac_runner.config.ranges import Within
+from sac_runner.config.schema import Config
 from sac_runner.errors import WrongInput
 
 _INVALID = object()

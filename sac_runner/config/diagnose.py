@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 
 from sac_runner.config.convert import variant_mode
 from sac_runner.config.schema import Config
-from sac_runner.errors import WrongInput, train_command
+from sac_runner.errors import WrongInput, first_line, train_command
 
 # Names that SB3, CleanRL, Spinning Up and the tutorial use -> ours.
 SYNONYMS = {
@@ -97,7 +97,7 @@ def explain(
         if fault is not None:
             return _for_a_sweep(fault) if sweeps else fault
     unread = getattr(error, "override", None)
-    return WrongInput((f"{unread} can't be read: " if unread else "") + str(error).strip().split("\n")[0])
+    return WrongInput((f"{unread} can't be read: " if unread else "") + first_line(error))
 
 
 def explain_option(option: str, key: str, value: str, choices: dict[str, str]) -> WrongInput:

@@ -17,7 +17,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 
 from sac_runner.config.schema import Config, EnvConfig
-from sac_runner.errors import EnvironmentFailed, WrongInput, train_command
+from sac_runner.errors import EnvironmentFailed, WrongInput, first_line, train_command
 from sac_runner.interaction.faults import Watched, WorkerEnvs
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -107,21 +107,17 @@ def _make(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
     try:
         return gym.make(config.id, max_episode_steps=config.max_episode_steps, **kwargs)
     except gym.error.DependencyNotInstalled as e:
-        raise WrongInput(f"env.id={config.id} needs a package that is not installed: {_first_line(e)}") from e
+        raise WrongInput(f"env.id={config.id} needs a package that is not installed: {first_line(e)}") from e
     except gym.error.UnregisteredEnv as e:
-        raise WrongInput(f"env.id={config.id} is unknown to Gymnasium: {_first_line(e)}") from e
+        raise WrongInput(f"env.id={config.id} is unknown to Gymnasium: {first_line(e)}") from e
     except gym.error.Error as e:
-        raise WrongInput(f"env.id={config.id} can't be made: {_first_line(e)}") from e
+        raise WrongInput(f"env.id={config.id} can't be made: {first_line(e)}") from e
     except ImportError as e:
-        raise WrongInput(f"env.id={config.id} can't be imported: {_first_line(e)}") from e
+        raise WrongInput(f"env.id={config.id} can't be imported: {first_line(e)}") from e
     except TypeError as e:
-        raise WrongInput(f"env.id={config.id} does not take env.kwargs={config.kwargs}: {_first_line(e)}") from e
+        raise WrongInput(f"env.id={config.id} does not take env.kwargs={config.kwargs}: {first_line(e)}") from e
     except Exception as e:
-        raise EnvironmentFailed(f"env.id={config.id} can't be made: {type(e).__name__}: {_first_line(e)}") from e
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n", 1)[0]
+        raise EnvironmentFailed(f"env.id={config.id} can't be made: {type(e).__name__}: {first_line(e)}") from e
 
 
 def _with_flat_obs(env: gym.Env[Any, Any], config: EnvConfig) -> gym.Env[Any, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from gymnasium.vector.async_vector_env import AsyncState
 
-from sac_runner.errors import EnvironmentFault
+from sac_runner.errors import EnvironmentFault, first_line
 
 _CLOSING_S = 2.0
 
@@ -65,7 +65,7 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
         return x
 
     def _raised(self, error: Exception) -> "EnvironmentFault":
-        return EnvironmentFault(f"{self._named()} raised {type(error).__name__}: {_first_line(error)}")
+        return EnvironmentFault(f"{self._named()} raised {type(error).__name__}: {first_line(error)}")
 
     def _named(self) -> str:
         when = f"in step {self._steps}" if self._steps else "in the reset"
@@ -153,7 +153,3 @@ def _ending(index: int, exit_code: int | None) -> str:
         return ""
     how = f"was killed by signal {-exit_code}" if exit_code < 0 else f"exited with {exit_code}"
     return f"the process of env {index} {how}"
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n", 1)[0]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sac_runner.algorithm.policy import Policy
 from sac_runner.config.schema import Config, EnvConfig
-from sac_runner.errors import EnvironmentFailed, RunnerError, WrongInput
+from sac_runner.errors import EnvironmentFailed, RunnerError, WrongInput, first_line
 from sac_runner.interaction.collector import Episode
 from sac_runner.interaction.envs import make_env
 from sac_runner.playback.stored import StoredPolicy, read_policy, require_trust
@@ -75,9 +75,8 @@ def play_episode(
     except (RunnerError, WindowClosed):
         raise
     except Exception as e:
-        text = str(e).strip().split("\n")[0]
         raise EnvironmentFailed(
-            f"the environment failed in the episode of seed {seed}: {type(e).__name__}: {text}"
+            f"the environment failed in the episode of seed {seed}: {type(e).__name__}: {first_line(e)}"
         ) from e
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from sac_runner.config.convert import flat, from_plain, to_plain
 from sac_runner.config.diagnose import schema_keys
-from sac_runner.config.schema import Within
+from sac_runner.config.ranges import Within
 from sac_runner.config.validate import validate
 from sac_runner.errors import WrongInput
 from tests.support import ANNEALED, AUTO, FIXED, PER_ROUND, PER_STEP, plain

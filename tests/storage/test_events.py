@@ -1,6 +1,4 @@
-import errno
 import threading
-from types import SimpleNamespace
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -10,6 +8,7 @@ from tensorboard.util import tensor_util
 
 from sac_runner.storage.events import EventLog
 from sac_runner.training.metrics import METRICS
+from tests.support import short_of_room
 
 HYPERPARAMETERS = {"agent.lr": 3e-4, "alpha.mode": "auto", "normalization.obs": True, "seed": 3}
 
@@ -94,16 +93,7 @@ def test_a_row_can_be_read_while_the_run_goes_on(tmp_path):
 def test_events_that_a_full_disk_refuses_wait_and_never_stop_a_run(tmp_path, monkeypatch):
     log = EventLog(tmp_path, -1)
     log.begin_session(HYPERPARAMETERS)
-    take, room = log._file._file.write, [9]
-
-    def write(data):
-        if not room[0]:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        taken = take(bytes(data[: room[0]]))
-        room[0] -= taken
-        return taken
-
-    monkeypatch.setattr(log._file, "_file", SimpleNamespace(write=write, close=log._file._file.close))
+    room = short_of_room(monkeypatch, log._file, 9)
     log.scalars(1, {"train/alpha": 0.5})
     room[0] = 10_000
     log.scalars(2, {"train/alpha": 0.25})

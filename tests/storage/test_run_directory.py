@@ -1,6 +1,4 @@
-import errno
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +6,7 @@ import pytest
 from sac_runner.errors import DiskFailed, WrongInput
 from sac_runner.storage import checkpoints
 from sac_runner.storage.run_directory import MetricsFile, RunDirectory
+from tests.support import short_of_room
 
 TAGS = ["eval/return_mean", "train/alpha"]
 
@@ -72,17 +71,7 @@ def test_every_row_is_with_the_operating_system_at_once(run):
 
 def test_rows_that_a_full_disk_refuses_wait_for_it(run, monkeypatch):
     metrics = MetricsFile(run, TAGS, -1)
-    take = metrics._file._file.write
-    room = [7]
-
-    def write(data):
-        if not room[0]:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        taken = take(bytes(data[: room[0]]))
-        room[0] -= taken
-        return taken
-
-    monkeypatch.setattr(metrics._file, "_file", SimpleNamespace(write=write, close=metrics._file._file.close))
+    room = short_of_room(monkeypatch, metrics._file, 7)
     metrics.write(1, 0, {"train/alpha": 0.5})
     metrics.write(2, 0, {"train/alpha": 0.25})
     with pytest.raises(DiskFailed, match="metrics.csv"):
