@@ -1,7 +1,7 @@
 """Small liberties for the command line, before Hydra reads it."""
 
 import re
-from itertools import islice
+from itertools import islice, pairwise
 
 from sac_runner.config.diagnose import schema_keys
 from sac_runner.errors import WrongInput, train_command
@@ -59,7 +59,7 @@ def _schedule_of_resumed(arguments: list[str]) -> list[str]:
 
 def unknown_option(arguments: list[str]) -> tuple[str, str, str] | None:
     """The first option that Hydra does not have, with the key and the value it means: ``--seed 3`` is ``seed=3``."""
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in pairwise([*arguments, ""]):
         option, _, value = argument.partition("=")
         known = option in _SHORT or option.startswith("--") and any(name.startswith(option) for name in _OPTIONS)
         if option.startswith("-") and not known:

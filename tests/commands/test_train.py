@@ -118,6 +118,15 @@ def test_worker_processes_train_the_same_run_as_one_process():
     assert len(policies) == 2 and policies[0] == policies[1]
 
 
+def test_the_bare_command_runs_the_default(monkeypatch):
+    jobs = []
+    monkeypatch.setattr(command, "_train", lambda job: jobs.append(job) or 0.0)
+    assert train().code == 0
+    (job,) = jobs
+    assert job.config == compose_config([]) and job.overrides == []
+    assert job.config.env.id == "LunarLanderContinuous-v3"
+
+
 MY_ENV = """
 import gymnasium as gym
 import numpy as np
