@@ -227,3 +227,30 @@ def test_no_python_is_said_plainly(copy, tmp_path):
     assert done.returncode == 1
     assert "Python 3.11 or newer" in done.stderr
     assert len(done.stderr.splitlines()) <= 3
+
+
+@pytest.mark.slow
+def test_a_wheel_gives_the_commands_with_their_config_where_there_is_no_clone(tmp_path):
+    """What the wheel needs is taken from this interpreter; only hatchling is fetched."""
+    site, elsewhere = tmp_path / "site", tmp_path / "else where"
+    elsewhere.mkdir()
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    assert call(*pip, "wheel", "--no-deps", "--wheel-dir", tmp_path, ROOT).returncode == 0
+    (wheel,) = tmp_path.glob("*.whl")
+    assert call(*pip, "install", "--no-deps", "--target", site, wheel).returncode == 0
+    environ = {name: x for name, x in os.environ.items() if name != "SAC_SCRIPTS"} | {"PYTHONPATH": str(site)}
+
+    def installed(name: str, *arguments: str) -> subprocess.CompletedProcess:
+        return call(site / "bin" / f"sac-{name}", *arguments, env=environ, cwd=elsewhere)
+
+    where = call(sys.executable, "-c", "import sac_runner; print(sac_runner.__file__)", env=environ, cwd=elsewhere)
+    assert where.stdout.startswith(str(site))
+    for name in COMMANDS:
+        helped = installed(name, "--help")
+        assert helped.returncode == 0 and f"sac-{name}" in helped.stdout
+    budget = ["total_env_steps=60", "schedule.warmup_env_steps=20", "env.max_episode_steps=15", "replay.batch_size=8"]
+    trained = installed("train", "experiment=pendulum_quick", *budget)
+    assert trained.returncode == 0 and "sac-evaluate last" in trained.stderr
+    assert installed("evaluate", "last", "--episodes", "2", "--json").returncode == 0
+    assert installed("train", "agent.lrr=1").stderr.splitlines()[1] == "  try: sac-train agent.lr=1"
+    assert [path.name for path in elsewhere.iterdir()] == ["outputs"]

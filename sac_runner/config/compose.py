@@ -3,6 +3,7 @@
 Hydra composes and does nothing else: it makes no directory, changes none, logs nothing.
 """
 
+import contextlib
 import math
 import os
 import sys
@@ -24,8 +25,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from sac_runner.config.convert import from_plain, to_plain
-from sac_runner.config.diagnose import Groups, explain, explain_option, find_groups
+from sac_runner.config.convert import convert, from_plain, to_plain
+from sac_runner.config.diagnose import Groups, explain, explain_option, find_faults, find_groups
 from sac_runner.config.rewrite import rewrite, split, unknown_option
 from sac_runner.config.schema import Config
 from sac_runner.config.validate import validate
@@ -87,9 +88,21 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float]) -> None
                 raise
             options, settings = split(arguments)
             sweeps = bool({"-m", "--multirun"} & set(options))
-            raise explain(_groups(options), settings, _choices(settings), e, sweeps) from e
+            raise _explained(settings, options, e, sweeps) from e
     if failures:
         raise failures[0]
+
+
+def _explained(overrides: list[str], options: list[str], error: Exception, sweeps: bool = False) -> WrongInput:
+    """All that is wrong with ``overrides``, which Hydra refused with ``error``: its keys, and the values of others."""
+    faulty = find_faults(_groups(options), overrides, _choices(overrides), sweeps)
+    others = [override for override in overrides if override not in faulty]
+    values: list[str] = []
+    if faulty and not sweeps:
+        with _initialized(), contextlib.suppress(*_NOT_COMPOSED):
+            plain: Any = OmegaConf.to_container(compose("config", overrides=rewrite(others)), resolve=True)
+            values = convert(plain)[1]
+    return explain([*faulty.values()], values, error)
 
 
 def _groups(options: list[str]) -> Groups:
@@ -126,8 +139,8 @@ def to_config(cfg: DictConfig) -> Config:
         plain: Any = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as e:
         raise WrongInput(f"{e.full_key}: {str(e).strip().splitlines()[0]}") from e
-    config = from_plain(plain)
-    validate(config)
+    config, faults = convert(plain)
+    validate(config, faults)
     return config
 
 
@@ -141,7 +154,7 @@ def compose_config(overrides: list[str]) -> Config:
         try:
             cfg = compose("config", overrides=rewrite(overrides))
         except _NOT_COMPOSED as e:
-            raise explain(_groups([]), overrides, _choices(overrides), e) from e
+            raise _explained(overrides, [], e) from e
     return to_config(cfg)
 
 

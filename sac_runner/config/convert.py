@@ -1,6 +1,7 @@
 """Plain data to the dataclasses of ``schema`` and back, with every fault found at once."""
 
 import dataclasses
+import math
 import sys
 import types
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -9,7 +10,8 @@ from sac_runner.config.ranges import Within
 from sac_runner.config.schema import Config
 from sac_runner.errors import WrongInput
 
-_INVALID = object()
+_INVALID = math.nan
+"""In the place of a value that can't be: it compares false, so that no check between keys blames it again."""
 
 
 def from_plain(data: dict[str, Any]) -> Config:
@@ -18,12 +20,21 @@ def from_plain(data: dict[str, Any]) -> Config:
     Raises:
         WrongInput: Missing, unknown, mistyped or out-of-range values, all of them in one message.
     """
-    faults: list[str] = []
-    config = _convert(Config, data, "", faults)
+    config, faults = convert(data)
     if faults:
         raise WrongInput("; ".join(faults))
-    assert isinstance(config, Config)
     return config
+
+
+def convert(data: dict[str, Any]) -> tuple[Config, list[str]]:
+    """A ``Config`` from nested plain data, and what is wrong with it, each by itself.
+
+    With faults the config is good for nothing but to be searched for more.
+    """
+    faults: list[str] = []
+    config = _convert(Config, data, "", faults)
+    assert isinstance(config, Config)
+    return config, faults
 
 
 def to_plain(config: Any) -> dict[str, Any]:
@@ -69,14 +80,17 @@ def _convert(kind: Any, value: Any, key: str, faults: list[str]) -> Any:
 
 
 def _dataclass(kind: Any, value: Any, key: str, faults: list[str]) -> Any:
-    if not isinstance(value, dict):
-        return _fault(key, value, "a group of keys", faults)
     hints = get_type_hints(kind, include_extras=True)
     prefix = f"{key}." if key else ""
-    faults += [f"unknown key {prefix}{name}" for name in value if name not in hints]
-    faults += [f"{prefix}{name} is missing" for name in hints if name not in value]
-    fields = {n: _convert(hint, value[n], prefix + n, faults) for n, hint in hints.items() if n in value}
-    return kind(**fields) if fields.keys() == hints.keys() else _INVALID
+    if isinstance(value, dict):
+        faults += [f"unknown key {prefix}{name}" for name in value if name not in hints]
+        faults += [f"{prefix}{name} is missing" for name in hints if name not in value]
+    else:
+        _fault(key, value, "a group of keys", faults)
+        value = {}
+    fields = {name: _INVALID for name in hints}
+    fields |= {n: _convert(hint, value[n], prefix + n, faults) for n, hint in hints.items() if n in value}
+    return kind(**fields)
 
 
 def _one_of(kinds: tuple[Any, ...], value: Any, key: str, faults: list[str]) -> Any:

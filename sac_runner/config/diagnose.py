@@ -77,33 +77,50 @@ Groups = dict[str, list[str]]
 """Config group -> its choices."""
 
 
-def explain(
-    groups: Groups, overrides: list[str], choices: dict[str, str], error: Exception, sweeps: bool = False
-) -> WrongInput:
-    """The first of ``overrides`` that can't be right, explained; or else ``error``'s own first line.
+def find_faults(
+    groups: Groups, overrides: list[str], choices: dict[str, str], sweeps: bool = False
+) -> dict[str, WrongInput]:
+    """Those of ``overrides`` that can't be right, explained.
 
     Args:
         groups: What there is.
         overrides: ``key=value``, as typed.
         choices: Group -> choice that the run has, as far as known.
-        error: What Hydra said.
         sweeps: An override may name several values.
     """
+    faults = {}
     for override in overrides:
         key, equals, value = override.lstrip("+~").partition("=")
         fault = (
             _fault(groups, key.partition("@")[0], value, choices, sweeps) if equals else _bare_word(groups, override)
         )
         if fault is not None:
-            return _for_a_sweep(fault) if sweeps else fault
-    unread = getattr(error, "override", None)
-    return WrongInput((f"{unread} can't be read: " if unread else "") + first_line(error))
+            faults[override] = _for_a_sweep(fault) if sweeps else fault
+    return faults
+
+
+def explain(faults: list[WrongInput], more: list[str], error: Exception) -> WrongInput:
+    """All ``faults``, and ``more`` that no command line mends, as one; or else ``error``'s own first line."""
+    if not faults:
+        unread = getattr(error, "override", None)
+        return WrongInput((f"{unread} can't be read: " if unread else "") + first_line(error))
+    return WrongInput("; ".join([*(fault.message for fault in faults), *more]), _together(faults))
+
+
+def _together(faults: list[WrongInput]) -> str | None:
+    """One command with the overrides of all remedies; those that are no overrides count only if alone."""
+    remedies = [fault.remedy for fault in faults if fault.remedy is not None]
+    train = train_command("")
+    words = [r.removeprefix(train) for r in remedies if r.startswith(train) and "--cfg" not in r]
+    if not words:
+        return remedies[0] if remedies else None
+    return train_command(" ".join(dict.fromkeys(word for some in words for word in some.split())))
 
 
 def explain_option(option: str, key: str, value: str, choices: dict[str, str]) -> WrongInput:
     """``option``, which there is not, as the setting ``key=value`` that it means."""
     known = key in schema_keys()
-    remedy = train_command(_with_choice(key, value, choices)) if known else _unknown_key(key, value, choices).remedy
+    remedy = train_command(_with_choice(key, value, choices)) if known else _unknown_key(key, value, choices, {}).remedy
     return WrongInput(f"there is no option {option}; every setting is a key=value", remedy)
 
 
@@ -124,9 +141,13 @@ def find_groups(folders: Iterable[Path]) -> Groups:
 def _bare_word(groups: Groups, word: str) -> WrongInput | None:
     if word.startswith(("~", "-")):
         return None
-    having = [group for group, choices in groups.items() if word in choices]
-    remedy = train_command(f"{having[0]}={word}") if having else None
+    group = _group_of(word, groups)
+    remedy = train_command(f"{group}={word}") if group else None
     return WrongInput(f"{word} is no setting; every setting is a key=value", remedy)
+
+
+def _group_of(choice: str, groups: Groups) -> str | None:
+    return next((group for group, choices in groups.items() if choice in choices), None)
 
 
 def _fault(groups: Groups, key: str, value: str, choices: dict[str, str], sweeps: bool) -> WrongInput | None:
@@ -136,7 +157,7 @@ def _fault(groups: Groups, key: str, value: str, choices: dict[str, str], sweeps
         return _choice_fault(key, value, groups[key], sweeps)
     keys = schema_keys()
     if key not in keys:
-        return _unknown_key(key, value, choices)
+        return _unknown_key(key, value, choices, groups)
     owner = _missing_choice(key, choices)
     if owner is not None:
         group = key.split(".")[0]
@@ -177,7 +198,7 @@ def _two_values(key: str, value: str) -> WrongInput:
     return WrongInput(f"{key}={value} names {number} settings; one run takes one", train_command(f"-m {key}={value}"))
 
 
-def _unknown_key(key: str, value: str, choices: dict[str, str]) -> WrongInput:
+def _unknown_key(key: str, value: str, choices: dict[str, str], groups: Groups) -> WrongInput:
     theirs = key if key in SYNONYMS else key.split(".")[-1]
     if theirs in SYNONYMS:
         ours = _in_our_words(theirs, value, choices)
@@ -187,9 +208,11 @@ def _unknown_key(key: str, value: str, choices: dict[str, str]) -> WrongInput:
     near = difflib.get_close_matches(key, keys, 1, 0.7) or [
         leaf[name] for name in difflib.get_close_matches(key.split(".")[-1], leaf, 1, 0.7)
     ]
-    if not near:
-        return WrongInput(f"unknown key {key}", train_command("--cfg job") + "   (every key)")
-    return WrongInput(f"unknown key {key}", train_command(_with_choice(near[0], value, choices)))
+    if near:
+        return WrongInput(f"unknown key {key}", train_command(_with_choice(near[0], value, choices)))
+    group = _group_of(value, groups)
+    remedy = train_command(f"{group}={value}") if group else train_command("--cfg job") + "   (every key)"
+    return WrongInput(f"unknown key {key}", remedy)
 
 
 def _in_our_words(theirs: str, value: str, choices: dict[str, str]) -> str:

@@ -1,21 +1,25 @@
 """What no single key can tell: contradictions between them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sac_runner.config.schema import Config, PerRoundConfig, PerStepConfig
 from sac_runner.errors import WrongInput
 
 
-def validate(config: Config) -> None:
+def validate(config: Config, faults: Sequence[str] = ()) -> None:
     """Check ``config`` as a whole, before any file is made.
 
     With ``resume`` it is no whole yet: what this command's overrides were composed with is not the run's own.
 
+    Args:
+        config: All of it; what has ``faults`` is NaN there.
+        faults: Known already.
+
     Raises:
-        WrongInput: With every contradiction at once.
+        WrongInput: With those and every contradiction at once.
     """
-    faults = [*_start_faults(config)]
+    faults = [*faults, *_start_faults(config)]
     if config.resume is None:
         faults += [*_agent_faults(config), *_schedule_faults(config), *_run_faults(config)]
     if faults:
@@ -58,7 +62,7 @@ def _schedule_faults(config: Config) -> Iterator[str]:
 
 
 def _run_faults(config: Config) -> Iterator[str]:
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", config.device):
+    if isinstance(config.device, str) and not re.fullmatch(r"auto|cpu|cuda(:\d+)?", config.device):
         yield f"device={config.device} must be auto, cpu, cuda or cuda:N"
     if config.env.id is None:
         yield "env=custom needs env.id, such as env.id=my_package:MyEnv-v0"

@@ -19,7 +19,7 @@ from sac_runner.training.record import Record
 from sac_runner.training.schedule import Counters, is_finished
 
 
-def header(config: Config, overrides: list[str], recipe: str | None, action_dim: int) -> str:
+def header(config: Config, overrides: list[str], recipe: str | None, action_dim: int, least_s: float = 0.0) -> str:
     """The first lines of a run, its place aside.
 
     Args:
@@ -27,11 +27,14 @@ def header(config: Config, overrides: list[str], recipe: str | None, action_dim:
         overrides: As typed.
         recipe: What it follows, if anything.
         action_dim: Of the environment.
+        least_s: Seconds that its updates take.
     """
     steps = f"{config.total_env_steps:,} env steps" if config.total_env_steps else "as many env steps as it takes"
     if isinstance(config.schedule, PerRoundConfig):
         either = ", at most " if config.total_env_steps else ", "
         steps = f"{config.schedule.rounds:,} rounds{either}{steps}"
+    if least_s >= 60:
+        steps += f", at least {least_s / 60:,.0f} min"
     first = f"{config.env.id}  seed {config.seed}  {steps}" + (f"  {recipe}" if recipe else "")
     envs = f"{config.env.num_envs} env{'s'[: config.env.num_envs > 1]}"
     alpha, normalization = _alpha(config.alpha, action_dim), _normalization(config)
@@ -78,14 +81,18 @@ def closing(record: Record, counters: Counters, seed: int, why: str) -> str:
         else "the last was the best"
     )
     saved = f"{shown(record.run.path)}   {size / 1e6:.1f} MB" + (f", {replay / 1e6:.1f} of it replay" if replay else "")
-    name = "last" if record.config.run.dir is None else shown(record.run.path)
+    name = "last" if record.config.run.dir is None else quote(str(shown(record.run.path)))
+    following = [f"{command(what)} {name}" for what in ("watch", "evaluate", "tensorboard")]
+    more = _more(record.config, name, counters)
+    if more.startswith("resume="):
+        following.append(train_command(more))
     return "\n".join(
         [
             f"{end:<8} {counters.env_steps:,} env steps in {duration(seconds)} ({speed:,.0f}/s), seed {seed}",
             f"return   final {_score(final)}    best {_score(best)} at {best['env_steps']:,}   "
             f"({final['episodes']} episodes; {caution})",
             f"saved    {saved}",
-            f"next     {command('watch')} {name} | {command('evaluate')} {name} | {command('tensorboard')} {name}",
+            f"next     {' | '.join(following)}",
         ]
     )
 
@@ -103,20 +110,22 @@ def finished_already(config: Config, run: RunDirectory) -> str | None:
     final, level = summary["scores"]["final"], config.stop.at_return
     if not is_finished(config, counters) and (level is None or final["return_mean"] < level):
         return None
-    reached = f"{shown(run.path)} is finished: return {_score(final)} at {counters.env_steps:,} env steps"
-    return f"{reached}\n  more: {train_command(_more(config, run, counters))}"
-
-
-def _more(config: Config, run: RunDirectory, counters: Counters) -> str:
-    """What goes on from a finished run."""
     path = quote(str(shown(run.path)))
-    if config.agent.lr_schedule == "linear":
-        return f"init_from={path} ..."
+    reached = f"{shown(run.path)} is finished: return {_score(final)} at {counters.env_steps:,} env steps"
+    return f"{reached}\n  more: {train_command(_more(config, path, counters))}"
+
+
+def _more(config: Config, name: str, counters: Counters) -> str:
+    """What goes on from the finished run ``name``."""
+    if config.checkpoint.keep_replay != "always":
+        return f"init_from={name} ..."
     if not is_finished(config, counters):
-        return f"resume={path} stop.at_return=null"
+        return f"resume={name}" + (" stop.at_return=null" if config.stop.at_return is not None else "")
+    if config.agent.lr_schedule == "linear":  # it would go on at a rate of zero
+        return f"init_from={name} ..."
     if isinstance(config.schedule, PerRoundConfig) and counters.rounds >= config.schedule.rounds:
-        return f"resume={path} schedule.rounds={2 * counters.rounds}"
-    return f"resume={path} total_env_steps={2 * counters.env_steps}"
+        return f"resume={name} schedule.rounds={2 * counters.rounds}"
+    return f"resume={name} total_env_steps={2 * counters.env_steps}"
 
 
 def stopped(config: Config, run: RunDirectory, counters: Counters) -> str:

@@ -3,11 +3,13 @@
 import json
 import multiprocessing
 import os
+import re
 import resource
 import shutil
 import signal
 import sys
 import time
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from types import SimpleNamespace
@@ -246,9 +248,35 @@ def test_the_words_around_a_run(elsewhere):
     assert third == f"cpu, 1 thread, 0.0 MB replay -> {path}" and saved.startswith(f"saved    {path}   ")
     assert done.startswith("done     60 env steps in ") and done.endswith(", seed 4")
     assert "final" in score and "best" in score
-    assert following.startswith("next     sac-watch last | sac-evaluate last")
+    reading = "next     sac-watch last | sac-evaluate last | sac-tensorboard last"
+    assert following == f"{reading} | sac-train resume=last total_env_steps=120"
     assert (path / "train.log").read_text().splitlines()[-4:] == [done, score, saved, following]
     assert (path / "train.log").read_text().splitlines()[:3] == [first, second, third]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "more"),
+    [
+        (["agent.lr_schedule=linear"], []),
+        (["checkpoint.keep_replay=until_finished"], []),
+        (["stop.at_return=-1e9"], ["resume=last stop.at_return=null"]),
+        (["stop.max_minutes=1e-6", "agent.lr_schedule=linear"], ["resume=last"]),
+        ([*rounds("per_round"), "schedule=per_round", "total_env_steps=null"], ["resume=last schedule.rounds=4"]),
+    ],
+)
+def test_the_last_line_offers_what_really_goes_on(elsewhere, overrides, more):
+    budget = [] if "schedule=per_round" in overrides else BUDGET
+    following = train("env=pendulum", "env.max_episode_steps=15", *budget, *overrides).err.splitlines()[-1]
+    assert following.split(" | ")[3:] == [f"sac-train {goes_on}" for goes_on in more]
+    for goes_on in more:
+        assert train(*goes_on.split()).code == 0
+
+
+def test_the_header_says_how_long_the_updates_take_at_least(elsewhere):
+    started = partial(train, "env=pendulum", "threads=1", "stop.max_minutes=1e-6", "schedule.warmup_env_steps=1")
+    minutes = re.search(r"1,000,000 env steps, at least ([\d,]+) min", started("total_env_steps=1e6").err)
+    assert 10 < int(minutes[1].replace(",", "")) < 10_000
+    assert "at least" not in started("total_env_steps=2000").err
 
 
 def test_the_name_of_a_run_says_what_was_overridden():

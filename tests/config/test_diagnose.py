@@ -1,6 +1,7 @@
 """Wrong input: exit code 2, at most three lines, the right key, a remedy that works, and no file."""
 
 import shlex
+import sys
 from collections import defaultdict
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sac_runner.config.compose import CONF, compose_config
-from sac_runner.config.diagnose import SYNONYMS, explain, explain_option, find_groups, schema_keys
+from sac_runner.config.diagnose import SYNONYMS, explain, explain_option, find_faults, find_groups, schema_keys
 from sac_runner.errors import WrongInput
 from tests.runs import TINY, compose_all, train
 
@@ -50,6 +51,24 @@ UNKNOWN = [
     ("agent.hiden_sizes=[8]", "unknown key agent.hiden_sizes", "agent.hidden_sizes=[8]"),
     ("warmup=1000", "unknown key warmup", "--cfg job"),
     ("evaluation.episodes=3", "unknown key evaluation.episodes", "eval.episodes=3"),
+    ("enviroment=humanoid", "unknown key enviroment", "try: sac-train env=humanoid"),
+    ("norm=obs", "unknown key norm", "try: sac-train normalization=obs"),
+    (
+        "agent.lrr=3 env=pendulu",
+        "unknown key agent.lrr; env=pendulu is not there",
+        "try: sac-train agent.lr=3 env=pendulum",
+    ),
+    (
+        "agent.lrr=3 warmup=1 agent.tau=7",
+        "agent.lrr; unknown key warmup; agent.tau=7.0 must be",
+        "try: sac-train agent.lr=3",
+    ),
+    (
+        "agent.lrr=3 alpha.value=.1",
+        "agent.lrr; alpha.value is a key",
+        "try: sac-train agent.lr=3 alpha=fixed alpha.value=.1",
+    ),
+    ("-m agent.lrr=1,2 agent.gama=.9", "lrr; unknown key agent.gama", "try: sac-train -m agent.lr=1,2 agent.gamma=.9"),
     ("agent.lr.x=3", "unknown key agent.lr.x", "agent.lr=3"),
     ("+agent.momentum=3", "unknown key agent.momentum"),
     ("/tmp=3", "unknown key /tmp"),
@@ -79,6 +98,13 @@ VALUES = [
     ("agent.activation=gelu", "must be relu or leaky_relu"),
     ("agent.tau=7 agent.gamma=1.5 seed=-1", "agent.tau=7", "agent.gamma=1.5", "seed=-1 must be at least 0"),
     ("agent.log_std_min=3", "agent.log_std_min=3 must be below agent.log_std_max=2"),
+    (
+        "agent.tau=7 agent.lr=x device=tpu schedule.warmup_env_steps=1e9",
+        "agent.lr=x must be a number",
+        "agent.tau=7.0 must be",
+        "device=tpu must be",
+        "must be below total_env_steps",
+    ),
     ("eval.every_rounds=3", "needs schedule=per_round"),
     ("total_env_steps=null", "total_env_steps=null needs schedule=per_round"),
     ("schedule.warmup_env_steps=1e9", "schedule.warmup_env_steps=1000000000 must be below total_env_steps"),
@@ -144,6 +170,18 @@ def test_wrong_input_is_explained_and_leaves_nothing_behind(row, elsewhere):
         assert compose_all(remedy)
 
 
+@pytest.mark.parametrize(
+    ("env", "physics", "modules"),
+    [("hopper", "mujoco", "gymnasium.envs.mujoco"), ("lunarlander", "Box2D", "gymnasium.envs.box2d")],
+)
+def test_missing_physics_is_said_with_what_to_install(env, physics, modules, elsewhere, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith(modules)]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, physics, None)
+    refused(f"env={env}", "needs a package", "pip install", physics.lower())
+    assert everything_in(elsewhere) == {}
+
+
 def test_an_environment_that_fails_by_itself_is_not_the_users_fault():
     refused("env=custom env.id=tests.scripted:Breaks-v0", "can't be made: ZeroDivisionError", code=70)
 
@@ -207,7 +245,7 @@ THEIRS = [
 
 @pytest.mark.parametrize(("theirs", "ours"), THEIRS)
 def test_names_that_others_use_are_answered_with_ours(theirs, ours):
-    fault = explain(GROUPS, [theirs], DEFAULTS, ValueError("?"))
+    fault = find_faults(GROUPS, [theirs], DEFAULTS)[theirs]
     assert fault.remedy == f"sac-train {ours}"
     assert f"unknown key {theirs.partition('=')[0]}; here it is " in fault.message
 
@@ -228,10 +266,11 @@ def test_every_name_that_others_use_has_a_row_above():
 
 
 def test_a_name_of_others_is_known_within_a_group_too():
-    assert explain(GROUPS, ["agent.learning_starts=5"], DEFAULTS, ValueError("?")).remedy.endswith("warmup_env_steps=5")
-    assert explain(GROUPS, ["alpha.ent_coef=0.5"], DEFAULTS, ValueError("?")).remedy.endswith(
-        "alpha=fixed alpha.value=0.5"
-    )
+    faults = find_faults(GROUPS, ["agent.learning_starts=5", "alpha.ent_coef=0.5"], DEFAULTS)
+    assert [fault.remedy for fault in faults.values()] == [
+        "sac-train schedule.warmup_env_steps=5",
+        "sac-train alpha=fixed alpha.value=0.5",
+    ]
 
 
 @pytest.mark.parametrize(("scripts", "name"), [("1", "scripts/train"), (None, "sac-train")])
@@ -278,7 +317,8 @@ KEY = st.sampled_from([*schema_keys(), *SYNONYMS, *GROUPS]) | WORD
 def test_explaining_never_fails_and_names_what_was_typed(key, value, equals, sweeps):
     override = f"{key}={value}" if equals else key
     for choices in ({}, DEFAULTS, {"alpha": "fixed_0.05", "schedule": "per_round"}):
-        fault = explain(GROUPS, [override], choices, ValueError(f"about {override}\nand more"), sweeps)
+        faults = [*find_faults(GROUPS, [override], choices, sweeps).values()]
+        fault = explain(faults, [], ValueError(f"about {override}\nand more"))
         assert isinstance(fault, WrongInput) and len(str(fault).splitlines()) <= 3
         assert key.lstrip("+~").partition("=")[0].partition("@")[0] in fault.message
         assert isinstance(explain_option(f"--{key}", key, value, choices), WrongInput)

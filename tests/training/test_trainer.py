@@ -11,10 +11,11 @@ from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.console import Console
 from sac_runner.training.evaluation import Evaluation
+from sac_runner.training.preflight import least_seconds
 from sac_runner.training.record import Record
 from sac_runner.training.state import ReplayOnDisk
 from sac_runner.training.trainer import Trainer
-from tests.runs import TINY, the_run, train, trained
+from tests.runs import TINY, knowledge, the_run, train, trained
 from tests.support import CPU, PER_ROUND, config
 
 
@@ -118,3 +119,11 @@ def test_an_episode_cut_on_resume_stays_cut(tmp_path):
     again = ReplayBuffer(10, 1, 1, 1, True)
     ReplayOnDisk(run).load(listed, np.full((1, 1), 1000, np.float32), again)
     assert again.truncated[4, 0] and again.final_obs[again.final_index[4, 0]] == 5.0
+
+
+def test_telling_how_long_a_run_takes_changes_no_bit_of_it():
+    c = config(total_env_steps=5000)
+    with Trainer(c, 0, CPU, Console(c)) as trainer:
+        before = knowledge(trainer)
+        assert least_seconds(trainer) > 0
+        assert knowledge(trainer) == before
