@@ -1,5 +1,6 @@
 """The collector steps the environments and starts every episode from a seed of its own."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -16,6 +17,9 @@ EpisodeSeed = Callable[[int, int], int]
 
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
 """Rewards are stored in float32; a NaN is not below it either."""
+
+LONGEST_REPLAY = 100_000
+"""Env steps of an episode that can be played again; to come back into a longer one would take too long."""
 
 
 class Episode(NamedTuple):
@@ -69,6 +73,7 @@ class Collector:
         self.begun = np.zeros(envs.num_envs, np.int64)
         self.seeds: list[int | None] = [None] * envs.num_envs
         self.actions: list[list[NDArray[np.float32]]] = [[] for _ in range(envs.num_envs)]
+        self.heard = [b""] * envs.num_envs
         self.episode_return = np.zeros(envs.num_envs, np.float64)
         self.episode_length = np.zeros(envs.num_envs, np.int64)
         self.obs = self._reset(np.ones(envs.num_envs, np.bool_))
@@ -78,17 +83,24 @@ class Collector:
         if not np.isfinite(action).all():
             raise diverged("the policy chose a NaN or infinite action: its weights have diverged")
         for taken, chosen in zip(self.actions, action, strict=True):
-            taken.append(chosen)
+            if len(taken) < LONGEST_REPLAY:
+                taken.append(chosen)
         with self._failures_named():
             raw_obs, reward, terminated, truncated, info = self.envs.step(action)
         next_obs = np.asarray(raw_obs, np.float32)
         self._check_finite(np.isfinite(next_obs).all(axis=1) & (np.abs(reward) <= _MAX_FLOAT32))
         done = terminated | truncated
+        self._hear(next_obs, reward, terminated, truncated)
         self.episode_return += reward
         self.episode_length += 1
         episodes = [self._finish(env, info) for env in np.flatnonzero(done).tolist()]
         self.obs = self._reset(done) if episodes else next_obs
         return Step(action, reward, terminated, truncated, next_obs, self.obs, episodes)
+
+    def _hear(self, *answers: NDArray[Any]) -> None:
+        """Take what each environment answered into the digest of its episode."""
+        for env, answer in enumerate(zip(*answers, strict=True)):
+            self.heard[env] = _digest(self.heard[env] + b"".join(x.tobytes() for x in answer))
 
     def _finish(self, env: int, info: dict[str, Any]) -> Episode:
         said = "is_success" in info and info["_is_success"][env]  # the second is Gymnasium's mask of who said it
@@ -112,6 +124,8 @@ class Collector:
             obs, _ = self.envs.reset(seed=seeds, options={"reset_mask": mask.copy()})
         obs = np.asarray(obs, np.float32)
         self._check_finite(np.isfinite(obs).all(axis=1) | ~mask)
+        for env in np.flatnonzero(mask).tolist():
+            self.heard[env] = _digest(obs[env].tobytes())
         return obs
 
     def _check_finite(self, fine: NDArray[np.bool_]) -> None:
@@ -139,6 +153,7 @@ class Collector:
         plain = {
             "begun": self.begun.tolist(),
             "seeds": self.seeds,
+            "heard": [digest.hex() for digest in self.heard],
             "episode_return": self.episode_return.tolist(),
             "episode_length": self.episode_length.tolist(),
         }
@@ -148,43 +163,42 @@ class Collector:
         """Continue where ``state_dict`` was taken, by playing each current episode again.
 
         Returns:
-            The environments that did not come back to the same observation; their episodes were cut short and new
-            ones begun.
+            The environments that did not answer as they did before, or whose episode is longer than
+            ``LONGEST_REPLAY``; their episodes were cut short and new ones begun.
         """
         self.begun = np.array(plain["begun"], np.int64)
         self.seeds = list(plain["seeds"])
         self.episode_return = np.array(plain["episode_return"])
         self.episode_length = np.array(plain["episode_length"], np.int64)
         self.actions = [list(arrays[f"actions.{i}"]) for i in range(self.envs.num_envs)]
-        self.obs, ended_early = self._replay_episodes()
-        differs = (self.obs != arrays["obs"]).any(axis=1) | ended_early
+        for env in np.flatnonzero(self.episode_length > LONGEST_REPLAY).tolist():
+            self.actions[env] = []
+        self.obs = self._replay_episodes()
+        differs = np.array([digest.hex() != before for digest, before in zip(self.heard, plain["heard"], strict=True)])
         if differs.any():
             self.episode_return[differs] = 0.0
             self.episode_length[differs] = 0
             self.obs = self._reset(differs)
         return np.flatnonzero(differs).tolist()
 
-    def _replay_episodes(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Step all environments together so that their episodes end now: shorter ones begin later, after idle steps.
-
-        Returns:
-            Observations, and where an episode came to an end that it had not come to before.
-        """
+    def _replay_episodes(self) -> NDArray[np.float32]:
+        """Step all environments together so that their episodes end now: shorter ones begin later, after idle steps."""
         longest = max(map(len, self.actions))
         begins = np.array([longest - len(taken) for taken in self.actions])
         obs = self._reset_envs(np.ones(len(begins), np.bool_))
-        ended_early = np.zeros(len(begins), np.bool_)
         for t in range(longest):
             if ((begins == t) & (t > 0)).any():
-                self._reset_envs((begins == t) & (t > 0))
+                self._reset_envs(begins == t)
             idle = np.zeros(self.action_shape, np.float32)
             action = [taken[t - b] if t >= b else idle for taken, b in zip(self.actions, begins, strict=True)]
             with self._failures_named():
-                obs, _, terminated, truncated, _ = self.envs.step(np.stack(action))
-            ended = terminated | truncated
-            ended_early |= ended & (begins <= t)
-            if ended.any():
-                self._reset_envs(ended)
-        if (begins == longest).any():
-            obs = self._reset_envs(begins == longest)
-        return np.asarray(obs, np.float32), ended_early
+                raw_obs, reward, terminated, truncated, _ = self.envs.step(np.stack(action))
+            obs = np.asarray(raw_obs, np.float32)
+            self._hear(obs, reward, terminated, truncated)
+            if (terminated | truncated).any():  # of an idle one, or else heard
+                obs = self._reset_envs(terminated | truncated)
+        return self._reset_envs(begins == longest) if longest and (begins == longest).any() else obs
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()

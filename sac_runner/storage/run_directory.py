@@ -33,7 +33,14 @@ class RunDirectory:
         return self.path.name
 
     def write_start(self, config_yaml: str, meta: dict[str, Any]) -> None:
-        """The resolved config, and ``meta.json``: versions, git commit, command line, device, threads, precision."""
+        """The resolved config, and ``meta.json``: versions, git commit, command line, device, threads, precision.
+
+        What it said of earlier starts of the run is kept in it.
+        """
+        before = {key: value for key, value in self.read_meta().items() if key != "spaces"}
+        earlier = before.pop("earlier_starts", None)
+        if before:
+            meta = meta | {"earlier_starts": [*(earlier if isinstance(earlier, list) else []), before]}
         write_atomically(self.path / "meta.json", json_bytes(meta))
         write_atomically(self.path / "config.yaml", config_yaml.encode())
 

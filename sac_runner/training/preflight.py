@@ -37,6 +37,7 @@ def preflight(trainer: Trainer) -> str:
         f"memory   {memory / 1e6:,.0f} MB replay for {_transitions(config):,} transitions",
         f"disk     {(kept + 10e6) / 1e6:,.0f} MB, {free / 1e9:,.1f} GB free{enough}",
         f"time     {_time(config, env_s, update_s)}: {speed}",
+        f"updates  {_updates(config)}",
         f"scale    observations {obs_scale}; actions [-1, 1] -> {_bounds(config)}",
     ]
     return "\n".join(lines)
@@ -162,6 +163,13 @@ def _time(config: Config, env_s: float, update_s: float) -> str:
         return "depends on episode lengths"
     seconds = config.total_env_steps * env_s + _planned_updates(config) * update_s
     return f"about {duration(seconds)}, evaluation aside"
+
+
+def _updates(config: Config) -> str:
+    updates = _planned_updates(config)
+    if config.total_env_steps is None:
+        return f"{updates:,.0f}"
+    return f"{updates:,.0f}, {updates / config.total_env_steps:.3g} per env step with the warm-up counted in"
 
 
 def _bounds(config: Config) -> str:

@@ -39,7 +39,8 @@ def header(config: Config, overrides: list[str], recipe: str | None, action_dim:
     envs = f"{config.env.num_envs} env{'s'[: config.env.num_envs > 1]}"
     alpha, normalization = _alpha(config.alpha, action_dim), _normalization(config)
     second = f"alpha {alpha}, normalization {normalization}, {envs}, {_ratio(config)}"
-    changed = [o.lstrip("+") for o in overrides if not o.startswith(("env=", "seed=", "outputs=", "run.", "resume="))]
+    elsewhere = ("env=", "seed=", "outputs=", "run.", "resume=", "dry_run=")  # said in other words, or none of the run
+    changed = [o.lstrip("+") for o in overrides if not o.startswith(elsewhere)]
     return first + "\n" + second + (f"; changed: {' '.join(changed)}" if changed else "")
 
 

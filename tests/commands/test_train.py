@@ -330,7 +330,8 @@ def test_a_dry_run_says_what_it_would_need_and_writes_nothing(elsewhere, hurried
     answer = train(*TINY, "dry_run=true")
     assert answer.code == 0 and list(elsewhere.iterdir()) == []
     words = [line.split()[0] for line in answer.out.splitlines()]
-    assert words == ["Pendulum-v1", "alpha", "cpu,", "memory", "disk", "time", "scale"]
+    assert words == ["Pendulum-v1", "alpha", "cpu,", "memory", "disk", "time", "updates", "scale"]
+    assert "updates  40, 0.667 per env step" in answer.out
 
 
 @pytest.mark.parametrize("normalization", ["none", "obs"])

@@ -38,6 +38,10 @@ def composing(file):
         of = group.removeprefix("tuned/")
         (pair,) = [(e, c) for e in choices("env") for c in choices(of) if f"{e}_{c}" == name]
         return [f"env={pair[0]}", f"{of}={pair[1]}"]
+    if group.startswith("experiment/"):
+        of = group.removeprefix("experiment/")
+        (pair,) = [(e, c) for e in choices("experiment") for c in choices(of) if f"{e}_{c}" == name]
+        return [f"experiment={pair[0]}", f"{of}={pair[1]}"]
     assert file == "config.yaml" or group in ("hydra/help", "hydra/launcher"), f"nothing composes conf/{file}"
     return []
 
@@ -145,6 +149,17 @@ def test_a_recipe_wins_over_tuned_values_and_the_command_line_over_a_recipe():
     recipe = ["experiment=lunarlander_100k"]
     assert composed(*recipe)["env.num_envs"] == 1
     assert composed(*recipe, "env.num_envs=3", "total_env_steps=6000")["env.num_envs"] == 3
+
+
+@pytest.mark.parametrize("recipe", choices("experiment"))
+def test_any_choice_goes_with_any_recipe(recipe):
+    ends = [] if composed(f"experiment={recipe}")["total_env_steps"] else ["total_env_steps=1e6"]
+    for group in ("agent", "alpha", "normalization"):
+        for choice in choices(group):
+            composed(f"experiment={recipe}", f"{group}={choice}", "agent.lr_schedule=constant", *ends)
+    per_step = ["schedule=per_step", "total_env_steps=1e6", "eval.every_rounds=null", "env.episode_seed=per_episode"]
+    composed(f"experiment={recipe}", *per_step)
+    composed(f"experiment={recipe}", "schedule=per_round")
 
 
 def test_evaluation_has_the_time_limit_of_training_unless_told_otherwise():

@@ -174,12 +174,43 @@ def test_an_episode_that_cannot_be_replayed_is_named_and_begun_anew():
     collect, restored = collector(2), collector(2)
     collect.step(np.zeros((2, 1), np.float32))
     arrays, plain = collect.state_dict()
-    arrays = arrays | {"obs": arrays["obs"] + np.float32([[0], [1]])}  # as if environment 1 came out elsewhere
+    plain["heard"][1] = plain["heard"][0]  # as if environment 1 had answered otherwise
     assert restored.load_state_dict(arrays, plain) == [1]
     assert restored.begun.tolist() == [collect.begun[0], collect.begun[1] + 1]
     np.testing.assert_array_equal(restored.obs, [collect.obs[0], [seed_of(1, collect.begun[1]), 0, 0]])
     assert (restored.episode_length[1], restored.episode_return[1]) == (0, 0.0)
     assert restored.episode_length[0] == collect.episode_length[0]
+
+
+@pytest.mark.parametrize("answer", ["obs", "reward", "terminated"])
+def test_any_other_answer_on_the_way_is_noticed(answer, monkeypatch):
+    """Whatever the last observation is."""
+    collect, restored = (Collector(vector_env("Pendulum-v1", 2), seed_of) for _ in range(2))
+    for action in actions(2, 5):
+        collect.step(action)
+    steps, ask = [], restored.envs.step
+
+    def answers_otherwise(action):
+        said = dict(zip(["obs", "reward", "terminated", "truncated", "info"], ask(action), strict=True))
+        steps.append(action)
+        if len(steps) == 2:
+            changed = said[answer].copy()
+            changed[1] = True if answer == "terminated" else np.nextafter(changed[1], np.inf)
+            said[answer] = changed
+        return tuple(said.values())
+
+    monkeypatch.setattr(restored.envs, "step", answers_otherwise)
+    assert restored.load_state_dict(*collect.state_dict()) == [1]
+
+
+def test_an_episode_that_is_too_long_to_be_played_again_is_begun_anew(monkeypatch):
+    monkeypatch.setattr("sac_runner.interaction.collector.LONGEST_REPLAY", 3)
+    collect, restored = (Collector(vector_env("Pendulum-v1", 2, max_episode_steps=100), seed_of) for _ in range(2))
+    for steps, cut in ((3, []), (1, [0, 1])):
+        for action in actions(2, steps):
+            collect.step(action)
+        assert restored.load_state_dict(*collect.state_dict()) == cut
+    assert [len(taken) for taken in collect.actions] == [3, 3]
 
 
 def test_a_step_keeps_its_numbers_when_the_next_is_taken():

@@ -136,3 +136,12 @@ def test_checkpoints_are_found_by_kind_or_by_env_steps(run):
 def test_plain_files_are_json_that_people_can_read(run):
     run.write_start("", {"a": {"b": [1]}})
     assert (run.path / "meta.json").read_text() == json.dumps({"a": {"b": [1]}}, indent=2) + "\n"
+
+
+def test_every_start_of_a_run_is_remembered(run):
+    for start, spaces in enumerate(["a", "b", "c"]):
+        run.write_start("", {"started": start, "spaces": spaces})
+    assert run.read_meta() == {"started": 2, "spaces": "c", "earlier_starts": [{"started": 0}, {"started": 1}]}
+    (run.path / "meta.json").write_text('{"started": 3, "earlier_starts": 7}')
+    run.write_start("", {"started": 4})
+    assert run.read_meta() == {"started": 4, "earlier_starts": [{"started": 3}]}

@@ -5,6 +5,7 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 
+from sac_runner.config.compose import CONF
 from sac_runner.errors import WrongInput
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.console import Console
@@ -18,6 +19,13 @@ ENVS = {
     "lunarlander": {"id": "LunarLanderContinuous-v3", "max_episode_steps": 14},
     "bipedalwalker": {"id": "BipedalWalker-v3", "max_episode_steps": 13, "make_each_episode": True},
     "hopper": {"id": "Hopper-v5"},
+    "bipedalwalker_hardcore": {"id": "BipedalWalkerHardcore-v3", "max_episode_steps": 11, "make_each_episode": True},
+    "halfcheetah": {"id": "HalfCheetah-v5", "max_episode_steps": 15},
+    "walker2d": {"id": "Walker2d-v5"},
+    "ant": {"id": "Ant-v5", "max_episode_steps": 16},
+    "swimmer": {"id": "Swimmer-v5", "max_episode_steps": 9},
+    "humanoid": {"id": "Humanoid-v5"},
+    "custom": {"id": "tests.scripted:Countdown-v0"},
 }
 ALPHAS = {"fixed": FIXED, "auto": AUTO, "annealed": ANNEALED | {"over_env_steps": 50}}
 NORMALIZATIONS = {
@@ -35,7 +43,7 @@ AGENTS = {
 }
 OPTIONS = {
     "env": list(ENVS),
-    "num_envs": [1, 3],
+    "num_envs": [1, 4],
     "alpha": list(ALPHAS),
     "normalization": list(NORMALIZATIONS),
     "schedule": list(SCHEDULES),
@@ -50,11 +58,16 @@ def pairs(case):
 def pairwise():
     """Few cases, in which any two values of any two options meet."""
     every = list(product(*OPTIONS.values()))
-    missing = set().union(*map(pairs, every))
+    missing, chosen = set().union(*map(pairs, every)), []
     while missing:
         best = max(every, key=lambda case: len(pairs(case) & missing))
         missing -= pairs(best)
-        yield best
+        chosen.append(best)
+    return chosen
+
+
+def named(case):
+    return "-".join(map(str, case))
 
 
 def settings(
@@ -88,17 +101,22 @@ def left_behind(folder):
     return policies, summary["scores"], summary["env_steps"], summary["updates"], summary["episodes"]
 
 
-@pytest.mark.parametrize("case", list(pairwise()), ids=lambda case: "-".join(map(str, case)))
-def test_a_run_stopped_and_killed_and_continued_is_the_run_at_once(tmp_path, case):
+@pytest.mark.parametrize("case", pairwise(), ids=named)
+def test_a_run_stopped_and_killed_twice_and_continued_is_the_run_at_once(tmp_path, case):
     run = settings(*case)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     expected = advance(run, whole)
     advance(run, parts, stop_at=20)  # within an episode, saved there
     advance(run, parts, stop_at=43, killed=True)  # goes on from the checkpoint before
+    advance(run, parts, stop_at=55, killed=True)
     assert advance(run, parts) == expected
     assert metrics_rows(parts) == metrics_rows(whole)
     assert left_behind(parts) == left_behind(whole)
     assert expected["counters"]["updates"] > 0
+
+
+def test_no_environment_is_left_out():
+    assert ENVS.keys() == {path.stem for path in (CONF / "env").glob("*.yaml")}
 
 
 def test_the_cases_stop_within_an_episode_after_updates_and_after_the_ring_went_around(tmp_path):
