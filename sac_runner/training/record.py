@@ -86,7 +86,7 @@ class Record:
         now = time.monotonic()
         seconds = max(now - self._row_at, 1e-9)
         values = self._rollout.take() | self._train.take()
-        _check_finite(values, counters)
+        _check_finite(values)
         values["perf/env_steps_per_s"] = (counters.env_steps - self._row_counters.env_steps) / seconds
         values["perf/updates_per_s"] = (counters.updates - self._row_counters.updates) / seconds
         values["perf/updates_per_env_step"] = counters.updates / max(counters.env_steps - self._warmup, 1)
@@ -130,7 +130,7 @@ class Record:
         self._hold("kept", counters, agent)
 
     def _hold(self, kind: Kind, counters: Counters, agent: SAC) -> None:
-        arrays = finite(_arrays(agent.policy.state_dict()), counters)
+        arrays = finite(_arrays(agent.policy.state_dict()))
         self._unsaved.append(_Policy(kind, counters.env_steps, arrays, self._note(counters)))
 
     def save_policies(self) -> None:
@@ -154,7 +154,7 @@ class Record:
         self._csv.flush()
         self.save_policies()
         arrays, plain = state.capture()
-        finite(arrays, state.counters)
+        finite(arrays)
         plain |= {"record": self._state_dict(), "replay": None}
         keep = self.config.checkpoint.keep_replay
         if keep == "always" or (keep == "until_finished" and not finished):
@@ -243,11 +243,10 @@ class Record:
             self.close(succeeded=False)
 
 
-def _check_finite(values: dict[str, float], counters: Counters) -> None:
+def _check_finite(values: dict[str, float]) -> None:
     wrong = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
     if wrong:
-        text = f"{', '.join(wrong)} by {counters.env_steps:,} env steps; the last checkpoint is from before"
-        raise diverged(text)
+        raise diverged(", ".join(wrong))
 
 
 class _Policy(NamedTuple):
@@ -264,7 +263,7 @@ def _arrays(state: dict[str, Any]) -> Arrays:
     return {name: x.cpu().numpy().copy() for name, x in state.items()}
 
 
-def finite(arrays: Arrays, counters: Counters) -> Arrays:
+def finite(arrays: Arrays) -> Arrays:
     """``arrays``, none of which may reach the disk with a number that is not one.
 
     Raises:
@@ -272,7 +271,5 @@ def finite(arrays: Arrays, counters: Counters) -> Arrays:
     """
     for name, x in arrays.items():
         if x.dtype.kind == "f" and not np.isfinite(x).all():
-            raise diverged(
-                f"{name} is not finite at {counters.env_steps:,} env steps; the last checkpoint is from before"
-            )
+            raise diverged(f"{name} is not finite")
     return arrays

@@ -13,9 +13,10 @@ from types import FrameType
 from sac_runner.config.compose import to_yaml
 from sac_runner.config.convert import flat
 from sac_runner.config.schema import Config
-from sac_runner.errors import RunnerError
+from sac_runner.errors import NotFinite, RunnerError
 from sac_runner.interaction.envs import STOP_SIGNALS
 from sac_runner.interaction.spaces import spaces_of
+from sac_runner.storage.checkpoints import find
 from sac_runner.storage.crash import crash_traces, how_it_died
 from sac_runner.storage.files import Appended
 from sac_runner.storage.find import find_run
@@ -130,10 +131,19 @@ def _run(trainer: Trainer, record: Record, console: Console, stop: "StopRequest"
         record.close(succeeded=ending is not Ending.STOPPED)
     except BaseException as e:
         console.clear()
+        if isinstance(e, NotFinite):
+            e.message += _what_leads_there(record.run, trainer)
         status = "failed" if isinstance(e, Exception) else "stopped"
         record.abandon(status, e.message if isinstance(e, RunnerError) else repr(e), trainer.counters)
         raise
     return ending
+
+
+def _what_leads_there(run: RunDirectory, trainer: Trainer) -> str:
+    """Continuing is exact, so a fault of the numbers comes back when it is looked for."""
+    saved = find(run.checkpoints, "latest")
+    at = f", by {trainer.counters.env_steps:,} env steps and {trainer.counters.updates:,} updates"
+    return at + (f"; the checkpoint at {saved[-1].env_steps:,} leads there again" if saved else "")
 
 
 def hyperparameters(config: Config) -> dict[str, bool | float | str]:

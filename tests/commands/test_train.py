@@ -534,9 +534,12 @@ def test_an_environment_that_raises_ends_the_run_with_its_cause():
 
 
 def test_a_number_that_is_not_finite_ends_the_run():
-    answer = train(*FAILS, "env.kwargs={at: 31, how: observes_nan}")
+    run = [*FAILS, "env.kwargs={at: 31, how: observes_nan}", "checkpoint.every_env_steps=20", "run.dir=job"]
+    answer = train(*run)
     assert answer.code == 76 and "NaN" in answer.err
-    assert the_run().read_summary()["status"] == "failed"
+    where = ", by 30 env steps and 10 updates; the checkpoint at 20 leads there again"
+    assert answer.err.splitlines()[-1].endswith(where)
+    assert RunDirectory(Path("job")).read_summary()["cause"].endswith(where)
 
 
 def test_weights_that_are_not_finite_end_the_run():
