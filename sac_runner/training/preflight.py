@@ -17,6 +17,7 @@ from sac_runner.interaction.envs import make_env, raw_spaces
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.training.console import duration
 from sac_runner.training.device import resolve_device
+from sac_runner.training.memory import available_memory
 from sac_runner.training.trainer import Trainer
 from sac_runner.types import Batch, UpdateNoise
 
@@ -107,15 +108,6 @@ def _disk(config: Config, memory: int) -> tuple[int, int]:
     outputs = Path(config.run.dir or config.outputs).absolute()
     folder = next(p for p in [outputs, *outputs.parents] if p.exists())
     return memory if config.checkpoint.keep_replay != "never" else 0, shutil.disk_usage(folder).free
-
-
-def available_memory() -> int | None:
-    """Bytes that processes can still have, or None where the system does not say."""
-    try:
-        with open("/proc/meminfo") as file:
-            return next(1024 * int(line.split()[1]) for line in file if line.startswith("MemAvailable"))
-    except (OSError, StopIteration, ValueError):
-        return None
 
 
 def _transitions(config: Config) -> int:

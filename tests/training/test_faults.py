@@ -1,7 +1,6 @@
 """What a full disk, a damaged file and a weight that is no number do to a run."""
 
 import errno
-import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +12,6 @@ from sac_runner.storage import checkpoints
 from sac_runner.storage.checkpoints import find
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.console import Console
-from sac_runner.training.preflight import available_memory
 from sac_runner.training.record import Record
 from sac_runner.training.trainer import Trainer
 from tests.runs import TINY, Answer, advance, metrics_rows, train
@@ -165,12 +163,6 @@ def test_a_run_that_cannot_fit_is_refused_at_its_start(tmp_path, monkeypatch, pa
     assert list(tmp_path.iterdir()) == []
     if "disk" in patched:
         assert train(*TINY, "checkpoint.keep_replay=never").code == 0
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_memory_is_read_from_the_system():
-    there = available_memory()
-    assert there is not None and 1e8 < there < 1e14
 
 
 def test_checkpoints_by_the_clock_change_no_bit(tmp_path):

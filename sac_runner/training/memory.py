@@ -1,0 +1,48 @@
+"""How much memory a run can still have: what the system has free, and what a container or a batch job is allowed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+# Of control groups, by version: where they are, and the files with the limit, what is used, and what of it is a cache.
+_VERSIONS = {
+    "0::": ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+    ":memory:": ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
+
+
+def available_memory() -> int | None:
+    """Bytes that this process can still have, or None where the system does not say."""
+    return min(_known_limits(), default=None)
+
+
+def _known_limits() -> Iterator[int]:
+    free = _numbers(Path("/proc/meminfo")).get("MemAvailable:")
+    if free is not None:
+        yield 1024 * free
+    for line in _lines(Path("/proc/self/cgroup")):
+        for version, (root, limit_file, used_file, cache) in _VERSIONS.items():
+            _, found, own = line.partition(version)
+            groups = [Path(root + own), *Path(root + own).parents] if found else []  # each may set a limit
+            for group in groups:
+                limit, used = _number(group / limit_file), _number(group / used_file)
+                if limit is not None and used is not None:
+                    yield max(limit - used + _numbers(group / "memory.stat").get(cache, 0), 0)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []
+
+
+def _number(path: Path) -> int | None:
+    """The number in a file of one; None for ``max``, or no such file."""
+    lines = _lines(path)
+    return int(lines[0]) if lines and lines[0].isdecimal() else None
+
+
+def _numbers(path: Path) -> dict[str, int]:
+    """First word of each line -> the number after it."""
+    words = [line.split() for line in _lines(path)]
+    return {name: int(rest[0]) for name, *rest in words if rest and rest[0].isdecimal()}

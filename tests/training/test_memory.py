@@ -1,0 +1,59 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from sac_runner.training.memory import available_memory
+
+MEMINFO = "MemTotal:       9000 kB\nMemFree:  1 kB\nMemAvailable:   8000 kB\n"
+
+
+@pytest.fixture
+def system(monkeypatch, tmp_path):
+    """Lets files say what they are given to say, and no others be there."""
+    said = {}
+    read = Path.read_text
+
+    def read_text(path, *arguments):
+        if path.is_relative_to("/proc") or path.is_relative_to("/sys"):
+            if str(path) not in said:
+                raise FileNotFoundError(path)
+            return said[str(path)]
+        return read(path, *arguments)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    return said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_is_read_from_the_system():
+    there = available_memory()
+    assert there is not None and 1e8 < there < 1e14
+
+
+def test_a_system_that_does_not_say(system):
+    assert available_memory() is None
+
+
+def test_what_the_machine_has_counts_where_nothing_is_limited(system):
+    system |= {"/proc/meminfo": MEMINFO, "/proc/self/cgroup": "0::/\n", "/sys/fs/cgroup/memory.max": "max\n"}
+    system |= {"/sys/fs/cgroup/memory.current": "5\n"}
+    assert available_memory() == 8000 * 1024
+
+
+V1 = ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+V2 = ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file")
+
+
+@pytest.mark.parametrize(("own", "names"), [("4:memory:/job/step", V1), ("0::/job/step", V2)])
+@pytest.mark.parametrize("where", ["/job/step", "/job", ""])
+def test_the_limit_of_a_container_or_job_counts_wherever_it_is_set(system, where, own, names):
+    root, limit, used, cache = names
+    group = f"{root}{where}"
+    system |= {"/proc/meminfo": MEMINFO, "/proc/self/cgroup": f"1:cpu:/x\n{own}\n"}
+    system |= {f"{group}/{limit}": "3000\n", f"{group}/{used}": "2000\n"}
+    assert available_memory() == 1000
+    system[f"{group}/memory.stat"] = f"anon 1500\n{cache} 400\n"
+    assert available_memory() == 1400
+    system[f"{group}/{used}"] = "9000"
+    assert available_memory() == 0
