@@ -212,6 +212,24 @@ def test_cpu_build_that_cannot_be_had_falls_back(copy):
     assert len(copy.installs()) == 2
 
 
+@pytest.mark.parametrize("cuda", ["12.8", None])
+def test_a_build_with_cuda_is_asked_for_and_held_to(copy, cuda, tmp_path):
+    (tmp_path / "fake").mkdir()
+    (tmp_path / "fake" / "torch.py").write_text(f"class version: cuda = {cuda!r}\n")
+    python = copy.root.parent / "bin" / "python3.11"
+    python.write_text(python.read_text().replace("exec ", f"PYTHONPATH={shlex.quote(str(tmp_path / 'fake'))} exec "))
+    done = copy.call("setup", "--cuda", "--dev")
+    version = pins()["torch"]
+    assert f"--no-deps torch=={version},!={version}+cpu" in copy.installs()[0]
+    assert copy.installs()[1].endswith("-c constraints.txt -e .[dev]")
+    assert done.returncode == (cuda is None)
+    assert ("this torch has no CUDA" in done.stderr) == (cuda is None)
+    if cuda is not None:
+        copy.change_pins()
+        assert copy.call("train").returncode == 0  # the choice is kept
+        assert "+cpu" in copy.installs()[2] and "!=" in copy.installs()[2]
+
+
 def test_moved_folder_is_set_up_anew(copy, tmp_path):
     copy.call("setup")
     copy.root = copy.root.rename(tmp_path / "moved")
