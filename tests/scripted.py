@@ -147,6 +147,15 @@ class Fails(Countdown):
         return obs, *rest
 
 
+class Waits(Countdown):
+    """Takes a step as soon as there is no file named wait."""
+
+    def step(self, action):
+        while os.path.exists("wait"):
+            time.sleep(0.005)
+        return super().step(action)
+
+
 class Faulty(Countdown):
     """Does ``what`` in its ``at``-th step or reset."""
 
@@ -200,6 +209,7 @@ for _name, _entry in {
     "Unseeded-v0": Unseeded,
     "Shortens-v0": Shortens,
     "Fails-v0": Fails,
+    "Waits-v0": Waits,
     "Faulty-v0": Faulty,
     "NeedsAPackage-v0": needs_a_package,
     "Breaks-v0": breaks,

@@ -153,5 +153,5 @@ def short_of_room(monkeypatch, appended, size):
         room[0] -= taken
         return taken
 
-    monkeypatch.setattr(appended, "_file", SimpleNamespace(write=write, close=file.close))
+    monkeypatch.setattr(appended, "_file", SimpleNamespace(write=write, fileno=file.fileno, close=file.close))
     return room

@@ -80,6 +80,7 @@ def test_checkpoint_and_name_select(run):
     outputs = run.parent / "outputs"
     (outputs / "runs" / "pendulum").mkdir(parents=True)
     (outputs / "runs" / "pendulum" / "by_name").symlink_to(run)
+    assert sac_runner.load_policy(run).checkpoint.kind == "best"
     assert sac_runner.load_policy("by_na", 30, outputs=outputs).checkpoint.env_steps == 30
     assert sac_runner.load_policy("last", "latest", outputs=outputs).checkpoint.kind == "latest"
     with pytest.raises(WrongInput, match="no checkpoint 31"):

@@ -18,8 +18,10 @@ def learning_curve(run: Path) -> bytes | None:
     if "rollout/episode_return" in curves:
         axes.plot(*zip(*curves["rollout/episode_return"], strict=True), color="0.75", lw=1, label="training episodes")
     steps, mean = zip(*curves["eval/return_mean"], strict=True)
-    low, high = ([y for _, y in curves[f"eval/return_{end}"]] for end in ("min", "max"))
-    axes.fill_between(steps, low, high, color="C0", alpha=0.15, lw=0, label="evaluation, worst to best episode")
+    low, high = (dict(curves.get(f"eval/return_{end}", [])) for end in ("min", "max"))
+    both = [step for step in steps if step in low and step in high]  # a damaged header can lack one
+    worst, top = ([end[step] for step in both] for end in (low, high))
+    axes.fill_between(both, worst, top, color="C0", alpha=0.15, lw=0, label="evaluation, worst to best episode")
     axes.plot(steps, mean, color="C0", lw=2, marker="o", ms=3, label="evaluation, mean")
     axes.set(xlabel="env steps", ylabel="return", title=f"{run.parent.name}/{run.name}")
     axes.xaxis.set_major_formatter("{x:,.0f}")

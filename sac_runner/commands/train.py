@@ -1,5 +1,6 @@
 """``sac-train``: launch, sweep or continue runs. Every setting is a ``key=value``."""
 
+import re
 import signal
 import sys
 import time
@@ -11,14 +12,18 @@ from typing import TYPE_CHECKING
 from sac_runner.commands.arguments import open_door
 from sac_runner.config.compose import Job, from_command_line
 from sac_runner.config.schema import Config
-from sac_runner.errors import WrongInput, train_command
+from sac_runner.errors import RunInUse, WrongInput, train_command
 from sac_runner.storage.checkpoints import find
-from sac_runner.storage.names import create_exclusively, run_path
+from sac_runner.storage.lock import RunLock
+from sac_runner.storage.names import create, create_exclusively, run_path
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.sweep.launchers import register
 
 if TYPE_CHECKING:
     from sac_runner.training.run import Outcome
+
+_LEFT_BY_A_START = re.compile(r"\.lock|\.owner-\d+|meta\.json|\.(meta\.json|config\.yaml)\.tmp")
+"""What a start may leave that was refused, or killed before it had written its config."""
 
 
 def main() -> None:
@@ -77,7 +82,10 @@ def _continue(job: Job, run: RunDirectory, config: Config) -> float:
     if job.config.dry_run:
         dry_run(config, job.overrides, None)
         return 0.0
-    words = finished_already(config, run)
+    try:
+        words = finished_already(config, run)
+    except (AttributeError, KeyError, TypeError, ValueError):  # not what this version writes; its checkpoint knows
+        words = None
     if words is not None:
         print(words, file=sys.stderr)
         return float(run.read_summary()["scores"]["final"]["return_mean"])
@@ -108,11 +116,14 @@ def _make_directory(config: Config, overrides: list[str]) -> Path:
 
 
 def _own_directory(path: Path) -> Path:
-    """``run.dir``: made new, or there and still empty (the lock of a start that came to nothing aside)."""
-    if not path.exists():
-        return create_exclusively(path)
-    if path.is_dir() and {entry.name for entry in path.iterdir()} <= {".lock"}:
+    """``run.dir``: made new, or with nothing in it but what is left of a start that came to nothing."""
+    if create(path):
         return path
+    if path.is_dir() and all(_LEFT_BY_A_START.fullmatch(entry.name) for entry in path.iterdir()):
+        return path
+    if RunDirectory(path).is_run:  # when this start began, it was none
+        with RunLock(path):
+            raise RunInUse(f"{path} was begun by another start meanwhile", "the same command again")
     raise WrongInput(f"run.dir={path} is there and is no run", train_command("run.dir=NEW"))
 
 

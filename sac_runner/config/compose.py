@@ -197,6 +197,6 @@ def from_yaml(text: str, source: Path) -> Config:
         if "${" in text:
             raise ValueError("it holds an interpolation")
         return from_plain(plain)
-    except (OmegaConfBaseException, YAMLError, AssertionError, ValueError, WrongInput) as e:
+    except (OmegaConfBaseException, YAMLError, AssertionError, TypeError, ValueError, RecursionError, WrongInput) as e:
         cause = e.message if isinstance(e, WrongInput) else first_line(e)
         raise WrongInput(f"{source} can't be read as a config of this version: {cause}") from e

@@ -1,11 +1,8 @@
 """Environments: the only place that calls ``gymnasium.make``, and the door where actions meet their bounds."""
 
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,10 +15,8 @@ from numpy.typing import NDArray
 
 from sac_runner.config.schema import Config, EnvConfig
 from sac_runner.errors import EnvironmentFailed, WrongInput, first_line, train_command
+from sac_runner.interaction.faults import STOP_SIGNALS as STOP_SIGNALS
 from sac_runner.interaction.faults import Watched, WorkerEnvs
-
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-"""Asked to stop by Ctrl-C or by a scheduler, a run saves first."""
 
 
 class MadeEachEpisode(gym.Wrapper[Any, Any, Any, Any]):
@@ -67,26 +62,11 @@ def make_vector_env(config: EnvConfig, num_envs: int) -> VectorEnv[Any, Any, Any
     if config.vectorization == "sync":
         return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.DISABLED)
     make_env(config).close()  # faults in the config are named here, not in a worker
-    with _interrupts_ignored():
-        return WorkerEnvs(makers, config.timeout_s)
+    return WorkerEnvs(makers, config.timeout_s)
 
 
 def _make_watched(config: EnvConfig, index: int) -> gym.Env[Any, Any]:
     return Watched(make_env(config), index)
-
-
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Workers begun here inherit it: a signal reaches a whole group, and this process needs them until it has saved."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in STOP_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 def raw_spaces(config: EnvConfig) -> tuple[spaces.Space[Any], spaces.Space[Any]]:

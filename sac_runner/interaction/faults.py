@@ -1,8 +1,11 @@
 """Environments that fail: each is named with its episode, and none is waited for without end."""
 
 import contextlib
+import ctypes
 import multiprocessing
 import multiprocessing.connection
+import signal
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,11 +14,15 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
-from gymnasium.vector.async_vector_env import AsyncState
+from gymnasium.vector.async_vector_env import AsyncState, _async_worker
 
 from sac_runner.errors import EnvironmentFault, first_line
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""Asked to stop by Ctrl-C or by a scheduler, a run saves first."""
+
 _CLOSING_S = 2.0
+_PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 
 
 class Watched(gym.Wrapper[Any, Any, Any, Any]):
@@ -79,7 +86,7 @@ class WorkerEnvs(AsyncVectorEnv):
         """Start a process for each of ``makers``."""
         self._timeout_s, self._failed = timeout_s, False
         try:
-            super().__init__(makers, autoreset_mode=AutoresetMode.DISABLED)
+            super().__init__(makers, worker=_worker, autoreset_mode=AutoresetMode.DISABLED)
         except BaseException:
             for process in getattr(self, "processes", []):
                 process.kill()
@@ -146,6 +153,18 @@ class WorkerEnvs(AsyncVectorEnv):
             process.kill()
         self._state = AsyncState.DEFAULT
         super().close_extras(timeout, terminate=True)
+
+
+def _worker(*arguments: Any) -> None:
+    """Gymnasium's, but that it ends with the run, even where its environment hangs, and not before it.
+
+    A signal to stop reaches a whole group of processes, and the run needs this one until it has saved.
+    """
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _async_worker(*arguments)
 
 
 def _ending(index: int, exit_code: int | None) -> str:

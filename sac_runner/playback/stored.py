@@ -110,7 +110,7 @@ def read_spaces(run: RunDirectory, config: EnvConfig, trusted: bool) -> EnvSpace
     """
     try:
         return spaces_from_plain(run.read_meta()["spaces"])
-    except (KeyError, TypeError, ValueError):
+    except (AssertionError, AttributeError, KeyError, OverflowError, TypeError, ValueError):
         require_trust(config, trusted)
         return spaces_of(config)
 

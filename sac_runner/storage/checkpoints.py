@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,12 +20,21 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from sac_runner.errors import Damaged, DiskFailed, WrongInput
-from sac_runner.storage.files import fsync_folder, json_bytes, new_folder_atomically, read_whole, write_durably
+from sac_runner.storage.files import (
+    fsync_folder,
+    json_bytes,
+    matching,
+    new_folder_atomically,
+    read_inside,
+    write_durably,
+)
 
 Kind = Literal["best", "latest", "kept"]
 Arrays = dict[str, NDArray[Any]]
 FORMAT = 1
 _NAME = re.compile(r"(best|latest|kept)-(\d{12})")
+_REPLACED = re.compile(rf"\.({_NAME.pattern})\.old")
+"""Where a kill found it while another took its name."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +69,16 @@ class Checkpoint:
             WrongInput: Missing, damaged, or of a newer format.
         """
         try:
-            manifest: dict[str, Any] = json.loads(read_whole(self.path / "manifest.json"))
-            intact = manifest.pop("sha256") == _digest(json_bytes(manifest))
+            manifest: dict[str, Any] = json.loads(read_inside(self.path, "manifest.json"))
+            intact = manifest.pop("sha256") == digest(json_bytes(manifest))
         except (Damaged, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
             raise Damaged(f"{self.path} is no checkpoint: its manifest.json is missing or damaged") from e
-        if not intact:
+        if not intact or not isinstance(manifest.get("format"), int) or not isinstance(manifest.get("files"), dict):
             raise Damaged(f"{self.path / 'manifest.json'} is damaged: it is not what was written")
         if manifest["format"] > FORMAT:
             raise WrongInput(f"{self.path} has format {manifest['format']}; this version reads up to {FORMAT}")
+        if (manifest.get("kind"), manifest.get("env_steps")) != (self.kind, self.env_steps):
+            raise Damaged(f"{self.path} is another checkpoint: {manifest.get('kind')} at {manifest.get('env_steps')}")
         return manifest
 
     def verify(self) -> None:
@@ -95,24 +105,34 @@ class Checkpoint:
         except (KeyError, TypeError):
             expected = None
         path = self.path / file
-        if path.name != file or path.is_symlink():
-            raise Damaged(f"{path} is refused: it leads out of the checkpoint")
-        data = read_whole(path)
-        if _digest(data) != expected:
+        data = read_inside(self.path, file)
+        if digest(data) != expected:
             raise Damaged(f"{path} is damaged: it does not match its manifest")
         return data
 
+    def drop(self) -> None:
+        """Give it a name under which it is no longer found, whole or half; ``clean_up`` deletes it.
+
+        Raises:
+            DiskFailed: It stays as it was.
+        """
+        try:
+            os.rename(self.path, self.path.with_name(f".{self.path.name}.tmp"))
+        except OSError as e:
+            raise DiskFailed(f"can't drop {self.path}: {e.strerror}") from e
+
     def set_aside(self, why: str) -> Path:
         """Give a damaged checkpoint a name under which it is no longer found, with the reason in it."""
-        taken = sum(1 for _ in self.path.parent.glob(f"damaged-*{self.path.name}"))
+        taken = len(matching(self.path.parent, f"damaged-*{self.path.name}"))
         aside = self.path.with_name(f"damaged-{taken + 1}-{self.path.name}")
         try:
             os.rename(self.path, aside)
             fsync_folder(aside.parent)
         except OSError as e:
             raise DiskFailed(f"can't set {self.path} aside: {e.strerror}") from e
-        with contextlib.suppress(OSError):
-            (aside / "reason.txt").write_text(f"{why}\n")
+        if not aside.is_symlink():
+            with contextlib.suppress(OSError):
+                (aside / "reason.txt").write_text(f"{why}\n")
         return aside
 
 
@@ -123,9 +143,8 @@ def save(
     arrays: dict[str, Arrays],
     plain: dict[str, dict[str, Any]],
     note: dict[str, Any],
-    keep: int = 1,
 ) -> Checkpoint:
-    """Write a checkpoint, then drop others of the same kind (``kept`` ones stay).
+    """Write a checkpoint.
 
     Args:
         folder: The run's ``checkpoints``.
@@ -134,14 +153,13 @@ def save(
         arrays: File name without suffix -> tensors.
         plain: File name without suffix -> JSON data.
         note: Goes into the manifest.
-        keep: How many of the kind stay: this one and older ones.
 
     Raises:
         DiskFailed: Nothing was changed.
     """
     files = {f"{name}.safetensors": safetensors.numpy.save(_contiguous(tensors)) for name, tensors in arrays.items()}
     files |= {f"{name}.json": json_bytes(value) for name, value in plain.items()}
-    listed = {name: {"size": len(data), "sha256": _digest(data)} for name, data in files.items()}
+    listed = {name: {"size": len(data), "sha256": digest(data)} for name, data in files.items()}
     manifest = {"format": FORMAT, "kind": kind, "env_steps": env_steps, **note, "files": listed}
     checkpoint = Checkpoint(folder / f"{kind}-{env_steps:012d}", kind, env_steps)
     if not checkpoint.holds(manifest):  # a run that continues may come to save the same again
@@ -149,28 +167,32 @@ def save(
             for name, data in files.items():
                 write_durably(aside / name, data)
             write_durably(aside / "manifest.json", signed(manifest))
-    if kind != "kept":
-        found = find(folder, kind)
-        staying = [c for c in found if c.env_steps <= env_steps][-keep:]
-        for other in found:
-            if other not in staying:
-                shutil.rmtree(other.path, ignore_errors=True)
     return checkpoint
 
 
 def find(folder: Path, kind: Kind | None = None) -> list[Checkpoint]:
-    """Checkpoints of one kind, or of all, oldest first."""
-    matches = [(path, _NAME.fullmatch(path.name)) for path in folder.glob("*-*")]
+    """Checkpoints of one kind, or of all, oldest first.
+
+    Raises:
+        DiskFailed: The folder can't be read.
+    """
+    paths = {path.name: path for path in matching(folder, "*-*")}
+    for name in [*paths]:
+        replaced = _REPLACED.fullmatch(name)
+        if replaced:
+            paths.setdefault(replaced[1], paths[name])
+    matches = [(path, _NAME.fullmatch(name)) for name, path in paths.items()]
     found = [Checkpoint(path, m[1], int(m[2])) for path, m in matches if m and kind in (None, m[1])]
     return sorted(found, key=lambda checkpoint: (checkpoint.env_steps, checkpoint.kind))
 
 
 def signed(manifest: dict[str, Any]) -> bytes:
-    """``manifest.json``, with a digest of what it says."""
-    return json_bytes({**manifest, "sha256": _digest(json_bytes(manifest))})
+    """``manifest.json``, ``meta.json`` or ``summary.json``, with a digest of what it says."""
+    return json_bytes({**manifest, "sha256": digest(json_bytes(manifest))})
 
 
-def _digest(data: bytes) -> str:
+def digest(data: bytes) -> str:
+    """Its SHA-256."""
     return hashlib.sha256(data).hexdigest()
 
 

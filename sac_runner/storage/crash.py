@@ -42,8 +42,11 @@ def how_it_died(run: RunDirectory) -> str | None:
         return None
     try:
         trace = (run.path / _NAME).read_text(errors="replace")
-        os.replace(run.path / _NAME, run.path / _REPORTED)
     except OSError:
         trace = ""
     fatal = [line for line in trace.splitlines() if line.startswith("Fatal Python error: ")]
-    return f"{fatal[-1]} ({_REPORTED} has its trace)" if fatal else "killed, or the machine went down"
+    if not fatal:
+        return "killed, or the machine went down"
+    with contextlib.suppress(OSError):
+        os.replace(run.path / _NAME, run.path / _REPORTED)
+    return f"{fatal[-1]} ({_REPORTED} has its trace)"

@@ -124,6 +124,18 @@ class Appended:
         except OSError as e:
             raise DiskFailed(f"can't write {self.path}: {e.strerror}", FREE_SPACE) from e
 
+    def sync(self) -> None:
+        """Have everything on the disk itself, where it outlives a power cut.
+
+        Raises:
+            DiskFailed: It is not.
+        """
+        self.flush()
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as e:
+            raise DiskFailed(f"can't write {self.path}: {e.strerror}", FREE_SPACE) from e
+
     def close(self) -> None:
         """Close the file, as far as it is written."""
         with contextlib.suppress(OSError):  # nothing is buffered: what flush handed over is not in question
@@ -131,18 +143,37 @@ class Appended:
 
 
 def clean_up(folder: Path) -> None:
-    """Take away what a killed write left in ``folder``, and give back what it was about to replace."""
-    for path in folder.glob(".*.old"):
-        replaced = path.with_name(path.name[1:].removesuffix(".old"))
-        if replaced.exists():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            os.rename(path, replaced)
-    for path in folder.glob(".*.tmp"):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+    """Take away what a killed write left in ``folder``, and give back what it was about to replace.
+
+    Raises:
+        DiskFailed: The disk refuses it.
+    """
+    try:
+        for path in matching(folder, ".*.old"):
+            replaced = path.with_name(path.name[1:].removesuffix(".old"))
+            if replaced.exists():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                os.rename(path, replaced)
+        for path in matching(folder, ".*.tmp"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+    except OSError as e:
+        raise DiskFailed(f"can't clean up {folder}: {e.strerror}") from e
+
+
+def matching(folder: Path, pattern: str) -> list[Path]:
+    """What ``folder`` has of this pattern; nothing where there is no such folder.
+
+    Raises:
+        DiskFailed: It can't be read.
+    """
+    try:
+        return list(folder.glob(pattern))
+    except OSError as e:
+        raise DiskFailed(f"can't read {folder}: {e.strerror}") from e
 
 
 def read_whole(path: Path) -> bytes:
@@ -158,6 +189,21 @@ def read_whole(path: Path) -> bytes:
         raise Damaged(f"{path} is missing") from e
     except OSError as e:
         raise DiskFailed(f"can't read {path}: {e.strerror}") from e
+
+
+def read_inside(folder: Path, name: str) -> bytes:
+    """The bytes of the file ``name`` in ``folder``, and of none elsewhere.
+
+    Raises:
+        Damaged: It is not there, or leads out of the folder.
+        DiskFailed: It can't be read, which says nothing of what is in it.
+    """
+    path = folder / name
+    if (
+        path.name != name or os.path.islink(path) or os.path.islink(folder)
+    ):  # where the disk can't say, nor will it read
+        raise Damaged(f"{path} is refused: it leads out of its folder")
+    return read_whole(path)
 
 
 def json_bytes(value: Any) -> bytes:

@@ -75,13 +75,13 @@ def run_label(run: Path) -> str:
 def _started(run: Path) -> tuple[float, str]:
     """When ``run`` was started, in seconds; its path decides between equal times."""
     try:
-        time = datetime.fromisoformat(RunDirectory(run).read_meta()["started"])
-    except (KeyError, TypeError, ValueError):
-        named = _TIME.findall(run_label(run))
-        if not named:
-            return 0.0, str(run)
-        time = datetime.strptime(named[0], "%Y%m%d-%H%M%S")
-    return time.timestamp(), str(run)
+        return datetime.fromisoformat(RunDirectory(run).read_meta()["started"]).timestamp(), str(run)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        pass
+    try:
+        return datetime.strptime(_TIME.findall(run_label(run))[0], "%Y%m%d-%H%M%S").timestamp(), str(run)
+    except (IndexError, ValueError, OverflowError):
+        return 0.0, str(run)
 
 
 def _no_run(path: Path) -> WrongInput:

@@ -1,14 +1,15 @@
-"""One owner for a run directory: a kernel lock that dies with its process."""
+"""One owner for a run directory: a kernel lock that dies with its process, or a claim where there are no such locks."""
 
 import contextlib
 import errno
 import fcntl
 import os
-import sys
+import time
 from pathlib import Path
 from types import TracebackType
 
-from sac_runner.errors import RunInUse, WrongInput
+from sac_runner.errors import RunInUse, WrongInput, warn
+from sac_runner.storage.claim import NAMING_S, Claim
 
 
 class RunLock:
@@ -21,23 +22,41 @@ class RunLock:
             RunInUse: Another process holds it.
             WrongInput: ``run`` can't be written.
         """
+        self._claim: Claim | None = None
+        self._descriptor = -1
         try:
             self._descriptor = os.open(run / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             if not os.access(run, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            owner = self._lock(run)
         except OSError as e:
+            self._close()
             raise WrongInput(f"can't write {run}: {e.strerror}", f"a copy of it: cp -r {run} NEW") from e
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as e:
-            owner = os.read(self._descriptor, 100).decode(errors="replace").strip()
-            os.close(self._descriptor)
-            raise RunInUse(f"{run} is in use by {owner or 'another process'}", "wait for it, or stop it") from e
-        except OSError as e:  # a file system without locks: go on without
-            print(f"warning: {run} can't be locked: {e.strerror}", file=sys.stderr)
+        if owner is not None:
+            self._close()
+            raise RunInUse(f"{run} is in use by {owner}", "wait for it, or stop it")
         with contextlib.suppress(OSError):  # only says who; a full disk is named later
             os.ftruncate(self._descriptor, 0)
-            os.write(self._descriptor, f"process {os.getpid()} on {os.uname().nodename}\n".encode())
+            os.pwrite(self._descriptor, f"process {os.getpid()} on {os.uname().nodename}\n".encode(), 0)
+        os.register_at_fork(after_in_child=self._close)  # a process that an environment forks must not keep the lock
+
+    def _lock(self, run: Path) -> str | None:
+        """Lock the file, or say who has."""
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(NAMING_S)
+            return os.read(self._descriptor, 100).decode(errors="replace").strip() or "another process"
+        except OSError as e:
+            warn(f"{run} can't be locked ({e.strerror}): its owner is told by .owner files in it instead")
+            self._claim = Claim(run, self._descriptor)
+            return self._claim.other
+        return None
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def __enter__(self) -> "RunLock":
         return self
@@ -45,4 +64,6 @@ class RunLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._descriptor)
+        if self._claim is not None:
+            self._claim.release()
+        self._close()

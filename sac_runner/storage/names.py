@@ -48,16 +48,27 @@ def create_exclusively(path: Path) -> Path:
         DiskFailed: The disk is full.
     """
     attempt, n = path, 1
-    while True:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            attempt.mkdir()
-            return attempt
-        except FileExistsError:
-            if not path.parent.is_dir():
-                raise WrongInput(f"{path.parent} is not a folder", train_command("outputs=PATH")) from None
-            n += 1
-            attempt = path.with_name(f"{path.name}-{n}")
-        except OSError as e:
-            kind = DiskFailed if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else WrongInput
-            raise kind(f"can't write {path}: {e.strerror}", train_command("outputs=PATH")) from e
+    while not create(attempt):
+        n += 1
+        attempt = path.with_name(f"{path.name}-{n}")
+    return attempt
+
+
+def create(path: Path) -> bool:
+    """Make the folder ``path``; False if there is something of this name.
+
+    Raises:
+        WrongInput: The folder above can't be written.
+        DiskFailed: The disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir()
+    except FileExistsError:
+        if not path.parent.is_dir():
+            raise WrongInput(f"{path.parent} is not a folder", train_command("outputs=PATH")) from None
+        return False
+    except OSError as e:
+        kind = DiskFailed if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else WrongInput
+        raise kind(f"can't write {path}: {e.strerror}", train_command("outputs=PATH")) from e
+    return True

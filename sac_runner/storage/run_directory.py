@@ -4,13 +4,18 @@ import contextlib
 import csv
 import io
 import json
+import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from sac_runner.errors import DiskFailed, WrongInput
+from sac_runner.errors import Damaged, DiskFailed, WrongInput, warn
 from sac_runner.storage import checkpoints
-from sac_runner.storage.files import Appended, json_bytes, write_atomically
+from sac_runner.storage.checkpoints import digest, signed
+from sac_runner.storage.files import Appended, json_bytes, read_whole, write_atomically
+
+_HEAD = "# sha256 of what follows: "
+"""Begins the first line of ``config.yaml``; one of an earlier version has none."""
 
 
 class RunDirectory:
@@ -21,6 +26,7 @@ class RunDirectory:
         self.path = path
         self.checkpoints = path / "checkpoints"
         self.replay = path / "replay"
+        self._warned_of: set[str] = set()
 
     @property
     def is_run(self) -> bool:
@@ -41,12 +47,13 @@ class RunDirectory:
         earlier = before.pop("earlier_starts", None)
         if before:
             meta = meta | {"earlier_starts": [*(earlier if isinstance(earlier, list) else []), before]}
-        write_atomically(self.path / "meta.json", json_bytes(meta))
-        write_atomically(self.path / "config.yaml", config_yaml.encode())
+        write_atomically(self.path / "meta.json", signed(meta))
+        config = config_yaml.encode()
+        write_atomically(self.path / "config.yaml", f"{_HEAD}{digest(config)}\n".encode() + config)
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """``summary.json``: status, cause and scores with their protocol."""
-        write_atomically(self.path / "summary.json", json_bytes({**summary, "written": time.strftime("%FT%T%z")}))
+        write_atomically(self.path / "summary.json", signed({**summary, "written": time.strftime("%FT%T%z")}))
 
     def write_bytes(self, name: str, data: bytes) -> Path:
         """Any other single file, such as ``curve.png``."""
@@ -56,43 +63,81 @@ class RunDirectory:
         return target
 
     def read_summary(self) -> dict[str, Any]:
-        """``summary.json``, or an empty dict where there is none yet."""
+        """``summary.json``, or an empty dict where there is none yet, or a damaged one, of which it warns."""
         return self._read_json("summary.json")
 
     def read_meta(self) -> dict[str, Any]:
-        """``meta.json``, or an empty dict where there is none."""
+        """``meta.json``, or an empty dict where there is none, or a damaged one, of which it warns."""
         return self._read_json("meta.json")
 
     def _read_json(self, name: str) -> dict[str, Any]:
         try:
-            value = json.loads((self.path / name).read_bytes())
-        except (OSError, ValueError):
+            value: dict[str, Any] = json.loads((self.path / name).read_bytes())
+            intact = value.pop("sha256", None) in (None, digest(json_bytes(value)))  # an earlier version signed nothing
+        except FileNotFoundError:
             return {}
-        return value if isinstance(value, dict) else {}
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+            intact = False
+        if intact:
+            return value
+        self._warn(name, "is damaged or can't be read, and counts as missing")
+        return {}
+
+    def _warn(self, name: str, text: str) -> None:
+        if name not in self._warned_of:
+            self._warned_of.add(name)
+            warn(f"{self.path / name} {text}")
 
     def config_text(self) -> str:
-        """``config.yaml``.
+        """``config.yaml``, less its first line.
 
         Raises:
-            WrongInput: This is no run.
+            WrongInput: This is no run, or not all of it lies in its directory.
+            Damaged: It is not what was written.
+            DiskFailed: It can't be read.
         """
+        self._require_inside()
+        path = self.path / "config.yaml"
         try:
-            return (self.path / "config.yaml").read_text()
-        except OSError as e:
+            data = read_whole(path)
+        except Damaged as e:
             raise WrongInput(f"{self.path} is no run: it has no config.yaml") from e
+        head, _, rest = data.partition(b"\n")
+        if head.startswith(_HEAD.encode()):
+            if head != f"{_HEAD}{digest(rest)}".encode():
+                raise Damaged(f"{path} is damaged, or was changed: it does not match its first line")
+            data = rest
+        try:
+            return data.decode()
+        except UnicodeDecodeError as e:
+            raise Damaged(f"{path} is damaged: it is no text") from e
+
+    def _require_inside(self) -> None:
+        """Nothing that is read, written or deleted here may be another run's, or anything else of the user's."""
+        here = os.path.realpath(self.path)
+        for path in self.path.glob("*"):
+            if path.is_symlink() and not os.path.realpath(path).startswith(here + os.sep):
+                raise WrongInput(f"{path} is refused: it leads out of the run")
 
     def read_metrics(self) -> dict[str, list[tuple[int, float]]]:
-        """Tag -> (env steps, value) in order, from ``metrics.csv``; a torn last line is left out."""
+        """Tag -> (env steps, value) in order, from ``metrics.csv``; damaged rows and a torn last one are left out."""
         curves: dict[str, list[tuple[int, float]]] = {}
-        for row in _rows(self.path / "metrics.csv"):
+        table = _read_table(self.path / "metrics.csv")
+        if table.damaged:
+            self._warn("metrics.csv", f"has damaged rows, which are left out: {table.damaged}")
+        for row in table.rows:
             for tag, value in row.items():
                 if value and tag not in ("env_steps", "round"):
                     curves.setdefault(tag, []).append((int(row["env_steps"]), float(value)))
         return curves
 
     def size(self) -> tuple[int, int]:
-        """Bytes of the whole directory, and of its replay."""
-        files = [(path, path.stat().st_size) for path in self.path.rglob("*") if path.is_file()]
+        """Bytes of the whole directory, and of its replay, as far as they can be read."""
+        files = []
+        for folder, _, names in os.walk(self.path):
+            for path in (Path(folder, name) for name in names):
+                with contextlib.suppress(OSError):  # a run that goes on drops some
+                    files.append((path, path.stat().st_size))
         return sum(n for _, n in files), sum(n for path, n in files if "replay" in path.relative_to(self.path).parts)
 
     def checkpoint(self, which: str) -> checkpoints.Checkpoint:
@@ -112,13 +157,34 @@ class RunDirectory:
         return chosen[-1]
 
 
-def _rows(metrics: Path) -> list[dict[str, str]]:
+class _Table(NamedTuple):
     """The whole lines of ``metrics.csv``; none where there is no file."""
+
+    columns: list[str]
+    rows: list[dict[str, str]]
+    damaged: int
+    """How many more there are, which can't be read."""
+
+
+def _read_table(metrics: Path) -> _Table:
+    """Line by line, as a quotation mark that a bit flip makes would reach over many."""
     try:
-        text = metrics.read_text()
-    except OSError:
-        return []
-    return list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])))
+        text = read_whole(metrics).decode(errors="replace")
+    except Damaged:  # not there
+        text = ""
+    header, *lines = text[: text.rfind("\n") + 1].splitlines() or ["env_steps,round"]
+    columns = header.split(",")
+    rows = [dict(zip(columns, cells, strict=False)) for line in lines if _is_row(columns, cells := line.split(","))]
+    return _Table(columns, rows, len(lines) - len(rows))
+
+
+def _is_row(columns: list[str], cells: list[str]) -> bool:
+    try:
+        counts = [int(cell) for name, cell in zip(columns, cells, strict=True) if name in ("env_steps", "round")]
+        [float(cell) for cell in cells if cell]
+    except ValueError:
+        return False
+    return len(counts) == 2
 
 
 class MetricsFile:
@@ -127,17 +193,20 @@ class MetricsFile:
     def __init__(self, run: RunDirectory, tags: list[str], env_steps: int) -> None:
         """Append to the file, less the rows that lie after ``env_steps``; a new one begins with a header."""
         path = run.path / "metrics.csv"
-        columns = ["env_steps", "round", *tags]
+        table, columns = _read_table(path), ["env_steps", "round", *tags]
+        if table.damaged or not set(table.columns) <= set(columns):
+            earlier = run.write_bytes("earlier-metrics.csv", path.read_bytes())
+            warn(f"{path} has rows or columns that are damaged or unknown; as it was it is kept as {earlier.name}")
         text = io.StringIO()
         kept = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
         kept.writeheader()
-        kept.writerows(row for row in _rows(path) if int(row["env_steps"]) <= env_steps)
+        kept.writerows(row for row in table.rows if int(row["env_steps"]) <= env_steps)
         write_atomically(path, text.getvalue().encode())
         self._file = Appended(path, "ab")
         self._columns = columns
 
     def write(self, env_steps: int, round_count: int, values: dict[str, float]) -> None:
-        """Append a row; where the disk refuses it, it waits for the next one, or for ``flush``."""
+        """Append a row; where the disk refuses it, it waits for the next one, or for ``sync``."""
         row = io.StringIO()
         writer = csv.DictWriter(row, self._columns, lineterminator="\n")
         writer.writerow({"env_steps": env_steps, "round": round_count, **values})
@@ -145,13 +214,13 @@ class MetricsFile:
         with contextlib.suppress(DiskFailed):
             self._file.flush()
 
-    def flush(self) -> None:
-        """Hand every row to the operating system.
+    def sync(self) -> None:
+        """Have every row on the disk.
 
         Raises:
-            DiskFailed: It did not take all of them.
+            DiskFailed: Not all of them are.
         """
-        self._file.flush()
+        self._file.sync()
 
     def close(self) -> None:
         """Close the file."""

@@ -10,7 +10,7 @@ import safetensors.numpy
 
 from sac_runner.errors import Damaged
 from sac_runner.storage.checkpoints import Arrays
-from sac_runner.storage.files import make_folder, read_whole, write_atomically
+from sac_runner.storage.files import make_folder, matching, read_inside, write_atomically
 
 
 class Segment(NamedTuple):
@@ -44,33 +44,32 @@ def verify_segments(folder: Path, segments: list[Segment]) -> None:
 
     Raises:
         Damaged: One is missing or not what was written.
+        DiskFailed: One can't be read.
     """
     for segment in segments:
-        _verified(folder, segment)
+        if hashlib.sha256(read_inside(folder, segment.file)).hexdigest() != segment.sha256:
+            raise Damaged(f"{folder / segment.file} is damaged: it does not match its checkpoint")
 
 
 def read_segments(folder: Path, segments: list[Segment]) -> Iterator[tuple[Segment, Arrays]]:
-    """The rows of ``segments``.
+    """The rows of ``segments``, which ``verify_segments`` has checked: hashing gigabytes once is enough.
 
     Raises:
-        Damaged: One is missing or not what was written.
+        Damaged: One is missing.
+        DiskFailed: One can't be read.
     """
     for segment in segments:
-        yield segment, safetensors.numpy.load(_verified(folder, segment))
-
-
-def _verified(folder: Path, segment: Segment) -> bytes:
-    path = folder / segment.file
-    data = read_whole(path)
-    if hashlib.sha256(data).hexdigest() != segment.sha256:
-        raise Damaged(f"{path} is damaged: it does not match its checkpoint")
-    return data
+        yield segment, safetensors.numpy.load(read_inside(folder, segment.file))
 
 
 def drop_segments(folder: Path, needed: set[Segment]) -> None:
-    """Delete the segments that no checkpoint needs any more."""
+    """Delete the segments that no checkpoint needs any more.
+
+    Raises:
+        DiskFailed: The folder can't be read.
+    """
     keep = {segment.file for segment in needed}
-    for path in folder.glob("rows-*.safetensors"):
+    for path in matching(folder, "rows-*.safetensors"):
         if path.name not in keep:
             with contextlib.suppress(OSError):  # the next checkpoint tries again
                 path.unlink(missing_ok=True)

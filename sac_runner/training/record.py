@@ -10,7 +10,7 @@ import torch
 
 from sac_runner.algorithm.agent import SAC
 from sac_runner.config.schema import Config, PerStepConfig
-from sac_runner.errors import Damaged, DiskFailed, WrongInput, diverged
+from sac_runner.errors import DiskFailed, WrongInput, diverged
 from sac_runner.interaction.collector import Episode
 from sac_runner.storage import checkpoints
 from sac_runner.storage.checkpoints import Arrays, Checkpoint, Kind
@@ -18,8 +18,8 @@ from sac_runner.storage.events import EventLog
 from sac_runner.storage.run_directory import MetricsFile, RunDirectory
 from sac_runner.training.evaluation import Evaluation
 from sac_runner.training.metrics import METRICS, RolloutMeans, TrainMeans
-from sac_runner.training.recovery import listed_segments
-from sac_runner.training.schedule import Counters
+from sac_runner.training.recovery import drop_other_bests, drop_outdated, listed_segments
+from sac_runner.training.schedule import Counters, is_finished, is_good_enough
 from sac_runner.training.state import ReplayOnDisk, TrainingState
 from sac_runner.types import Metrics
 
@@ -47,6 +47,8 @@ class Record:
 
     def open(self, env_steps: int) -> None:
         """Open the metrics and the events; what earlier starts wrote after ``env_steps`` is taken back."""
+        with contextlib.suppress(DiskFailed):  # the next checkpoint tries again
+            drop_other_bests(self.run, self.scores)
         self._csv = MetricsFile(self.run, list(METRICS), env_steps)
         self._events = EventLog(self.run.path, env_steps)
         self._events.begin_session(self._hyperparameters)
@@ -151,13 +153,13 @@ class Record:
             DiskFailed: The checkpoints before are as they were.
             NotFinite: A weight is not; nothing was saved.
         """
-        self._csv.flush()
+        self._csv.sync()
         self.save_policies()
         arrays, plain = state.capture()
         finite(arrays)
         plain |= {"record": self._state_dict(), "replay": None}
-        keep = self.config.checkpoint.keep_replay
-        if keep == "always" or (keep == "until_finished" and not finished):
+        keep_replay = self.config.checkpoint.keep_replay
+        if keep_replay == "always" or (keep_replay == "until_finished" and not finished):
             plain["replay"] = self._replay.save(state.replay)
         else:
             self._replay.forget()
@@ -168,12 +170,11 @@ class Record:
             {"policy": _arrays(state.agent.policy.state_dict()), "train": arrays},
             {"state": plain},
             self._note(state.counters),
-            keep=1 if plain["replay"] is None else 2,  # without its replay an older one is of no use
         )
-        with contextlib.suppress(Damaged, WrongInput):  # then nothing can be said to be needed no more
-            whole = checkpoints.find(self.run.checkpoints, "latest")
-            self._replay.collect({segment for checkpoint in whole for segment in listed_segments(checkpoint)})
-        with contextlib.suppress(DiskFailed):  # the checkpoint is there
+        with contextlib.suppress(DiskFailed):  # the checkpoint is there; the next one tries again
+            keep = 1 if plain["replay"] is None else 2  # without its replay an older one is of no use
+            drop_outdated(self.run, self._replay, keep, self.scores)
+        with contextlib.suppress(DiskFailed):
             self.summarize("running", None, state.counters)
 
     def _state_dict(self) -> dict[str, Any]:
@@ -197,13 +198,15 @@ class Record:
             WrongInput: The replay buffer was not kept, or observations have another size now.
         """
         arrays, plain = checkpoint.arrays("train"), checkpoint.plain("state")
-        if plain["replay"] is None:
+        kept = plain["record"]
+        self.scores, self.latest, self._earlier_s = kept["scores"], kept["latest"], kept["wall_time_s"]
+        at = Counters(**plain["counters"])
+        over = is_finished(self.config, at) or is_good_enough(self.config, at, self.last_return)
+        if plain["replay"] is None and not over:
             raise WrongInput(f"{self.run.path} did not keep its replay buffer, so it can't be continued exactly")
         if arrays["collector.obs"].shape != state.collector.obs.shape:
             raise WrongInput(f"{self.run.path} was trained on observations of another size than env.id has now")
         self._replay.load(listed_segments(checkpoint), arrays["collector.obs"], state.replay)
-        kept = plain["record"]
-        self.scores, self.latest, self._earlier_s = kept["scores"], kept["latest"], kept["wall_time_s"]
         self._train.load_state_dict(kept["train"], device)
         self._rollout.load_state_dict(kept["rollout"])
         self._row_counters, self._row_s = Counters(**kept["row"]), kept["row_s"]

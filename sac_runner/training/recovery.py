@@ -1,11 +1,17 @@
-"""Which checkpoint a run goes on from, and what was left lying about where it ended."""
+"""Which checkpoint a run goes on from, what was left lying about where it ended, and what it needs no more."""
 
-from sac_runner.errors import Damaged, warn
+import contextlib
+from typing import Any
+
+from sac_runner.errors import Damaged, WrongInput, warn
 from sac_runner.storage import checkpoints
 from sac_runner.storage.checkpoints import Checkpoint
 from sac_runner.storage.files import clean_up
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.segments import Segment, verify_segments
+from sac_runner.training.state import ReplayOnDisk
+
+Scores = dict[str, dict[str, Any]]
 
 
 def newest_whole(run: RunDirectory) -> Checkpoint:
@@ -36,3 +42,41 @@ def newest_whole(run: RunDirectory) -> Checkpoint:
 def listed_segments(checkpoint: Checkpoint) -> list[Segment]:
     """The segments that ``checkpoint`` needs."""
     return [Segment(*entry) for entry in checkpoint.plain("state")["replay"] or []]
+
+
+def drop_outdated(run: RunDirectory, replay: ReplayOnDisk, keep: int, scores: Scores) -> None:
+    """Drop what neither the newest ``keep`` checkpoints to go on from need, nor the next one.
+
+    Args:
+        run: It has just saved one of them.
+        replay: Its segments.
+        keep: At least 1.
+        scores: Those that the newest knows.
+
+    Raises:
+        DiskFailed: Not all of it is dropped.
+    """
+    for older in checkpoints.find(run.checkpoints, "latest")[:-keep]:
+        older.drop()
+    drop_other_bests(run, scores)
+    with contextlib.suppress(Damaged, WrongInput):  # then nothing can be said to be needed no more
+        whole = checkpoints.find(run.checkpoints, "latest")
+        replay.collect({segment for checkpoint in whole for segment in listed_segments(checkpoint)})
+    for folder in (run.checkpoints, run.replay):
+        clean_up(folder)
+
+
+def drop_other_bests(run: RunDirectory, scores: Scores) -> None:
+    """Drop the best policies of before, and those that a killed process saved after its last checkpoint.
+
+    One of before goes only when a checkpoint that names another is on the disk, as a kill leads back to the one before.
+
+    Raises:
+        DiskFailed: Not all of them are dropped.
+    """
+    found = checkpoints.find(run.checkpoints, "best")
+    best_at = scores["best"]["env_steps"] if scores else None
+    if best_at in [best.env_steps for best in found]:
+        for best in found:
+            if best.env_steps != best_at:
+                best.drop()

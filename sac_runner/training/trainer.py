@@ -26,6 +26,7 @@ from sac_runner.training.schedule import (
     ends_round,
     falls_due,
     is_finished,
+    is_good_enough,
     updates_due,
 )
 from sac_runner.training.state import TrainingState
@@ -100,24 +101,28 @@ class Trainer:
                 self._log()
             if self.record.last_evaluation_at != self.counters.env_steps:
                 self._evaluate()
-        self.record.checkpoint(self.state, finished=ending in (Ending.FINISHED, Ending.AT_RETURN))
+        while not self._save(everything=True, finished=ending in (Ending.FINISHED, Ending.AT_RETURN)):
+            pass
         return ending
 
     def _loop(self, stop_requested: Callable[[], bool]) -> Ending:
         minutes = self.config.stop.max_minutes
         deadline = None if minutes is None else time.monotonic() + 60 * minutes
-        while not is_finished(self.config, self.counters):
+        while (ending := self._is_over()) is None:
             before = Counters(**vars(self.counters))
             self._collect()
             self._learn()
             self._what_falls_due(before)
             if stop_requested():
                 return Ending.STOPPED
-            if self.config.stop.at_return is not None and self.record.last_return >= self.config.stop.at_return:
-                return Ending.AT_RETURN
             if deadline is not None and time.monotonic() >= deadline:
                 return Ending.MAX_MINUTES
-        return Ending.FINISHED
+        return ending
+
+    def _is_over(self) -> Ending | None:
+        if is_good_enough(self.config, self.counters, self.record.last_return):
+            return Ending.AT_RETURN
+        return Ending.FINISHED if is_finished(self.config, self.counters) else None
 
     def _collect(self) -> None:
         """Lines 4 to 8: act, step, store; episodes that end are reset."""
@@ -186,12 +191,16 @@ class Trainer:
         )
         self.record.evaluation(self.counters, evaluation, self.agent, time.monotonic() - begun)
 
-    def _save(self, everything: bool) -> None:
-        """Save what is due. A disk that is full is warned of and tried again; the third time in a row is the end."""
+    def _save(self, everything: bool, finished: bool = False) -> bool:
+        """Save what is due. A disk that is full is warned of and tried again; the third time in a row is the end.
+
+        Returns:
+            Whether the disk took it.
+        """
         try:
             if everything:
                 self._saved_at = time.monotonic()
-                self.record.checkpoint(self.state)
+                self.record.checkpoint(self.state, finished)
                 self._failed_saves = 0
             elif self._failed_saves == 0:
                 self.record.save_policies()
@@ -200,6 +209,8 @@ class Trainer:
             if self._failed_saves == 3:
                 raise
             self.console.say(f"warning: {e.message}; the checkpoints before are good, trying again at the next one")
+            return False
+        return True
 
     def _episode_seed(self, env: int, episode: int) -> int:
         schedule = self.config.schedule

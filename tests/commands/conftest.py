@@ -2,6 +2,7 @@ import shutil
 
 import pytest
 
+from tests.commands.damaged import World
 from tests.runs import SIZE, Answer, train
 
 # Evaluated at 0, 40, 80 and 120 env steps; kept at 20, 40 ... 120.
@@ -36,6 +37,12 @@ def sampled_run(tmp_path_factory):
     """One whose evaluations sample actions, in more environments than episodes."""
     folder = tmp_path_factory.mktemp("sampled") / "tiny"
     return train_pendulum(folder, "eval.deterministic=false", "eval.num_envs=4", "eval.seed=7")
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory):
+    """A finished run that is copied to be damaged."""
+    return World(tmp_path_factory.mktemp("damage") / "outputs")
 
 
 @pytest.fixture

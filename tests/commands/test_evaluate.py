@@ -7,6 +7,7 @@ import pytest
 
 from sac_runner.commands.evaluate import main
 from sac_runner.storage.checkpoints import signed
+from sac_runner.storage.run_directory import RunDirectory
 
 
 def score(run, which):
@@ -60,9 +61,9 @@ def test_as_trained_shows_a_difference_and_what_has_changed(own, call):
     del stored["sha256"]
     recorded = stored["score"]["return_mean"] = stored["score"]["return_mean"] + 1e-12
     manifest.write_bytes(signed(stored))
-    meta = json.loads((own / "meta.json").read_text())
+    meta = RunDirectory(own).read_meta()
     meta["versions"]["torch"] = "0.1"
-    (own / "meta.json").write_text(json.dumps(meta))
+    (own / "meta.json").write_bytes(signed(meta))
     answer = call(main, own, "--as-trained")
     assert answer.code == 0
     assert f"return_mean {recorded!r}, here" in answer.out
@@ -127,7 +128,7 @@ def test_words_say_where_seeds_are_not_fresh(run, call):
 
 def test_fresh_seeds_keep_clear_of_those_that_chose(own, call):
     config = own / "config.yaml"
-    config.write_text(config.read_text().replace("seed: 1000\n", "seed: 999999\n"))
+    config.write_text(RunDirectory(own).config_text().replace("seed: 1000\n", "seed: 999999\n"))
     assert evaluated(call, own, "--episodes", "1")["seed"] == 1_000_002
 
 
@@ -202,13 +203,13 @@ def test_damaged_config_is_refused(text, own, refused):
 
 def test_weights_that_do_not_fit_the_config_are_refused(own, refused):
     config = own / "config.yaml"
-    config.write_text(config.read_text().replace("hidden_sizes:\n  - 8\n", "hidden_sizes:\n  - 9\n"))
+    config.write_text(RunDirectory(own).config_text().replace("hidden_sizes:\n  - 8\n", "hidden_sizes:\n  - 9\n"))
     assert "does not fit" in refused(main, own)
 
 
 def test_environment_that_has_changed_since_is_named(own, refused):
     config = own / "config.yaml"
-    config.write_text(config.read_text().replace("id: Pendulum-v1", "id: MountainCarContinuous-v0"))
+    config.write_text(RunDirectory(own).config_text().replace("id: Pendulum-v1", "id: MountainCarContinuous-v0"))
     assert "observes 2 and takes 1 numbers; the policy was trained on 3 and 1" in refused(main, own)
 
 
@@ -224,7 +225,7 @@ def test_package_named_by_a_run_is_imported_only_if_trusted(own, refused, monkey
     (tmp_path / "named_by_a_run.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
     config = own / "config.yaml"
-    config.write_text(config.read_text().replace("id: Pendulum-v1", "id: named_by_a_run:Missing-v0"))
+    config.write_text(RunDirectory(own).config_text().replace("id: Pendulum-v1", "id: named_by_a_run:Missing-v0"))
     assert "--trust" in refused(main, own)
     assert "named_by_a_run" not in sys.modules
     assert "Missing" in refused(main, own, "--trust")

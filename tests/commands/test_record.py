@@ -9,6 +9,7 @@ from sac_runner.commands.record import main
 from sac_runner.errors import DiskFailed, EnvironmentFailed
 from sac_runner.playback import show
 from sac_runner.playback.play import make_drawing_env, play_episode
+from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.video import Video
 from tests.support import config, sac
 
@@ -95,7 +96,7 @@ def test_ffmpeg_that_dies_leaves_nothing(frames_after, tmp_path):
 
 def test_environment_that_cannot_draw(own, refused):
     path = own / "config.yaml"
-    plain = path.read_text().replace("id: Pendulum-v1", "id: tests.scripted:Spaces-v0")
+    plain = RunDirectory(own).config_text().replace("id: Pendulum-v1", "id: tests.scripted:Spaces-v0")
     for kwargs in ("{}", "{acts: unit}"):
         path.write_text(plain.replace("kwargs: {}", f"kwargs: {kwargs}"))
         assert "no render mode" in refused(main, own, "--trust")

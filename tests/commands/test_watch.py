@@ -5,6 +5,7 @@ import pytest
 
 from sac_runner.commands.watch import main
 from sac_runner.playback import play, stored
+from sac_runner.storage.checkpoints import find, save
 from sac_runner.storage.run_directory import RunDirectory
 
 
@@ -59,23 +60,23 @@ def test_closing_the_window_ends_it(run, call, drawn_nowhere, monkeypatch):
     assert sum(line.startswith("episode") for line in answer.out.splitlines()) == 1
 
 
-def newer_best(folder):
+def become_best(folder, env_steps):
     """What a run that goes on does: a new best checkpoint appears, then the old one vanishes."""
-    (old,) = (folder / "checkpoints").glob("best-*")
-    (kept,) = (folder / "checkpoints").glob("kept-000000000120")
-    shutil.copytree(kept, old.with_name("best-000000000120"))
-    shutil.rmtree(old)
+    checkpoints = folder / "checkpoints"
+    (kept,) = [checkpoint for checkpoint in find(checkpoints, "kept") if checkpoint.env_steps == env_steps]
+    save(checkpoints, "best", env_steps, {"policy": kept.arrays("policy")}, {}, {"score": kept.manifest()["score"]})
+    for older in find(checkpoints, "best"):
+        if older.env_steps != env_steps:
+            shutil.rmtree(older.path)
 
 
 def test_run_that_goes_on_shows_its_newest_best(own, call, drawn_nowhere, monkeypatch):
-    shutil.rmtree(own / "checkpoints" / "best-000000000120", ignore_errors=True)
-    if not list((own / "checkpoints").glob("best-*")):
-        shutil.copytree(own / "checkpoints" / "kept-000000000040", own / "checkpoints" / "best-000000000040")
+    become_best(own, 40)
     play_episode = play._play
 
     def play_and_improve(policy, env, seed, *rest):
         if seed == 1:
-            newer_best(own)
+            become_best(own, 120)
         return play_episode(policy, env, seed, *rest)
 
     monkeypatch.setattr(play, "_play", play_and_improve)
@@ -86,9 +87,7 @@ def test_run_that_goes_on_shows_its_newest_best(own, call, drawn_nowhere, monkey
 
 
 def test_checkpoint_that_vanishes_while_it_is_read_gives_way_to_the_newer_one(own, monkeypatch):
-    shutil.rmtree(own / "checkpoints" / "best-000000000120", ignore_errors=True)
-    if not list((own / "checkpoints").glob("best-*")):
-        shutil.copytree(own / "checkpoints" / "kept-000000000040", own / "checkpoints" / "best-000000000040")
+    become_best(own, 40)
     run, config = RunDirectory(own), stored.as_recorded(RunDirectory(own))
     find, threads = RunDirectory.checkpoint, []
 
@@ -96,7 +95,7 @@ def test_checkpoint_that_vanishes_while_it_is_read_gives_way_to_the_newer_one(ow
         found = find(self, which)
         if not threads:
             threads.append(threading.current_thread())
-            newer_best(own)
+            become_best(own, 120)
         return found
 
     monkeypatch.setattr(RunDirectory, "checkpoint", vanishes_after)

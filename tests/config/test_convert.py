@@ -116,6 +116,22 @@ def test_all_faults_are_found_at_once():
     )
 
 
+NEGATIVE = {"agent.log_std_min", "agent.log_std_max", "stop.at_return"}
+NEGATIVE |= {"alpha.target_entropy", "alpha.target_entropy_per_action_dim"}
+ZERO = {"agent.gamma", "agent.lr_final_share", "alpha.value", "alpha.start", "alpha.end", "seed", "eval.seed"}
+ZERO |= {"schedule.warmup_env_steps"}
+
+
+@pytest.mark.parametrize(("value", "takers"), [(-1, NEGATIVE), (0, NEGATIVE | ZERO)])
+def test_no_other_key_takes_a_number_below_its_range(value, takers):
+    assert {key for key in schema_keys() if not faults(with_key(key, value))} == takers
+
+
+@pytest.mark.parametrize("key", ["agent.gamma", "agent.tau", "agent.lr_final_share"])
+def test_no_share_is_more_than_all(key):
+    assert faults(with_key(key, 1)) == [] and faults(with_key(key, 1.001)) != []
+
+
 @pytest.mark.parametrize("data", [[], "text", None, 3, {}])
 def test_what_is_no_config_at_all_is_refused(data):
     with pytest.raises(WrongInput):

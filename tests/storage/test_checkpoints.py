@@ -21,8 +21,8 @@ ARRAYS = {
 PLAIN = {"state": {"counters": {"env_steps": 7}, "text": "häh", "list": [1, None, 0.1]}}
 
 
-def save_some(folder, kind="latest", env_steps=7, keep=1, **note):
-    return save(folder, kind, env_steps, ARRAYS, PLAIN, note, keep)
+def save_some(folder, kind="latest", env_steps=7, **note):
+    return save(folder, kind, env_steps, ARRAYS, PLAIN, note)
 
 
 def snapshot(folder):
@@ -57,19 +57,22 @@ def test_a_checkpoint_is_nothing_but_safetensors_and_json(tmp_path):
     }
 
 
-def test_one_best_and_one_latest_stay_and_all_that_were_kept(tmp_path):
-    for env_steps in (10, 20, 30):
-        for kind in ("best", "latest", "kept"):
+def test_checkpoints_are_found_by_their_kind_oldest_first(tmp_path):
+    for env_steps in (30, 10, 20):
+        for kind in ("latest", "best", "kept"):
             save_some(tmp_path, kind, env_steps)
     assert [(c.kind, c.env_steps) for c in find(tmp_path, "kept")] == [("kept", 10), ("kept", 20), ("kept", 30)]
-    assert [(c.kind, c.env_steps) for c in find(tmp_path) if c.kind != "kept"] == [("best", 30), ("latest", 30)]
-    assert [c.env_steps for c in find(tmp_path)] == sorted(c.env_steps for c in find(tmp_path))
+    assert [c.env_steps for c in find(tmp_path)] == [10, 10, 10, 20, 20, 20, 30, 30, 30]
 
 
-def test_as_many_stay_as_asked_and_none_from_after(tmp_path):
-    for env_steps in (10, 20, 30, 25):
-        save_some(tmp_path, env_steps=env_steps, keep=2)
-    assert [c.env_steps for c in find(tmp_path)] == [20, 25]
+def test_what_is_dropped_is_found_no_more_and_then_deleted(tmp_path):
+    older, newer = (save_some(tmp_path, env_steps=env_steps) for env_steps in (10, 20))
+    older.drop()
+    assert find(tmp_path) == [newer]
+    files.clean_up(tmp_path)
+    assert list(tmp_path.iterdir()) == [newer.path]
+    with pytest.raises(DiskFailed, match="can't drop"):
+        older.drop()
 
 
 def test_saving_the_same_again_touches_nothing(tmp_path):
@@ -136,17 +139,6 @@ def test_what_a_killed_save_leaves_is_no_checkpoint_and_in_nobodys_way(tmp_path)
     assert find(tmp_path) == []
     checkpoint = save_some(tmp_path, env_steps=9)
     assert not torn.exists() and checkpoint.arrays("policy")
-
-
-def test_a_kill_before_the_old_one_was_dropped_leaves_two_of_which_the_newer_counts(tmp_path):
-    old = save_some(tmp_path, env_steps=7)
-    spare = tmp_path.parent / "spare"
-    shutil.copytree(old.path, spare)
-    save_some(tmp_path, env_steps=8)
-    shutil.move(spare, old.path)
-    assert [c.env_steps for c in find(tmp_path, "latest")] == [7, 8]
-    save_some(tmp_path, env_steps=9)
-    assert [c.env_steps for c in find(tmp_path, "latest")] == [9]
 
 
 def flip_a_bit(path):
@@ -248,20 +240,33 @@ def test_a_single_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     assert snapshot(tmp_path) == {path.relative_to(tmp_path): b"old"}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc which file a descriptor is")
-def test_a_checkpoint_is_on_the_disk_before_it_gets_its_name_and_then_its_name_is(tmp_path, monkeypatch):
-    steps = []
+@pytest.fixture
+def steps(monkeypatch):
+    """What is made durable and what gets another name, in this order."""
+    if sys.platform != "linux":
+        pytest.skip("asks /proc which file a descriptor is")
+    steps, replace = [], os.replace
 
     def on_disk(descriptor):
         steps.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
 
     def renamed(source, target):
         steps.append(f"{Path(source).name} -> {Path(target).name}")
-        os.replace(source, target)
+        replace(source, target)
 
     monkeypatch.setattr(os, "fsync", on_disk)
-    monkeypatch.setattr(os, "rename", renamed)
+    for name in ("rename", "replace"):
+        monkeypatch.setattr(os, name, renamed)
+    return steps
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_gets_its_name_and_then_its_name_is(tmp_path, steps):
     save_some(tmp_path)
     name, aside = "latest-000000000007", ".latest-000000000007.tmp"
     assert sorted(steps[:4]) == ["manifest.json", "policy.safetensors", "state.json", "train.safetensors"]
     assert steps[3:] == ["manifest.json", aside, f"{aside} -> {name}", tmp_path.name]
+
+
+def test_a_single_file_is_on_the_disk_before_it_gets_its_name_and_then_its_name_is(tmp_path, steps):
+    files.write_atomically(tmp_path / "summary.json", b"{}")
+    assert steps == [".summary.json.tmp", ".summary.json.tmp -> summary.json", tmp_path.name]

@@ -14,6 +14,14 @@ HOLD = (
     "    print('held', flush=True); sys.stdin.read()"
 )
 
+FORK = (
+    "import os, sys, time; from pathlib import Path; from sac_runner.storage.lock import RunLock\n"
+    "with RunLock(Path(sys.argv[1])):\n"
+    "    if os.fork() == 0:\n"
+    "        print(os.getpid(), flush=True)\n"
+    "    time.sleep(600)"
+)
+
 
 @pytest.fixture
 def owner(tmp_path):
@@ -41,6 +49,16 @@ def test_the_lock_dies_with_its_owner(tmp_path, owner, number):
     owner.wait(timeout=10)
     with RunLock(tmp_path):
         assert (tmp_path / ".lock").read_text() == f"process {os.getpid()} on {os.uname().nodename}\n"
+
+
+def test_what_its_owner_has_forked_does_not_keep_it(tmp_path):
+    """As an environment may do that has a simulator of its own."""
+    with subprocess.Popen([sys.executable, "-c", FORK, tmp_path], stdout=subprocess.PIPE, text=True) as owner:
+        child = int(owner.stdout.readline())
+        owner.kill()
+        owner.wait()
+        with RunLock(tmp_path):
+            os.kill(child, signal.SIGKILL)
 
 
 def test_it_is_free_again_after_the_run(tmp_path):

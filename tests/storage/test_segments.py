@@ -60,9 +60,8 @@ def test_a_bit_flip_is_found(written, where):
     data = bytearray(path.read_bytes())
     data[int(where * len(data)) if where >= 0 else -1] ^= 1
     path.write_bytes(bytes(data))
-    for read in (verify_segments, lambda *given: list(read_segments(*given))):
-        with pytest.raises(Damaged, match=f"{segments[2].file} is damaged"):
-            read(folder, segments)
+    with pytest.raises(Damaged, match=f"{segments[2].file} is damaged"):
+        verify_segments(folder, segments)
 
 
 def test_a_truncated_segment_is_found(written):
@@ -70,7 +69,7 @@ def test_a_truncated_segment_is_found(written):
     path = folder / segments[0].file
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(Damaged, match="is damaged"):
-        list(read_segments(folder, segments[:1]))
+        verify_segments(folder, segments[:1])
 
 
 def test_the_digest_is_of_the_file(written):

@@ -163,6 +163,15 @@ def test_watching_a_run_more_or_less_often_changes_no_bit_of_it(tmp_path, num_en
         assert advance(settings(**options, **other), tmp_path / str(i)) == expected
 
 
+@pytest.mark.parametrize("keep", ["always", "until_finished"])
+@pytest.mark.parametrize("end", [{"stop": {"at_return": -1e9}}, {"total_env_steps": 20}])
+def test_a_run_killed_when_its_last_state_was_saved_has_nothing_more_to_do(tmp_path, keep, end):
+    run = settings(checkpoint={"keep_replay": keep}, **end)
+    counters = advance(run, tmp_path / "run")["counters"]  # its summary does not say that it is finished
+    assert advance(run, tmp_path / "run")["counters"] == counters
+    assert counters["env_steps"] == (1 if "stop" in end else 20)
+
+
 def test_the_seed_is_what_makes_runs_differ(tmp_path):
     first, again, other = (advance(settings(seed=seed), tmp_path / str(i)) for i, seed in enumerate([5, 5, 6]))
     assert first == again

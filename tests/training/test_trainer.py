@@ -1,6 +1,7 @@
 """What the trainer does between its parts."""
 
 import json
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,18 +11,126 @@ from sac_runner.algorithm.agent import SAC
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.console import Console
-from sac_runner.training.evaluation import Evaluation
+from sac_runner.training.evaluation import Evaluation, evaluate
 from sac_runner.training.preflight import least_seconds
 from sac_runner.training.record import Record
 from sac_runner.training.state import ReplayOnDisk
 from sac_runner.training.trainer import Trainer
 from tests.runs import TINY, knowledge, the_run, train, trained
-from tests.support import CPU, PER_ROUND, config
+from tests.scripted import countdown_length, countdown_reward, countdown_terminates
+from tests.support import ANNEALED, CPU, PER_ROUND, PER_STEP, config, vector_env
+
+TWO_COUNTDOWNS = {"id": "tests.scripted:Countdown-v0", "num_envs": 2}
 
 
-def test_every_episode_of_a_round_has_the_seed_of_its_round(tmp_path):
+def ran(folder, **overrides):
+    """A trainer at the end of its run."""
+    c = config(**{"eval": {"every_env_steps": None}} | overrides)
+    folder.mkdir(exist_ok=True)
+    with Trainer(c, c.seed, CPU, Console(c)) as trainer:
+        record = Record(c, RunDirectory(folder), {})
+        record.open(-1)
+        trainer.run(record, lambda: False)
+        record.close(True)
+    return trainer
+
+
+def rows_of(trainer):
+    """All that its replay buffer has taken in."""
+    return trainer.replay.rows_between(0, trainer.replay.added)
+
+
+def test_the_replay_buffer_holds_what_the_environments_did(tmp_path):
+    trainer = ran(tmp_path, env=TWO_COUNTDOWNS, total_env_steps=80)
+    rows = rows_of(trainer)
+    assert rows["reward"].size == trainer.counters.env_steps == 80
+    finals = iter(rows["final_obs"].tolist())
+    for row, env in product(range(39), range(2)):
+        (seed, t, _), (action,) = rows["obs"][row, env].tolist(), rows["action"][row, env].tolist()
+        ended, terminates = t + 1 == countdown_length(seed), countdown_terminates(seed)
+        assert rows["reward"][row, env] == pytest.approx(countdown_reward(seed, t + 1) + action, rel=1e-6)
+        assert rows["terminated"][row, env] == (ended and terminates)
+        assert rows["truncated"][row, env] == (ended and not terminates)
+        assert (next(finals) if ended else rows["obs"][row + 1, env].tolist()) == [seed, t + 1, action]
+    assert rows["terminated"].any() and rows["truncated"].any()
+
+
+@pytest.mark.parametrize("bootstraps", [True, False])
+def test_a_time_limit_bootstraps_unless_told_otherwise(tmp_path, bootstraps):
+    env, agent = {"max_episode_steps": 2}, {"bootstrap_at_time_limit": bootstraps}
+    batch = ran(tmp_path, env=env, agent=agent, total_env_steps=12).replay.sample(50, np.random.default_rng(0), CPU)
+    assert bool(batch.terminated.any()) != bootstraps
+
+
+def test_statistics_are_of_every_frame_and_of_every_return_once(tmp_path):
+    normalization = {"obs": True, "reward": True}
+    trainer = ran(tmp_path, env=TWO_COUNTDOWNS, normalization=normalization, total_env_steps=80)
+    rows, returns, running = rows_of(trainer), [], np.zeros(2)
+    for reward, ended in zip(rows["reward"], rows["terminated"] | rows["truncated"], strict=True):
+        returns.append(running := 0.99 * running + reward)
+        running = np.where(ended, 0.0, running)
+    frames = np.concatenate([*rows["obs"], trainer.collector.obs, rows["final_obs"]])
+    for normalizer, seen in (
+        (trainer.agent.policy.obs_normalizer, frames),
+        (trainer.agent.reward_normalizer, np.concatenate(returns)),
+    ):
+        assert normalizer.moments.count.item() == pytest.approx(len(seen), abs=1e-3)
+        np.testing.assert_allclose(normalizer.moments.mean, seen.mean(axis=0), rtol=1e-4, atol=1e-4)
+
+
+def test_everything_random_in_a_run_follows_its_seed(tmp_path):
+    ours, theirs = (
+        rows_of(ran(tmp_path / str(seed), env=TWO_COUNTDOWNS, seed=seed, total_env_steps=30)) for seed in (1, 2)
+    )
+    assert (ours["action"] != theirs["action"]).all()
+    assert (ours["obs"][0, :, 0] != theirs["obs"][0, :, 0]).all()  # the seeds of their first episodes
+
+
+def test_actions_are_uniform_in_the_warm_up_and_then_drawn_from_the_policy(tmp_path):
+    schedule = PER_STEP | {"warmup_env_steps": 500, "updates_per_env_step": 1e-6}  # none is made
+    trainer = ran(tmp_path, schedule=schedule, total_env_steps=1000, log={"every_env_steps": 1000})
+    rows = rows_of(trainer)
+    with torch.no_grad():
+        mean, log_std = trainer.agent.policy.actor(torch.from_numpy(rows["obs"][500:, 0]))
+    uniform, action = np.split(rows["action"][:, 0], 2)
+    noise = (np.arctanh(action) - mean.numpy()) / log_std.exp().numpy()
+    for drawn, spread in ((uniform, 3**-0.5), (noise, 1.0)):
+        assert abs(drawn.mean()) < 0.1 and drawn.std() == pytest.approx(spread, rel=0.1)
+    assert uniform.min() == pytest.approx(-1.0, abs=0.02) and uniform.max() == pytest.approx(1.0, abs=0.02)
+
+
+def test_every_update_draws_noise_of_its_own_for_both_of_its_actions(tmp_path, monkeypatch):
+    drawn, update = [], SAC.update
+
+    def update_and_note(agent, batch, noise):
+        drawn.extend(tuple(x.flatten().tolist()) for x in noise)
+        return update(agent, batch, noise)
+
+    monkeypatch.setattr(SAC, "update", update_and_note)
+    ran(tmp_path, total_env_steps=15)
+    assert len(drawn) == len(set(drawn)) == 2 * 5
+
+
+def test_what_changes_with_time_follows_the_env_steps(tmp_path):
+    linear = {"lr_schedule": "linear", "lr_final_share": 0.5, "lr_decay_env_steps": 40}
+    agent = ran(tmp_path, alpha=ANNEALED | {"over_env_steps": 40}, agent=linear, total_env_steps=30).agent
+    assert agent.alpha.value.item() == pytest.approx(0.5 + 0.75 * (0.1 - 0.5))
+    assert agent.actor_optimizer.param_groups[0]["lr"].item() == pytest.approx(3e-4 * (1.0 - 0.75 * 0.5))
+
+
+def test_an_evaluation_in_training_is_that_of_its_protocol(tmp_path):
+    protocol = {"episodes": 3, "seed": 7, "deterministic": False}
+    evaluation = {"every_env_steps": None, "num_envs": 2, "max_episode_steps": 5, **protocol}
+    trainer = ran(tmp_path, eval=evaluation, agent={"gamma": 0.5}, seed=3, total_env_steps=20)
+    envs = vector_env("Pendulum-v1", 2, max_episode_steps=5)
+    again = evaluate(trainer.agent.policy, envs, CPU, **protocol, q_value=trainer.agent.q_value, gamma=0.5)
+    assert again.scores().items() <= trainer.record.scores["final"].items()
+
+
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_every_episode_of_a_round_has_the_seed_of_its_round(tmp_path, num_envs):
     rounds = PER_ROUND | {"rounds": 3, "episodes_per_round": 3, "updates_per_round": 1}
-    env = {"id": "Pendulum-v1", "max_episode_steps": 4, "episode_seed": "per_round"}
+    env = {"id": "Pendulum-v1", "max_episode_steps": 4, "episode_seed": "per_round", "num_envs": num_envs}
     c = config(env=env, schedule=rounds, total_env_steps=None, seed=42)
     with Trainer(c, 42, CPU, Console(c)) as trainer:
         seeds = list(trainer.collector.seeds)

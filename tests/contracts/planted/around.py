@@ -1,0 +1,169 @@
+"""Bugs around training: name, file, text there, text instead, the test that turns red."""
+
+FILES = "sac_runner/storage/files.py"
+CHECKPOINTS = "sac_runner/storage/checkpoints.py"
+OF_CHECKPOINTS = "tests/storage/test_checkpoints.py::test_"
+OF_COMMAND = "tests/commands/test_train.py::test_"
+OF_CONFIGS = "tests/config/test_compose.py::test_"
+
+STORAGE = [
+    (
+        "rows come twice after a resume",
+        "sac_runner/storage/run_directory.py",
+        'int(row["env_steps"]) <= env_steps',
+        "True",
+        "tests/storage/test_run_directory.py::test_rows_after_the_checkpoint_are_dropped_when_a_run_continues",
+    ),
+    (
+        "a checkpoint gets its name before it is on the disk",
+        FILES,
+        "        os.fsync(file.fileno())\n",
+        "",
+        f"{OF_CHECKPOINTS}a_checkpoint_is_on_the_disk_before_it_gets_its_name_and_then_its_name_is",
+    ),
+    (
+        "the name of a single file is not made durable",
+        FILES,
+        "        os.replace(aside, path)\n        fsync_folder(path.parent)\n",
+        "        os.replace(aside, path)\n",
+        f"{OF_CHECKPOINTS}a_single_file_is_on_the_disk_before_it_gets_its_name_and_then_its_name_is",
+    ),
+    (
+        "files are not held against their manifest",
+        CHECKPOINTS,
+        "digest(data) != expected",
+        "not data",
+        f"{OF_CHECKPOINTS}a_damaged_file_is_found_and_named",
+    ),
+    (
+        "a manifest is believed whatever it says",
+        CHECKPOINTS,
+        'manifest.pop("sha256") == ',
+        'manifest.pop("sha256") or ',
+        f"{OF_CHECKPOINTS}a_bit_that_flips_in_a_manifest_is_found",
+    ),
+    (
+        "the older checkpoint goes before the newer one is there",
+        CHECKPOINTS,
+        "    if not checkpoint.holds(manifest):",
+        '    for other in find(folder, kind) if kind != "kept" else []:\n'
+        "        other.drop()\n"
+        "    if not checkpoint.holds(manifest):",
+        f"{OF_CHECKPOINTS}an_exception_while_writing_leaves_the_old_one_alone",
+    ),
+    (
+        "a checkpoint does not wait for its rows",
+        "sac_runner/training/record.py",
+        "        self._csv.sync()\n",
+        "",
+        "tests/training/test_record.py::test_no_checkpoint_is_on_the_disk_before_its_rows",
+    ),
+    (
+        "the older of two checkpoints counts as the latest",
+        "sac_runner/storage/run_directory.py",
+        "return chosen[-1]",
+        "return chosen[0]",
+        "tests/commands/test_train.py::test_its_summary_has_the_scores_with_their_protocol",
+    ),
+    (
+        "no older checkpoint stays for a damaged one",
+        "sac_runner/training/record.py",
+        'keep = 1 if plain["replay"] is None else 2',
+        "keep = 1",
+        "tests/training/test_faults.py::test_a_damaged_checkpoint_is_set_aside_and_the_one_before_taken",
+    ),
+    (
+        "rows that the older checkpoint needs are dropped",
+        "sac_runner/training/recovery.py",
+        'whole = checkpoints.find(run.checkpoints, "latest")',
+        'whole = checkpoints.find(run.checkpoints, "latest")[-1:]',
+        "tests/training/test_resume.py::"
+        "test_each_row_of_the_replay_buffer_is_written_once_and_dropped_when_it_is_overwritten",
+    ),
+]
+
+COMMANDS = [
+    (
+        "a scheduler's signal leaves with the exit code of Ctrl-C",
+        "sac_runner/commands/train.py",
+        "130 if outcome.stop_signal == signal.SIGINT else 143",
+        "130",
+        f"{OF_COMMAND}run_dir_begins_continues_finishes_and_then_says_so",
+    ),
+    (
+        "a second Ctrl-C ends nothing",
+        "sac_runner/training/run.py",
+        "            signal.raise_signal(number)\n",
+        "",
+        "tests/training/test_run.py::test_a_second_signal_ends_the_process_at_once",
+    ),
+    (
+        "a resume may change what was learned",
+        "sac_runner/training/resume.py",
+        '"checkpoint.", "stop.")',
+        '"checkpoint.", "stop.", "agent.")',
+        f"{OF_COMMAND}resume_refuses_what_would_change_what_was_learned",
+    ),
+    (
+        "tau has no range",
+        "sac_runner/config/schema.py",
+        "tau: Annotated[float, Within(above=0, high=1)]",
+        "tau: float",
+        "tests/config/test_convert.py::test_no_share_is_more_than_all",
+    ),
+    (
+        "a warm-up may be negative",
+        "sac_runner/config/schema.py",
+        "warmup_env_steps: Count",
+        "warmup_env_steps: int",
+        "tests/config/test_convert.py::test_no_other_key_takes_a_number_below_its_range",
+    ),
+    (
+        "the command line loses to tuned values",
+        "sac_runner/config/compose.py",
+        "    config, faults = convert(plain)\n",
+        '    if plain["env"]["id"] == "Pendulum-v1":\n'
+        '        tuned: Any = OmegaConf.load(CONF / "tuned" / "pendulum.yaml")\n'
+        "        plain = OmegaConf.to_container(OmegaConf.merge(plain, tuned))\n"
+        "    config, faults = convert(plain)\n",
+        f"{OF_CONFIGS}tuned_values_apply_by_naming_the_env_and_the_command_line_wins",
+    ),
+    (
+        "tuned values lose to those of all environments",
+        "conf/config.yaml",
+        "  - _self_\n  - agent: sac\n",
+        "  - agent: sac\n",
+        f"{OF_CONFIGS}tuned_values_apply_by_naming_the_env_and_the_command_line_wins",
+    ),
+    (
+        "one learning rate does not reach the critics",
+        "conf/agent/sac.yaml",
+        "critic_lr: ${agent.lr}",
+        "critic_lr: 3e-4",
+        f"{OF_CONFIGS}one_learning_rate_serves_actor_critic_and_alpha_unless_one_is_set_apart",
+    ),
+]
+
+PLAYBACK = [
+    (
+        "record draws its actions instead of taking the deterministic ones",
+        "sac_runner/playback/play.py",
+        "np.float32) if sampled else None",
+        "np.float32) if not sampled else None",
+        "tests/commands/test_record.py::test_record_shows_the_episode_that_evaluate_scores",
+    ),
+    (
+        "the latest policy is loaded instead of the best",
+        "sac_runner/playback/load.py",
+        'checkpoint: str | int = "best"',
+        'checkpoint: str | int = "latest"',
+        "tests/test_load_policy.py::test_checkpoint_and_name_select",
+    ),
+    (
+        "a loaded policy does not apply its statistics",
+        "sac_runner/playback/load.py",
+        "self._policy.act(torch.from_numpy(rows).to(self._device), noise)",
+        "self._policy.actor.sample(torch.from_numpy(rows), torch.zeros(1) if noise is None else noise)[0].detach()",
+        "tests/test_load_policy.py::test_action_is_that_of_the_weights_with_their_statistics",
+    ),
+]

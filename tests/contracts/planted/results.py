@@ -1,0 +1,130 @@
+"""Bugs of evaluations and what is written of a run: name, file, text there, text instead, the test that turns red."""
+
+EVALUATION = "sac_runner/training/evaluation.py"
+TRAINER = "sac_runner/training/trainer.py"
+RECORD = "sac_runner/training/record.py"
+METRICS = "sac_runner/training/metrics.py"
+OF_RESUMES = "tests/training/test_resume.py::test_being_stopped_at_any_step_changes_nothing"
+OF_TRAINER = "tests/training/test_trainer.py::test_"
+OF_EVALUATION = "tests/training/test_evaluation.py::test_"
+OF_RECORD = "tests/training/test_record.py::test_"
+OF_METRICS = "tests/training/test_metrics.py::test_"
+
+EVALUATIONS = [
+    (
+        "an evaluation's seeds depend on the run's",
+        TRAINER,
+        "seed=self.config.eval.seed,",
+        "seed=self.config.eval.seed + self.seed,",
+        f"{OF_TRAINER}an_evaluation_in_training_is_that_of_its_protocol",
+    ),
+    (
+        "the bias of the critics is that of an undiscounted return",
+        TRAINER,
+        "gamma=self.config.agent.gamma,",
+        "gamma=1.0,",
+        f"{OF_TRAINER}an_evaluation_in_training_is_that_of_its_protocol",
+    ),
+    (
+        "evaluation has the time limit of training",
+        TRAINER,
+        "make_vector_env(evaluation_env(config), config.eval.num_envs)",
+        "make_vector_env(config.env, config.eval.num_envs)",
+        f"{OF_TRAINER}an_evaluation_in_training_is_that_of_its_protocol",
+    ),
+    (
+        "evaluation plays in the environments of training",
+        TRAINER,
+        "            self.eval_envs,\n            self.device,",
+        "            self.envs,\n            self.device,",
+        "tests/training/test_resume.py::test_watching_a_run_more_or_less_often_changes_no_bit_of_it",
+    ),
+    (
+        "evaluation moves the statistics",
+        EVALUATION,
+        "        obs = torch.from_numpy(collector.obs).to(device)\n",
+        "        obs = torch.from_numpy(collector.obs).to(device)\n        policy.obs_normalizer.observe(obs)\n",
+        f"{OF_EVALUATION}an_evaluation_moves_no_weight_no_statistic_and_no_global_generator",
+    ),
+    (
+        "the episodes that finish first are counted",
+        EVALUATION,
+        "            if index < episodes:\n",
+        "            if len(finished) < episodes:\n                index = len(finished)\n",
+        f"{OF_EVALUATION}episode_i_is_the_one_of_seed_plus_i_whatever_num_envs",
+    ),
+    (
+        "episodes come in the order of their ends",
+        EVALUATION,
+        "return _in_order([finished[i] for i in range(episodes)], q_bias)",
+        "return _in_order([*finished.values()], q_bias)",
+        f"{OF_EVALUATION}episode_i_is_the_one_of_seed_plus_i_whatever_num_envs",
+    ),
+]
+
+REPORTS = [
+    (
+        "the best policy is the one of the best episode",
+        RECORD,
+        'scores["return_mean"] > best["return_mean"]',
+        'scores["return_max"] > best["return_max"]',
+        f"{OF_RECORD}the_best_policy_is_that_of_the_highest_mean_and_the_first_of_equal_ones",
+    ),
+    (
+        "the best policy stays the first",
+        RECORD,
+        'scores["return_mean"] > best["return_mean"]',
+        "False",
+        f"{OF_RECORD}the_best_policy_is_that_of_the_highest_mean_and_the_first_of_equal_ones",
+    ),
+    (
+        "a policy that waits to be saved goes on learning",
+        RECORD,
+        "x.cpu().numpy().copy()",
+        "x.cpu().numpy()",
+        "tests/training/test_faults.py::test_a_policy_that_did_not_fit_is_saved_later_as_it_was",
+    ),
+    (
+        "policies are saved with other statistics",
+        RECORD,
+        "        arrays = finite(_arrays(agent.policy.state_dict()))\n",
+        "        arrays = finite(_arrays(agent.policy.state_dict()))\n"
+        '        arrays |= {name: x * 0 for name, x in arrays.items() if name.endswith("moments.mean")}\n',
+        f"{OF_RECORD}a_policy_is_saved_with_its_statistics",
+    ),
+    (
+        "means are over the wrong count",
+        METRICS,
+        "self.count += 1",
+        "self.count = 1",
+        f"{OF_METRICS}train_means_are_over_the_updates_since_the_last_row",
+    ),
+    (
+        "a resume drops the updates since the last row",
+        RECORD,
+        '"train": self._train.state_dict(),',
+        '"train": TrainMeans().state_dict(),',
+        OF_RESUMES,
+    ),
+    (
+        "a resume counts the speed of a row from the start",
+        RECORD,
+        'Counters(**kept["row"]), kept["row_s"]',
+        'Counters(), kept["row_s"]',
+        f"{OF_RECORD}speeds_and_wall_time_go_on_where_an_earlier_start_stopped",
+    ),
+    (
+        "updates per second are counted from the start",
+        RECORD,
+        "(counters.updates - self._row_counters.updates) / seconds",
+        "counters.updates / seconds",
+        f"{OF_RECORD}speeds_and_wall_time_go_on_where_an_earlier_start_stopped",
+    ),
+    (
+        "a resume forgets the seconds of earlier starts",
+        RECORD,
+        'kept["scores"], kept["latest"], kept["wall_time_s"]',
+        'kept["scores"], kept["latest"], 0.0',
+        f"{OF_RECORD}speeds_and_wall_time_go_on_where_an_earlier_start_stopped",
+    ),
+]

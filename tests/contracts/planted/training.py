@@ -1,0 +1,155 @@
+"""Bugs of the loop in ``sac_runner/training``: name, file, text there, text instead, the test that turns red."""
+
+SCHEDULE = "sac_runner/training/schedule.py"
+STATE = "sac_runner/training/state.py"
+RANDOMNESS = "sac_runner/training/randomness.py"
+TRAINER = "sac_runner/training/trainer.py"
+OF_RESUMES = "tests/training/test_resume.py::test_being_stopped_at_any_step_changes_nothing"
+OF_TRAINER = "tests/training/test_trainer.py::test_"
+OF_RANDOMNESS = "tests/training/test_randomness.py::test_"
+
+LOOP = [
+    (
+        "what a step still owes of an update is lost",
+        SCHEDULE,
+        "return owed - counters.updates",
+        "return math.floor(ratio) if owed else 0",
+        "tests/training/test_schedule.py::test_updates_follow_the_ratio",
+    ),
+    (
+        "truncated goes into the buffer as terminated",
+        TRAINER,
+        "self.replay.add(step.action, step.reward, step.terminated,",
+        "self.replay.add(step.action, step.reward, step.done,",
+        f"{OF_TRAINER}the_replay_buffer_holds_what_the_environments_did",
+    ),
+    (
+        "a step of several environments counts as one",
+        TRAINER,
+        "self.counters.env_steps += len(step.reward)",
+        "self.counters.env_steps += 1",
+        f"{OF_TRAINER}the_replay_buffer_holds_what_the_environments_did",
+    ),
+    (
+        "a time limit bootstraps whatever is asked",
+        TRAINER,
+        "            config.agent.bootstrap_at_time_limit,\n",
+        "            True,\n",
+        f"{OF_TRAINER}a_time_limit_bootstraps_unless_told_otherwise",
+    ),
+    (
+        "a time limit does not end a discounted return",
+        TRAINER,
+        "self._tensor(step.done))",
+        "self._tensor(step.terminated))",
+        f"{OF_TRAINER}statistics_are_of_every_frame_and_of_every_return_once",
+    ),
+    (
+        "the statistics miss where a run begins",
+        TRAINER,
+        "        self.agent.begin(list(range(config.env.num_envs)), self._tensor(self.collector.obs))\n",
+        "",
+        f"{OF_TRAINER}statistics_are_of_every_frame_and_of_every_return_once",
+    ),
+    (
+        "training acts without noise",
+        TRAINER,
+        "self.agent.policy.act(self._tensor(obs), noise)",
+        "self.agent.policy.act(self._tensor(obs))",
+        f"{OF_TRAINER}actions_are_uniform_in_the_warm_up_and_then_drawn_from_the_policy",
+    ),
+    (
+        "the warm-up tries half of the actions",
+        TRAINER,
+        "warmup.uniform(-1.0, 1.0, shape)",
+        "warmup.uniform(0.0, 1.0, shape)",
+        f"{OF_TRAINER}actions_are_uniform_in_the_warm_up_and_then_drawn_from_the_policy",
+    ),
+    (
+        "an update draws one noise for both of its actions",
+        TRAINER,
+        "UpdateNoise(*self._tensor(drawn))",
+        "UpdateNoise(*self._tensor(drawn[[0, 0]]))",
+        f"{OF_TRAINER}every_update_draws_noise_of_its_own_for_both_of_its_actions",
+    ),
+    (
+        "rounds of several environments count their episodes once",
+        TRAINER,
+        "episode * self.config.env.num_envs // per_round",
+        "episode // per_round",
+        f"{OF_TRAINER}every_episode_of_a_round_has_the_seed_of_its_round",
+    ),
+    (
+        "nothing follows the env steps",
+        TRAINER,
+        "            self.agent.set_env_step(self.counters.env_steps)\n",
+        "            pass\n",
+        f"{OF_TRAINER}what_changes_with_time_follows_the_env_steps",
+    ),
+]
+
+CHANCE = [
+    (
+        "all runs draw what seed 0 draws",
+        TRAINER,
+        "Streams(seed)",
+        "Streams(0)",
+        f"{OF_TRAINER}everything_random_in_a_run_follows_its_seed",
+    ),
+    (
+        "all runs have the episodes of seed 0",
+        TRAINER,
+        "training_seed(self.config.env, self.seed,",
+        "training_seed(self.config.env, 0,",
+        f"{OF_TRAINER}everything_random_in_a_run_follows_its_seed",
+    ),
+    (
+        "all environments have the same episodes",
+        RANDOMNESS,
+        "_sequence(root, _EPISODES, env, episode)",
+        "_sequence(root, _EPISODES, episode)",
+        f"{OF_RANDOMNESS}episode_seeds_are_reproducible_and_all_different",
+    ),
+    (
+        "evaluation draws the noise of training",
+        RANDOMNESS,
+        "_sequence(seed, _EVALUATION)",
+        "_sequence(seed, _ACTING)",
+        f"{OF_RANDOMNESS}every_use_of_randomness_has_a_stream_of_its_own",
+    ),
+    (
+        "the generator of the replay buffer is not restored",
+        RANDOMNESS,
+        "            stream.bit_generator.state = state[name]\n",
+        '            if name != "replay":\n                stream.bit_generator.state = state[name]\n',
+        f"{OF_RANDOMNESS}state_continues_after_a_trip_through_json",
+    ),
+    (
+        "the warm-up is repeated after a resume",
+        STATE,
+        'vars(self.counters).update(plain["counters"])',
+        'vars(self.counters).update(plain["counters"] | {"env_steps": 0})',
+        OF_RESUMES,
+    ),
+    (
+        "updates made before a resume are owed again",
+        STATE,
+        'vars(self.counters).update(plain["counters"])',
+        'vars(self.counters).update(plain["counters"] | {"updates": 0})',
+        OF_RESUMES,
+    ),
+    (
+        "an episode cut short goes on in the buffer",
+        STATE,
+        "            self.replay.truncate_last(env)\n",
+        "            pass\n",
+        "tests/training/test_state.py",
+    ),
+    (
+        "an episode cut short goes on for the statistics",
+        STATE,
+        "            self.agent.begin(cut, torch.from_numpy(self.collector.obs[cut]).to(device))\n",
+        "",
+        "tests/training/test_state.py",
+    ),
+]
