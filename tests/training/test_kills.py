@@ -136,7 +136,8 @@ def stop_runs(server, whole, stops, seed):
             number = SIGNALS[len(stopped) % len(SIGNALS)]
             end = starts.once(moment(draw, ending, number))
             if end.code == 0:
-                assert end.phase == "ending", f"signal {number} was lost: {end} {server.said()}"
+                over = "is finished" in server.said()  # the signal before came when all was saved
+                assert end.phase == "ending" or over, f"signal {number} was lost: {end} {server.said()}"
                 break
             stopped.append(end)
             stopped_rightly(starts, end, number)
@@ -156,7 +157,8 @@ def stopped_rightly(starts, end, number):
     summary = run.read_summary()
     ended = summary["status"] == "finished" and summary["env_steps"] == 80  # it came after the last step
     assert ended or (summary["status"] == "stopped" and "saved. Continue: sac-train resume=" in said)
-    assert summary["env_steps"] == end.env_steps == run.checkpoint("latest").env_steps
+    assert summary["env_steps"] == run.checkpoint("latest").env_steps
+    assert end.env_steps in (summary["env_steps"], 0)  # 0: this start had no step left to take
 
 
 def test_a_run_that_is_stopped_anywhere_and_started_again_is_the_run_at_once(server, whole):
