@@ -1,8 +1,12 @@
 """Environments: the only place that calls ``gymnasium.make``, and the door where actions meet their bounds."""
 
+import multiprocessing
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -62,11 +66,34 @@ def make_vector_env(config: EnvConfig, num_envs: int) -> VectorEnv[Any, Any, Any
     if config.vectorization == "sync":
         return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.DISABLED)
     make_env(config).close()  # faults in the config are named here, not in a worker
-    return WorkerEnvs(makers, config.timeout_s)
+    with _signals_held():
+        return WorkerEnvs(makers, config.timeout_s)
 
 
 def _make_watched(config: EnvConfig, index: int) -> gym.Env[Any, Any]:
     return Watched(make_env(config), index)
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """A signal that comes while workers begin takes effect once they have: Python loses an exception raised in a fork.
+
+    Workers that don't begin by a fork inherit no handler, but that a signal is ignored.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    forks = multiprocessing.get_start_method() == "fork"
+    hold = (lambda number, frame: came.append(number)) if forks else signal.SIG_IGN
+    handlers = {number: signal.signal(number, hold) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def raw_spaces(config: EnvConfig) -> tuple[spaces.Space[Any], spaces.Space[Any]]:

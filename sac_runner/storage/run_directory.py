@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sac_runner.errors import Damaged, DiskFailed, WrongInput, warn
 from sac_runner.storage import checkpoints
 from sac_runner.storage.checkpoints import digest, signed
-from sac_runner.storage.files import Appended, json_bytes, read_whole, write_atomically
+from sac_runner.storage.files import Appended, json_bytes, matching, read_whole, write_atomically
 
 _HEAD = "# sha256 of what follows: "
 """Begins the first line of ``config.yaml``; one of an earlier version has none."""
@@ -115,7 +115,7 @@ class RunDirectory:
     def _require_inside(self) -> None:
         """Nothing that is read, written or deleted here may be another run's, or anything else of the user's."""
         here = os.path.realpath(self.path)
-        for path in self.path.glob("*"):
+        for path in matching(self.path, "*"):
             if path.is_symlink() and not os.path.realpath(path).startswith(here + os.sep):
                 raise WrongInput(f"{path} is refused: it leads out of the run")
 

@@ -168,7 +168,7 @@ def _resumed(folder):
 
 
 READERS = {
-    "config": lambda folder: RunDirectory(folder).config_text(),
+    "config": lambda folder: stored_config(RunDirectory(folder)),
     "summary": _plain("summary"),
     "meta": _plain("meta"),
     "metrics": lambda folder: RunDirectory(folder).read_metrics(),

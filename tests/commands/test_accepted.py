@@ -82,7 +82,7 @@ def test_a_run_may_lie_anywhere(world, tmp_path, how):
         if name not in ("find", "finished"):  # whose answers are places
             answer = ask(READERS[name], place)
             assert without_place(answer.value) == without_place(world.expected[name].value) and not answer.said
-    assert command(place) == world.at_66
+    assert how != "moved" or command(place) == world.at_66
 
 
 @contextlib.contextmanager
@@ -180,7 +180,7 @@ def test_a_run_that_is_killed_at_any_instant_is_read(tmp_path):
         known[trainer.counters.env_steps] = digest(trainer.agent.policy), copy.deepcopy(knowledge(trainer))
 
     with Layer(tmp_path / "run", instants):
-        for until in (9, 9, 12):  # the second saves once more what is there
+        for until in (4, 4):  # the second saves once more what is there
             train_watched(tmp_path / "run", each_step, lambda trainer, end=until: trainer.counters.env_steps >= end)
     newest = {"load best": -1, "load latest": -1}
     for number, folder in enumerate(instants.taken):
@@ -197,7 +197,7 @@ def test_a_run_that_is_killed_at_any_instant_is_read(tmp_path):
         if number % 10 == 0 and newest["load latest"] >= 0:
             answer = ask(READERS["resume"], folder)
             assert not answer.said and without_record(answer.value) == known[newest["load latest"]][1], number
-    assert newest["load latest"] == 12 and len(instants.taken) > 100
+    assert newest["load latest"] == 5 and len(instants.taken) > 100
 
 
 OURS = (
@@ -222,9 +222,10 @@ def test_what_leads_out_of_a_run_is_refused(world, tmp_path, name):
         outside.write_text("mine")
     inside.symlink_to(outside)
     before = contents(tmp_path)
-    for reader in (READERS["load best"], READERS["evaluate"], READERS["resume"], command):
-        answer = ask(reader, world.folder)
-        assert answer.value is None and (reader is command or f"{inside} is refused" in answer.said[0])
+    for reader in ("load best", "evaluate", "resume"):
+        answer = ask(READERS[reader], world.folder)
+        assert answer.code == 2 and f"{inside} is refused: it leads out of the run" in answer.said[0]
+    assert name != ".lock" or command(world.folder) is None
     assert contents(tmp_path) == before
 
 

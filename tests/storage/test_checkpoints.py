@@ -94,6 +94,25 @@ def test_what_leads_out_of_a_checkpoint_is_not_read(tmp_path):
         checkpoint.plain("../state")
 
 
+@pytest.mark.parametrize("name", ["../state.json", "/etc/hostname", "nested/state.json", ".."])
+def test_a_manifest_that_lists_what_lies_elsewhere_is_not_followed(tmp_path, name):
+    checkpoint = save_some(tmp_path)
+    (tmp_path / "state.json").write_text("{}")
+    manifest = checkpoint.manifest()
+    manifest["files"][name] = {"size": 2, "sha256": checkpoints.digest(b"{}")}
+    (checkpoint.path / "manifest.json").write_bytes(signed(manifest))
+    with pytest.raises(DiskFailed if name == ".." else Damaged, match="leads out|Is a directory"):
+        checkpoint.verify()
+
+
+def test_a_checkpoint_under_the_name_of_another_is_refused(tmp_path):
+    one, other = save_some(tmp_path, "best", 7), save_some(tmp_path, "kept", 8)
+    shutil.rmtree(other.path)
+    one.path.rename(other.path)
+    with pytest.raises(Damaged, match="is another checkpoint: best at 7"):
+        other.verify()
+
+
 def test_a_damaged_one_is_set_aside_with_its_reason_and_never_over_another(tmp_path):
     for n in (1, 2):
         aside = save_some(tmp_path).set_aside("a bit has flipped")

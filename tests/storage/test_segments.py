@@ -72,6 +72,17 @@ def test_a_truncated_segment_is_found(written):
         verify_segments(folder, segments[:1])
 
 
+def test_a_segment_that_leads_out_of_its_folder_is_not_read(written):
+    folder, segments = written
+    (folder / segments[0].file).rename(folder.parent / "outside")
+    (folder / segments[0].file).symlink_to(folder.parent / "outside")
+    digest = "/../../" + segments[0].sha256  # a name is made of its first characters
+    for segment in (segments[0], Segment(0, 5, digest), Segment(0, 5, f"{folder}/x{digest}")):
+        for read in (verify_segments, lambda *given: list(read_segments(*given))):
+            with pytest.raises(Damaged, match="it leads out of its folder"):
+                read(folder, [segment])
+
+
 def test_the_digest_is_of_the_file(written):
     folder, segments = written
     assert [len(s.sha256) for s in segments] == [64] * 3 and len({s.sha256 for s in segments}) == 3
