@@ -74,6 +74,14 @@ def require_fit(trainer: Trainer) -> None:
         raise WrongInput(f"{text} are free", train_command("checkpoint.keep_replay=never ..."))
 
 
+def at_a_glance(trainer: Trainer) -> str:
+    """What the header says of replay, actions and observations, without a step taken."""
+    config, obs = trainer.config, trainer.collector.obs
+    where = "memory" if config.checkpoint.keep_replay == "never" else "memory and on disk"
+    replay = f"{replay_bytes(trainer.replay, config.total_env_steps) / 1e6:,.1f} MB replay in {where}"
+    return f"{replay}; actions {_bounds(config)}, first observations {obs.min():.3g} to {obs.max():.3g}"
+
+
 def least_seconds(trainer: Trainer) -> float:
     """Seconds that the updates of the whole run take, measured on a copy of the agent; 0 where there are few.
 

@@ -16,6 +16,7 @@ from sac_runner.storage.run_directory import RunDirectory
 # What may change when a run continues: how long, how it is watched and where it computes, not what it learns.
 _CHANGEABLE = ("total_env_steps", "schedule.rounds", "device", "threads", "log.", "eval.every_", "checkpoint.", "stop.")
 _ABOUT_THE_START = ("resume", "init_from", "dry_run", "outputs", "run.")
+_LISTED = 4
 
 
 def stored_config(run: RunDirectory) -> Config:
@@ -39,18 +40,21 @@ def continued_config(run: RunDirectory, overrides: list[str], composed: Config) 
         WrongInput: An override would change what was learned.
     """
     keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
-    stored = to_plain(stored_config(run))
+    stored, values = to_plain(stored_config(run)), flat(composed)
+    ignored = (*_ABOUT_THE_START, *_CHANGEABLE)
     same_schedule = ("schedule",) if composed.schedule.mode == stored["schedule"]["mode"] else ()
-    keys = [key for key in keys if not key.startswith(_ABOUT_THE_START) and key not in same_schedule]
-    refused = [key for key in keys if not key.startswith(_CHANGEABLE)]
+    asked = [key for key in keys if not key.startswith(ignored) and key not in same_schedule]
+    refused = {key: found for key in asked if (found := _differences(flat(stored), values, key, ignored))}
     if refused:
+        listed = [difference for found in refused.values() for difference in found]
+        where = "; ".join(listed[:_LISTED]) + (f"; {len(listed) - _LISTED} more" if len(listed) > _LISTED else "")
         raise WrongInput(
-            f"{', '.join(refused)} would change what {run.name} has learned so far",
+            f"{', '.join(refused)} would change what {run.name} has learned so far ({where})",
             train_command(f"init_from={run.name} ..."),
         )
-    values = flat(composed)
     for key in keys:
-        _set(stored, key, values[key])
+        if key.startswith(_CHANGEABLE):
+            _set(stored, key, values[key])
     config = from_plain(stored)
     validate(config)
     _check_learning_rate(config, run)
@@ -76,10 +80,19 @@ def _set(plain: dict[str, Any], key: str, value: Any) -> None:
 
 def difference(run: RunDirectory, config: Config) -> list[str]:
     """Where ``config`` asks for another run than the stored one: ``key: there, here``."""
-    there, here = flat(stored_config(run)), flat(config)
-    ignored = _ABOUT_THE_START if config.seed is not None else (*_ABOUT_THE_START, "seed")  # null: any seed will do
-    keys = [key for key in {**there, **here} if not key.startswith(ignored)]
-    return [f"{key}: {there.get(key)}, here {here.get(key)}" for key in keys if there.get(key) != here.get(key)]
+    anew = () if config.seed is not None else ("seed",)  # null: any seed will do
+    return _differences(flat(stored_config(run)), flat(config), "", (*_ABOUT_THE_START, *anew))
+
+
+def _differences(there: dict[str, Any], here: dict[str, Any], asked: str, ignored: tuple[str, ...]) -> list[str]:
+    """``key: there, here`` for what ``asked`` decides: a key, a group of keys or, being a recipe, everything."""
+    both = {**there, **here}
+    own = [key for key in both if f"{key}.".startswith(f"{asked}.")] or [*both]
+    return [
+        f"{key}: {there.get(key)}, here {here.get(key)}"
+        for key in own
+        if not key.startswith(ignored) and there.get(key) != here.get(key)
+    ]
 
 
 def initialize(agent: SAC, run: RunDirectory, device: torch.device) -> None:

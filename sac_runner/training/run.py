@@ -24,7 +24,7 @@ from sac_runner.storage.lock import RunLock
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.console import Console
 from sac_runner.training.device import configure_torch, resolve_device
-from sac_runner.training.preflight import least_seconds, preflight, replay_bytes, require_fit
+from sac_runner.training.preflight import at_a_glance, least_seconds, preflight, require_fit
 from sac_runner.training.provenance import provenance
 from sac_runner.training.record import Record
 from sac_runner.training.recovery import newest_whole
@@ -73,6 +73,7 @@ def train(
         if not continued:  # what is on the disk already is not needed again
             require_fit(trainer)
         least_s = 0.0 if continued else least_seconds(trainer)
+        glance = at_a_glance(trainer)
         run = RunDirectory(make_directory())
         record = Record(config, run, hyperparameters(config))
         with RunLock(run.path), stop_on_signals() as stop, contextlib.ExitStack() as at_the_end:
@@ -86,9 +87,8 @@ def train(
             if died_of is not None:
                 console.say(f"the last start of this run ended without saving: {died_of}")
             console.say(header(config, overrides, recipe, trainer.action_dim, least_s))
-            memory = replay_bytes(trainer.replay, config.total_env_steps)
-            threads_and_memory = f"{threads} thread{'s'[: threads > 1]}, {memory / 1e6:,.1f} MB replay"
-            console.say(f"{device}, {threads_and_memory} -> {shown(run.path)}")
+            where = f"{device}, {threads} thread{'s'[: threads > 1]}"
+            console.say(f"{where}, {glance} -> {shown(run.path)}")
             if continued:
                 console.say(f"continuing at {trainer.counters.env_steps:,} env steps{_cut_short(cut)}")
             with crash_traces(run.path):

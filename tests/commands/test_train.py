@@ -245,7 +245,8 @@ def test_the_words_around_a_run(elsewhere):
     assert answer.out == "" and first == "Pendulum-v1  seed 4  60 env steps  tuned for pendulum"
     assert second.startswith("alpha auto (target entropy -1), normalization obs, 1 env, 1 update per env step; changed")
     path = the_run().path
-    assert third == f"cpu, 1 thread, 0.0 MB replay -> {path}" and saved.startswith(f"saved    {path}   ")
+    assert third.startswith("cpu, 1 thread, 0.0 MB replay in memory and on disk; actions [-2, 2], first observations -")
+    assert third.endswith(f" -> {path}") and saved.startswith(f"saved    {path}   ")
     assert done.startswith("done     60 env steps in ") and done.endswith(", seed 4")
     assert "final" in score and "best" in score
     reading = "next     sac-watch last | sac-evaluate last | sac-tensorboard last"
@@ -444,28 +445,34 @@ def test_resume_of_a_finished_run_says_so(finished):
 
 
 def test_resume_takes_what_changes_nothing_that_was_learned(finished):
-    answer = train("resume=last", "total_env_steps=70", "threads=1", "log.every_env_steps=5", "eval.every_env_steps=7")
+    same = ["agent.lr=1e-3", "replay.batch_size=8", "seed=0"]
+    answer = train(
+        "resume=last", "total_env_steps=70", *same, "threads=1", "log.every_env_steps=5", "eval.every_env_steps=7"
+    )
     assert answer.code == 0, answer.err
     assert [step for step, _ in finished.read_metrics()["eval/return_mean"]][-2:] == [63, 70]
 
 
 @pytest.mark.parametrize(
-    ("override", "key"),
+    ("override", "difference"),
     [
-        ("agent.lr=1e-2", "agent.lr"),
-        ("env=hopper", "env"),
-        ("alpha=fixed", "alpha"),
-        ("seed=3", "seed"),
-        ("replay.batch_size=9", "replay.batch_size"),
-        ("env.kwargs.g=3", "env.kwargs.g"),
-        ("precision=medium", "precision"),
-        ("schedule.updates_per_env_step=2", "schedule.updates_per_env_step"),
+        ("agent.lr=1e-2", "agent.lr: 0.001, here 0.01"),
+        ("env=hopper", "env.id: Pendulum-v1, here Hopper-v5"),
+        ("alpha=fixed", "alpha.mode: auto, here fixed"),
+        ("seed=3", "seed: 0, here 3"),
+        ("replay.batch_size=9", "replay.batch_size: 8, here 9"),
+        ("env.kwargs.g=3", "env.kwargs.g: None, here 3"),
+        ("precision=medium", "precision: highest, here medium"),
+        ("schedule.updates_per_env_step=2", "schedule.updates_per_env_step: 1.0, here 2.0"),
+        ("experiment=lunarlander_100k", " more)"),
     ],
 )
-def test_resume_refuses_what_would_change_what_was_learned(finished, override, key):
+def test_resume_refuses_what_would_change_what_was_learned(finished, override, difference):
     before = {path: path.read_bytes() for path in finished.path.rglob("*") if path.is_file()}
     text = refused("resume=last", "total_env_steps=90", override)
-    assert f"{key} would change what {finished.name} has learned so far" in text and "init_from=" in text
+    key = override.partition("=")[0]
+    assert f"{key} would change what {finished.name} has learned so far (" in text and "init_from=" in text
+    assert difference in text
     assert {path: path.read_bytes() for path in finished.path.rglob("*") if path.is_file()} == before
 
 
