@@ -52,9 +52,10 @@ def density(some):
 class Unfinished:
     """A run whose last process was killed, what it knew at its checkpoints, and what it does when it goes on."""
 
+    trials = 0
+
     def __init__(self, config, folder, base, known, steps):
         self.config, self._folder, self.base, self._known, self._steps = config, folder, base, known, steps
-        self._trials = 0
 
     @classmethod
     def at_52(cls, config, folder):
@@ -113,8 +114,8 @@ class Unfinished:
         return sorted(path.name for path in (folder / "checkpoints").iterdir()), metrics_rows(folder)
 
     def copy(self):
-        self._trials += 1
-        return shutil.copytree(self.base, self.base.with_name(f"{self.base.name}-{self._trials}"))
+        Unfinished.trials += 1
+        return shutil.copytree(self.base, self.base.with_name(f"{self.base.name}-{Unfinished.trials}"))
 
     def go_on(self, folder):
         """As ``sac-train`` does."""
@@ -196,6 +197,15 @@ def quickly():
         patch.setattr(training_run, "provenance", lambda *_: {})
         patch.setattr(training_run, "configure_torch", lambda config: 1)
         yield
+
+
+@pytest.fixture(autouse=True)
+def tell(request, capsys):
+    before = Unfinished.trials
+    yield
+    if request.node.get_closest_marker("slow"):
+        with capsys.disabled():
+            print(f"\n{Unfinished.trials - before} trials of {request.node.name}")
 
 
 @pytest.fixture(scope="module")
