@@ -79,15 +79,18 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float]) -> None
 
     os.environ["SAC_TRAIN_COMMAND"] = command("train")  # for the help page
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of Hydra's own report
-    with tempfile.TemporaryDirectory(prefix="sac-train-") as scratch:  # for Hydra's multirun.yaml
-        sys.argv = [sys.argv[0], *arguments, *_if_composing(arguments, f"hydra.sweep.dir={scratch}")]
+    options, settings = split(arguments)
+    sweeps = bool({"-m", "--multirun"} & set(options))
+    with contextlib.ExitStack() as at_the_end:
+        if sweeps:  # Hydra writes a multirun.yaml
+            scratch = at_the_end.enter_context(tempfile.TemporaryDirectory(prefix="sac-train-"))
+            arguments = [*arguments, f"hydra.sweep.dir={scratch}"]
+        sys.argv = [sys.argv[0], *arguments]
         try:
             hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
         except _NOT_COMPOSED as e:
             if started:
                 raise
-            options, settings = split(arguments)
-            sweeps = bool({"-m", "--multirun"} & set(options))
             raise _explained(settings, options, e, sweeps) from e
     if failures:
         raise failures[0]
@@ -122,11 +125,6 @@ def _recipe(choices: dict[str, str | None]) -> str | None:
         return f"experiment {choices['experiment']}"
     tuned = choices.get("tuned")
     return f"tuned for {tuned}" if tuned is not None and (CONF / "tuned" / f"{tuned}.yaml").is_file() else None
-
-
-def _if_composing(arguments: list[str], override: str) -> list[str]:
-    """Hydra's own queries, such as shell completion, take no further overrides."""
-    return [] if {"-sc", "--shell-completion"} & set(arguments) else [override]
 
 
 def to_config(cfg: DictConfig) -> Config:
