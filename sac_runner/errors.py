@@ -61,7 +61,10 @@ class EnvironmentFailed(RunnerError):
 
 
 class EnvironmentFault(Exception):
-    """What an environment did, in words; it crosses processes, so it is nothing but its text."""
+    """What an environment did, in words; it crosses processes, so what it raises with is nothing but its text."""
+
+    envs: tuple[int, ...] = ()
+    """Which ones, where the text does not say in what step of which episode."""
 
 
 class RunInUse(RunnerError):

@@ -1,8 +1,10 @@
 """Environments whose every number is known. ``tests.scripted:Countdown-v0`` makes one anywhere, in a worker too."""
 
 import ctypes
+import multiprocessing
 import os
 import signal
+import sys
 import time
 
 import gymnasium as gym
@@ -161,6 +163,8 @@ class Faulty(Countdown):
 
     def __init__(self, what, where="step", at=3):
         self.what, self.where, self.at, self.count = what, where, at, 0
+        if where == "start" and multiprocessing.parent_process() is not None:
+            self._fault(None)
 
     def reset(self, *, seed=None, options=None):
         result = super().reset(seed=seed)
@@ -190,6 +194,8 @@ class Faulty(Countdown):
                 ctypes.string_at(0)
             case "hangs":
                 time.sleep(600)
+            case "leaves":
+                sys.exit("the window was closed")
 
 
 def needs_a_package():

@@ -58,14 +58,17 @@ def _start(job: Job) -> float:
 def _resume(job: Job, which: str) -> float:
     """``resume=RUN``: the stored config, with what may change on top."""
     from sac_runner.storage.find import find_run
-    from sac_runner.training.resume import continued_config
 
     run = RunDirectory(find_run(which, job.config.outputs))
+    _require_free(job, run)
+    from sac_runner.training.resume import continued_config
+
     return _continue(job, run, continued_config(run, job.overrides, job.config))
 
 
 def _rerun(job: Job, run: RunDirectory) -> float:
     """The same command with the same ``run.dir``, such as a requeued job."""
+    _require_free(job, run)
     from sac_runner.training.resume import difference, stored_config
 
     differs = difference(run, job.config)
@@ -73,6 +76,13 @@ def _rerun(job: Job, run: RunDirectory) -> float:
         text = f"run.dir={run.path} holds another run ({'; '.join(differs)})"
         raise WrongInput(text, train_command("run.dir=NEW"))
     return _continue(job, run, stored_config(run))
+
+
+def _require_free(job: Job, run: RunDirectory) -> None:
+    """Answer a second start at once: what it would import and make takes seconds, and its own lock comes after that."""
+    if not job.config.dry_run and run.read_summary().get("status") != "finished":
+        with RunLock(run.path):
+            pass
 
 
 def _continue(job: Job, run: RunDirectory, config: Config) -> float:

@@ -138,12 +138,13 @@ class Collector:
         try:
             yield
         except EnvironmentFault as e:
-            raise EnvironmentFailed(str(e)) from e
+            raise EnvironmentFailed(str(e) + (f" ({self._where(list(e.envs))})" if e.envs else "")) from e
         except Exception as e:
             raise EnvironmentFailed(f"an environment failed: {type(e).__name__}: {e}") from e
 
     def _where(self, envs: list[int]) -> str:
-        begun = [f"env {i} at step {len(self.actions[i])} of seed {self.seeds[i]}" for i in envs]
+        steps = {i: int(self.episode_length[i]) + 1 if self.actions[i] else 0 for i in envs}  # 0: in the reset
+        begun = [f"env {i} at step {steps[i]} of seed {self.seeds[i]}" for i in envs]
         return ", ".join(begun[:4]) + (", ..." if len(begun) > 4 else "")
 
     def state_dict(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:

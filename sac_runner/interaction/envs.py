@@ -18,7 +18,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 
 from sac_runner.config.schema import Config, EnvConfig
-from sac_runner.errors import EnvironmentFailed, WrongInput, first_line, train_command
+from sac_runner.errors import EnvironmentFailed, EnvironmentFault, WrongInput, first_line, train_command
 from sac_runner.interaction.faults import STOP_SIGNALS as STOP_SIGNALS
 from sac_runner.interaction.faults import Watched, WorkerEnvs
 
@@ -67,7 +67,10 @@ def make_vector_env(config: EnvConfig, num_envs: int) -> VectorEnv[Any, Any, Any
         return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.DISABLED)
     make_env(config).close()  # faults in the config are named here, not in a worker
     with _signals_held():
-        return WorkerEnvs(makers, config.timeout_s)
+        try:
+            return WorkerEnvs(makers, config.timeout_s)
+        except EnvironmentFault as e:
+            raise EnvironmentFailed(f"{e}, as it started") from e
 
 
 def _make_watched(config: EnvConfig, index: int) -> gym.Env[Any, Any]:

@@ -47,7 +47,7 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
             return self._checked(obs), dict(info)
         except EnvironmentFault:
             raise
-        except Exception as e:
+        except (Exception, SystemExit) as e:  # the latter where the window of a game is closed
             raise self._raised(e) from e
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -62,7 +62,7 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
             return self._checked(obs), float(reward), bool(terminated), bool(truncated), dict(info)
         except EnvironmentFault:
             raise
-        except Exception as e:
+        except (Exception, SystemExit) as e:  # the latter where the window of a game is closed
             raise self._raised(e) from e
 
     def _checked(self, obs: Any) -> Any:
@@ -71,7 +71,7 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
             raise EnvironmentFault(f"{self._named()} observed shape {x.shape}, its space has {self._shape}")
         return x
 
-    def _raised(self, error: Exception) -> "EnvironmentFault":
+    def _raised(self, error: BaseException) -> "EnvironmentFault":
         return EnvironmentFault(f"{self._named()} raised {type(error).__name__}: {first_line(error)}")
 
     def _named(self) -> str:
@@ -115,16 +115,18 @@ class WorkerEnvs(AsyncVectorEnv):
             yield
         except multiprocessing.TimeoutError as e:
             self._failed = True
-            silent = ", ".join(str(i) for i, pipe in enumerate(self.parent_pipes) if not pipe.poll(0))
-            raise EnvironmentFault(f"env {silent} did not answer within {self._timeout_s:g} s (env.timeout_s)") from e
+            silent = [i for i, pipe in enumerate(self.parent_pipes) if not pipe.poll(0)]
+            names = ", ".join(map(str, silent))
+            raise _fault(f"env {names} did not answer within {self._timeout_s:g} s (env.timeout_s)", silent) from e
         except (EOFError, ConnectionError) as e:
             self._failed = True
             ending = multiprocessing.connection.wait([process.sentinel for process in self.processes], 0.5)
             for process in self.processes:
                 if process.sentinel in ending:
                     process.join(0.5)  # its files close a moment before its exit code is there
-            ends = [_ending(i, process.exitcode) for i, process in enumerate(self.processes)]
-            raise EnvironmentFault(", ".join(filter(None, ends)) or "the process of an env broke off") from e
+            ends = {i: _ending(i, process.exitcode) for i, process in enumerate(self.processes)}
+            ends = {i: how for i, how in ends.items() if how}
+            raise _fault(", ".join(ends.values()) or "the process of an env broke off", ends) from e
         except BaseException:
             self._failed = True
             raise
@@ -165,6 +167,12 @@ def _worker(*arguments: Any) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     _async_worker(*arguments)
+
+
+def _fault(text: str, envs: Iterable[int]) -> EnvironmentFault:
+    fault = EnvironmentFault(text)
+    fault.envs = tuple(envs)
+    return fault
 
 
 def _ending(index: int, exit_code: int | None) -> str:

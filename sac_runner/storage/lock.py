@@ -46,6 +46,9 @@ class RunLock:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             time.sleep(NAMING_S)
+            with contextlib.suppress(OSError):  # another start may only have looked whether it is free
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return None
             return os.read(self._descriptor, 100).decode(errors="replace").strip() or "another process"
         except OSError as e:
             warn(f"{run} can't be locked ({e.strerror}): its owner is told by .owner files in it instead")

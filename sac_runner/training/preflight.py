@@ -55,8 +55,12 @@ def try_out(config: Config) -> None:
         make_env(config.env).close()
 
 
-def require_fit(trainer: Trainer) -> None:
+def require_fit(trainer: Trainer, continued: bool) -> None:
     """Refuse a run whose replay buffer would not fit here when it is full.
+
+    Args:
+        trainer: Made, not begun.
+        continued: What it has on the disk already it does not need again.
 
     Raises:
         WrongInput: Too little memory or disk.
@@ -69,7 +73,7 @@ def require_fit(trainer: Trainer) -> None:
         text = f"the replay buffer will need {memory / 1e9:,.1f} GB of memory, {there / 1e9:,.1f} GB are available"
         raise WrongInput(text, fewer)
     kept, free = _disk(config, memory)
-    if kept > free:
+    if kept > free and not continued:
         text = f"the replay buffer will need {kept / 1e9:,.1f} GB of disk under {config.outputs}, {free / 1e9:,.1f} GB"
         raise WrongInput(f"{text} are free", train_command("checkpoint.keep_replay=never ..."))
 

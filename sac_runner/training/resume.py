@@ -14,7 +14,10 @@ from sac_runner.errors import WrongInput, train_command
 from sac_runner.storage.run_directory import RunDirectory
 
 # What may change when a run continues: how long, how it is watched and where it computes, not what it learns.
-_CHANGEABLE = ("total_env_steps", "schedule.rounds", "device", "threads", "log.", "eval.every_", "checkpoint.", "stop.")
+_CHANGEABLE = (
+    *("total_env_steps", "schedule.rounds", "device", "threads", "env.timeout_s"),
+    *("log.", "eval.every_", "checkpoint.", "stop."),
+)
 _ABOUT_THE_START = ("resume", "init_from", "dry_run", "outputs", "run.")
 _LISTED = 4
 

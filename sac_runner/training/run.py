@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
@@ -63,15 +63,17 @@ def train(
     Raises:
         RunnerError: With the run's ``summary.json`` saying why.
     """
-    assert config.seed is not None
+    seed = config.seed
+    assert seed is not None
     device = resolve_device(config.device)
     threads = configure_torch(config)
     console = Console(config)
-    with Trainer(config, config.seed, device, console) as trainer:
-        if config.init_from is not None:
-            initialize(trainer.agent, RunDirectory(find_run(config.init_from, config.outputs)), device)
-        if not continued:  # what is on the disk already is not needed again
-            require_fit(trainer)
+    with Trainer(config, seed, device, console) as trainer:
+        if config.init_from is not None and not continued:
+            source = find_run(config.init_from, config.outputs)
+            initialize(trainer.agent, RunDirectory(source), device)
+            config = replace(config, init_from=str(source.resolve()))  # "last" is soon another
+        require_fit(trainer, continued)
         least_s = 0.0 if continued else least_seconds(trainer)
         glance = at_a_glance(trainer)
         run = RunDirectory(make_directory())
@@ -79,7 +81,7 @@ def train(
         with RunLock(run.path), stop_on_signals() as stop, contextlib.ExitStack() as at_the_end:
             died_of = how_it_died(run)
             cut = record.restore(newest_whole(run), trainer.state, device) if continued else []
-            meta = provenance(overrides, config.seed, device, threads, config.precision)
+            meta = provenance(overrides, seed, device, threads, config.precision)
             run.write_start(to_yaml(config), meta | {"spaces": spaces_of(config.env).to_plain()})
             log = Appended(run.path / "train.log", "ab")
             at_the_end.callback(log.close)
@@ -96,7 +98,7 @@ def train(
             if ending is Ending.STOPPED:
                 console.say(stopped(config, run, trainer.counters))
             else:
-                console.say(closing(record, trainer.counters, config.seed, ending.value))
+                console.say(closing(record, trainer.counters, seed, ending.value))
     return Outcome(run, record.last_return, stop.signal)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sac_runner.algorithm.agent import SAC
 from sac_runner.config.schema import Config, PerRoundConfig
-from sac_runner.errors import DiskFailed, warn
+from sac_runner.errors import DiskFailed, WrongInput, train_command, warn
 from sac_runner.interaction.collector import Collector
 from sac_runner.interaction.envs import evaluation_env, make_vector_env
 from sac_runner.interaction.replay import ReplayBuffer
@@ -71,13 +71,17 @@ class Trainer:
         config = self.config
         self.collector = Collector(self.envs, self._episode_seed)
         obs_dim, (self.action_dim,) = self.collector.obs.shape[1], self.collector.action_shape
-        self.replay = ReplayBuffer(
-            config.replay.capacity,
-            config.env.num_envs,
-            obs_dim,
-            self.action_dim,
-            config.agent.bootstrap_at_time_limit,
-        )
+        try:
+            self.replay = ReplayBuffer(
+                config.replay.capacity,
+                config.env.num_envs,
+                obs_dim,
+                self.action_dim,
+                config.agent.bootstrap_at_time_limit,
+            )
+        except MemoryError as e:
+            text = f"replay.capacity={config.replay.capacity:,} does not fit into memory: {e}"
+            raise WrongInput(text, train_command(f"replay.capacity={config.replay.capacity // 1000} ...")) from e
         self.replay.start(self.collector.obs)
         self.agent = SAC(config, obs_dim, self.action_dim, weights_generator(self.seed), self.device)
         self.state = TrainingState(self.counters, self.streams, self.collector, self.agent, self.replay)

@@ -350,6 +350,15 @@ def test_init_from_starts_from_the_weights_and_statistics_of_another_run(normali
     assert RunDirectory(Path("second")).read_summary()["env_steps"] == 1
 
 
+def test_a_run_that_began_from_another_goes_on_without_it(finished):
+    source = finished.path.resolve()
+    assert train(*TINY, "init_from=last", "run.dir=second").code == 0
+    assert f"init_from: {source}" in RunDirectory(Path("second")).config_text()
+    shutil.rmtree(source)
+    assert train("resume=./second", "total_env_steps=70").code == 0
+    assert RunDirectory(Path("second")).read_summary()["env_steps"] == 70
+
+
 def test_init_from_refuses_other_shapes_before_anything_is_made(finished, elsewhere):
     before = sorted(elsewhere.rglob("*"))
     other = [x for x in TINY if "hidden" not in x]
@@ -445,12 +454,18 @@ def test_resume_of_a_finished_run_says_so(finished):
 
 
 def test_resume_takes_what_changes_nothing_that_was_learned(finished):
-    same = ["agent.lr=1e-3", "replay.batch_size=8", "seed=0"]
+    same = ["agent.lr=1e-3", "replay.batch_size=8", "seed=0", "env.timeout_s=600"]
     answer = train(
         "resume=last", "total_env_steps=70", *same, "threads=1", "log.every_env_steps=5", "eval.every_env_steps=7"
     )
     assert answer.code == 0, answer.err
     assert [step for step, _ in finished.read_metrics()["eval/return_mean"]][-2:] == [63, 70]
+
+
+def test_a_buffer_that_can_not_even_be_made_is_refused(elsewhere):
+    text = refused(*TINY, "replay.capacity=1e16")
+    assert "replay.capacity=10,000,000,000,000,000 does not fit into memory" in text
+    assert list(elsewhere.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -517,6 +532,15 @@ def test_a_damaged_run_is_refused_without_a_traceback_and_left_as_it_is(finished
     text = refused("resume=last", "total_env_steps=90")
     assert path.name in text and ("damaged" in text or "missing" in text)
     assert {path: path.read_bytes() for path in finished.path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("again", [["resume=./job"], [*TINY, "run.dir=job"]])
+def test_a_second_start_is_answered_before_what_takes_seconds(monkeypatch, again):
+    assert stopped_at(33, *TINY, "run.dir=job").code == 143
+    with RunLock(Path("job")):
+        monkeypatch.setattr("sac_runner.training.run.Trainer", None)
+        monkeypatch.setattr("sac_runner.training.resume.stored_config", None)
+        assert "is in use by process" in refused(*again, code=73)
 
 
 def test_a_run_in_use_is_left_alone(finished):

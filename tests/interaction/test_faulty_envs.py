@@ -44,6 +44,7 @@ def failure():
     ("what", "said"),
     [
         ("raises", "raised ValueError: the rotor came off"),
+        ("leaves", "raised SystemExit: the window was closed"),
         ("none", "raised TypeError: cannot unpack non-iterable NoneType object"),
         ("shape", "observed shape (2,), its space has (3,)"),
     ],
@@ -69,13 +70,22 @@ def test_a_reward_that_is_no_number_is_named(failure, kind):
 def test_a_process_that_dies_is_named_with_its_signal(failure, what, number, where):
     text, seconds = failure(what, where, "async")
     assert f"was killed by signal {number}" in text and "the process of env " in text
+    assert (" at step 2 of seed " if where == "step" else " at step 0 of seed ") in text
     assert seconds < 5
+
+
+def test_a_process_that_dies_as_it_starts_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    faulty = ["env=custom", "env.id=tests.scripted:Faulty-v0", "env.kwargs={what: killed, where: start}"]
+    answer = train(*faulty, *BUDGET, "env.vectorization=async", "env.num_envs=2")
+    assert answer.code == 70 and "was killed by signal 9" in answer.err and "as it started" in answer.err
+    assert "Traceback" not in answer.err and not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("where", ["step", "reset"])
 def test_a_process_that_hangs_is_named_in_time(failure, where):
     text, seconds = failure("hangs", where, "async", timeout_s=0.5)
-    assert "env 0, 1 did not answer within 0.5 s (env.timeout_s)" in text
+    assert "env 0, 1 did not answer within 0.5 s (env.timeout_s) (env 0 at step " in text
     assert seconds < 5
 
 

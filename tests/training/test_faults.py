@@ -165,6 +165,15 @@ def test_a_run_that_cannot_fit_is_refused_at_its_start(tmp_path, monkeypatch, pa
         assert train(*TINY, "checkpoint.keep_replay=never").code == 0
 
 
+def test_a_run_goes_on_only_where_its_buffer_fits_into_memory(tmp_path, monkeypatch):
+    assert train(*TINY, "run.dir=job").code == 0
+    monkeypatch.setattr("sac_runner.training.preflight.shutil.disk_usage", lambda folder: SimpleNamespace(free=0))
+    assert train("resume=./job", "total_env_steps=70").code == 0  # its rows are on the disk
+    monkeypatch.setattr("sac_runner.training.preflight.available_memory", lambda: 500)
+    answer = train("resume=./job", "total_env_steps=80")
+    assert answer.code == 2 and "GB of memory, 0.0 GB are available" in answer.err
+
+
 def test_checkpoints_by_the_clock_change_no_bit(tmp_path):
     by_steps = config(total_env_steps=30, eval={"every_env_steps": None, "episodes": 1})
     by_clock = config(
