@@ -72,8 +72,10 @@ def require_fit(trainer: Trainer, continued: bool) -> None:
     if there is not None and memory > there:
         text = f"the replay buffer will need {memory / 1e9:,.1f} GB of memory, {there / 1e9:,.1f} GB are available"
         raise WrongInput(text, fewer)
+    if continued:
+        return
     kept, free = _disk(config, memory)
-    if kept > free and not continued:
+    if kept > free:
         text = f"the replay buffer will need {kept / 1e9:,.1f} GB of disk under {config.outputs}, {free / 1e9:,.1f} GB"
         raise WrongInput(f"{text} are free", train_command("checkpoint.keep_replay=never ..."))
 
