@@ -85,6 +85,13 @@ def test_a_disk_that_stays_full_ends_the_run_at_the_third_try(tmp_path, whole, d
     assert metrics_rows(tmp_path / "job") == metrics_rows(whole)
 
 
+def test_three_that_do_not_fit_but_not_in_a_row_end_nothing(tmp_path, whole, disk):
+    disk |= {latest(steps) for steps in (10, 20, 40)}
+    answer = train(*EVERY_10, "run.dir=job")
+    assert answer.code == 0 and answer.err.count("trying again") == 3
+    assert last_arrays(tmp_path / "job") == last_arrays(whole)
+
+
 def test_a_policy_that_did_not_fit_is_saved_later_as_it_was(tmp_path):
     run = RunDirectory(tmp_path)
     c = config()

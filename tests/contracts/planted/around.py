@@ -73,6 +73,16 @@ STORAGE = [
         "tests/training/test_faults.py::test_a_damaged_checkpoint_is_set_aside_and_the_one_before_taken",
     ),
     (
+        "failed checkpoints are counted over the whole run",
+        "sac_runner/training/trainer.py",
+        """self.record.checkpoint(self.state, finished)
+                self._failed_saves = 0
+""",
+        """self.record.checkpoint(self.state, finished)
+""",
+        "tests/training/test_faults.py::test_three_that_do_not_fit_but_not_in_a_row_end_nothing",
+    ),
+    (
         "rows that the older checkpoint needs are dropped",
         "sac_runner/training/recovery.py",
         'whole = checkpoints.find(run.checkpoints, "latest")',
