@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from sac_runner.config.schema import Config, EnvConfig
 from sac_runner.errors import EnvironmentFailed, EnvironmentFault, WrongInput, first_line, train_command
-from sac_runner.interaction.faults import STOP_SIGNALS as STOP_SIGNALS
-from sac_runner.interaction.faults import Watched, WorkerEnvs
+from sac_runner.interaction.faults import STOP_SIGNALS, Watched, WorkerEnvs
 
 
 class MadeEachEpisode(gym.Wrapper[Any, Any, Any, Any]):

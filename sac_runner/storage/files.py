@@ -199,9 +199,8 @@ def read_inside(folder: Path, name: str) -> bytes:
         DiskFailed: It can't be read, which says nothing of what is in it.
     """
     path = folder / name
-    if (
-        path.name != name or os.path.islink(path) or os.path.islink(folder)
-    ):  # where the disk can't say, nor will it read
+    # islink is False where the disk can't say, and then it will not read either
+    if path.name != name or os.path.islink(path) or os.path.islink(folder):
         raise Damaged(f"{path} is refused: it leads out of its folder")
     return read_whole(path)
 

@@ -14,7 +14,7 @@ from sac_runner.config.compose import to_yaml
 from sac_runner.config.convert import flat
 from sac_runner.config.schema import Config
 from sac_runner.errors import NotFinite, RunnerError
-from sac_runner.interaction.envs import STOP_SIGNALS
+from sac_runner.interaction.faults import STOP_SIGNALS
 from sac_runner.interaction.spaces import spaces_of
 from sac_runner.storage.checkpoints import find
 from sac_runner.storage.crash import crash_traces, how_it_died
