@@ -67,6 +67,10 @@ class EnvironmentFault(Exception):
     """Which ones, where the text does not say in what step of which episode."""
 
 
+class Interrupted(Exception):
+    """A stop was asked for in the middle of what is taken up again when the run goes on."""
+
+
 class RunInUse(RunnerError):
     """Another process owns the run directory."""
 

@@ -6,13 +6,16 @@ import hashlib
 import io
 import sys
 from functools import cache
-from itertools import product
+from itertools import count, product
 from pathlib import Path
 from typing import NamedTuple
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sac_runner.commands import train as train_command
 from sac_runner.config.compose import compose_config, to_yaml
 from sac_runner.config.rewrite import rewrite, split
+from sac_runner.storage.checkpoints import find
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.console import Console
 from sac_runner.training.record import Record
@@ -91,27 +94,29 @@ class Killed(Exception):
     """The process of a run ends here, and nothing more is written."""
 
 
-def advance(config, folder, stop_at=None, killed=False):
+def advance(config, folder, stop_at=None, killed=False, asked=None, asks=None):
     """Train in ``folder``, from the start or on from its checkpoint.
 
-    At ``stop_at`` env steps the run is told to stop, or it is killed. Returns all that it knows at its end.
+    At ``stop_at`` env steps, or when it asks for the ``asked``-th time whether to, the run is told to stop, or it is
+    killed. ``asks`` counts from 1. Returns all that it knows at its end.
     """
+    asks = asks or count(1)
     run = RunDirectory(folder)
     run.path.mkdir(exist_ok=True)
     with Trainer(config, config.seed, CPU, Console(config, io.StringIO())) as trainer:
         record = Record(config, run, {})
-        if run.is_run:
+        if find(run.checkpoints, "latest"):
             assert record.restore(newest_whole(run), trainer.state, CPU) == []
         else:
             run.write_start(to_yaml(config), {})
 
         def stops():
-            due = stop_at is not None and trainer.counters.env_steps >= stop_at
+            due = next(asks) == asked or (stop_at is not None and trainer.counters.env_steps >= stop_at)
             if due and killed:
                 raise Killed
             return due
 
-        record.open(trainer.counters.env_steps)
+        record.open()
         with contextlib.suppress(Killed):
             trainer.run(record, stops)
         record.close(True)
@@ -121,6 +126,7 @@ def advance(config, folder, stop_at=None, killed=False):
 def knowledge(trainer):
     """Every array of a trainer as a digest, and the rest as it is: equal if and only if two runs are, to the bit."""
     arrays, plain = trainer.state.capture()
+    del plain["turn"]  # whether a stop was heard within it
     replay = trainer.replay
     held = replay.rows_between(max(replay.added - replay.rows, 0), replay.added)
     arrays |= {f"replay.{name}": x for name, x in held.items()}
@@ -133,3 +139,11 @@ def metrics_rows(folder):
     """The rows of metrics.csv, those of ``perf/`` aside."""
     with (Path(folder) / "metrics.csv").open() as file:
         return [{k: x for k, x in row.items() if not k.startswith("perf/")} for row in csv.DictReader(file)]
+
+
+def curves(folder):
+    """Tag -> (env steps, value) as TensorBoard shows them, those of ``perf/`` aside."""
+    accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    accumulator.Reload()
+    tags = [tag for tag in accumulator.Tags()["scalars"] if not tag.startswith("perf/")]
+    return {tag: [(event.step, event.value) for event in accumulator.Scalars(tag)] for tag in tags}

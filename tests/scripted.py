@@ -174,6 +174,10 @@ class Faulty(Countdown):
         result = super().step(action)
         return self._fault(result) if self._due("step") else result
 
+    def close(self):
+        if self.where == "close" and multiprocessing.parent_process() is not None:
+            self._fault(None)
+
     def _due(self, where):
         self.count += where == self.where
         return where == self.where and self.count == self.at

@@ -4,6 +4,7 @@ import re
 import signal
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -52,7 +53,7 @@ def _start(job: Job) -> float:
     if config.dry_run:
         dry_run(config, job.overrides, job.recipe)
         return 0.0
-    return _finish(train(config, job.overrides, job.recipe, partial(_make_directory, config, job.overrides)))
+    return _finish(train(config, job.overrides, job.recipe, lambda: RunLock(_make_directory(config, job.overrides))))
 
 
 def _resume(job: Job, which: str) -> float:
@@ -60,37 +61,39 @@ def _resume(job: Job, which: str) -> float:
     from sac_runner.storage.find import find_run
 
     run = RunDirectory(find_run(which, job.config.outputs))
-    _require_free(job, run)
-    from sac_runner.training.resume import continued_config
+    with _owned(job, run) as lock:
+        from sac_runner.training.resume import continued_config
 
-    return _continue(job, run, continued_config(run, job.overrides, job.config))
+        return _continue(job, run, continued_config(run, job.overrides, job.config), lock)
 
 
 def _rerun(job: Job, run: RunDirectory) -> float:
     """The same command with the same ``run.dir``, such as a requeued job."""
-    _require_free(job, run)
-    from sac_runner.training.resume import difference, stored_config
+    with _owned(job, run) as lock:
+        from sac_runner.training.resume import difference, stored_config
 
-    differs = difference(run, job.config)
-    if differs:
-        text = f"run.dir={run.path} holds another run ({'; '.join(differs)})"
-        raise WrongInput(text, train_command("run.dir=NEW"))
-    return _continue(job, run, stored_config(run))
-
-
-def _require_free(job: Job, run: RunDirectory) -> None:
-    """Answer a second start at once: what it would import and make takes seconds, and its own lock comes after that."""
-    if not job.config.dry_run and run.read_summary().get("status") != "finished":
-        with RunLock(run.path):
-            pass
+        differs = difference(run, job.config)
+        if differs:
+            text = f"run.dir={run.path} holds another run ({'; '.join(differs)})"
+            raise WrongInput(text, train_command("run.dir=NEW"))
+        return _continue(job, run, stored_config(run), lock)
 
 
-def _continue(job: Job, run: RunDirectory, config: Config) -> float:
+def _owned(job: Job, run: RunDirectory) -> AbstractContextManager[RunLock | None]:
+    """Locked from the start, so that a second start is answered before the seconds that its imports take.
+
+    A run that is only looked at need not be writable.
+    """
+    looked_at = job.config.dry_run or run.read_summary().get("status") == "finished"
+    return nullcontext() if looked_at else RunLock(run.path)
+
+
+def _continue(job: Job, run: RunDirectory, config: Config, lock: RunLock | None) -> float:
     from sac_runner.training.report import finished_already
     from sac_runner.training.run import dry_run, train
 
     if job.config.dry_run:
-        dry_run(config, job.overrides, None)
+        dry_run(config, job.overrides, None, continued=True)
         return 0.0
     try:
         words = finished_already(config, run)
@@ -100,7 +103,7 @@ def _continue(job: Job, run: RunDirectory, config: Config) -> float:
         print(words, file=sys.stderr)
         return float(run.read_summary()["scores"]["final"]["return_mean"])
     continued = bool(find(run.checkpoints, "latest"))  # killed before its first checkpoint, it begins anew
-    return _finish(train(config, job.overrides, None, lambda: run.path, continued))
+    return _finish(train(config, job.overrides, None, lambda: lock or RunLock(run.path), continued))
 
 
 def _try_out(config: Config) -> None:

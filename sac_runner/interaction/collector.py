@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
-from sac_runner.errors import EnvironmentFailed, EnvironmentFault, NotFinite, diverged
+from sac_runner.errors import EnvironmentFailed, EnvironmentFault, Interrupted, NotFinite, diverged
 
 EpisodeSeed = Callable[[int, int], int]
 """(environment, how many episodes it began before) -> seed of the episode's reset."""
@@ -160,12 +160,20 @@ class Collector:
         }
         return {"obs": self.obs, **arrays}, plain
 
-    def load_state_dict(self, arrays: dict[str, NDArray[Any]], plain: dict[str, Any]) -> list[int]:
+    def load_state_dict(
+        self,
+        arrays: dict[str, NDArray[Any]],
+        plain: dict[str, Any],
+        stop_requested: Callable[[], bool] = lambda: False,
+    ) -> list[int]:
         """Continue where ``state_dict`` was taken, by playing each current episode again.
 
         Returns:
             The environments that did not answer as they did before, or whose episode is longer than
             ``LONGEST_REPLAY``; their episodes were cut short and new ones begun.
+
+        Raises:
+            Interrupted: A stop was requested meanwhile.
         """
         self.begun = np.array(plain["begun"], np.int64)
         self.seeds = list(plain["seeds"])
@@ -174,7 +182,7 @@ class Collector:
         self.actions = [list(arrays[f"actions.{i}"]) for i in range(self.envs.num_envs)]
         for env in np.flatnonzero(self.episode_length > LONGEST_REPLAY).tolist():
             self.actions[env] = []
-        self.obs = self._replay_episodes()
+        self.obs = self._replay_episodes(stop_requested)
         differs = np.array([digest.hex() != before for digest, before in zip(self.heard, plain["heard"], strict=True)])
         if differs.any():
             self.episode_return[differs] = 0.0
@@ -182,12 +190,14 @@ class Collector:
             self.obs = self._reset(differs)
         return np.flatnonzero(differs).tolist()
 
-    def _replay_episodes(self) -> NDArray[np.float32]:
+    def _replay_episodes(self, stop_requested: Callable[[], bool]) -> NDArray[np.float32]:
         """Step all environments together so that their episodes end now: shorter ones begin later, after idle steps."""
         longest = max(map(len, self.actions))
         begins = np.array([longest - len(taken) for taken in self.actions])
         obs = self._reset_envs(np.ones(len(begins), np.bool_))
         for t in range(longest):
+            if stop_requested():
+                raise Interrupted
             if ((begins == t) & (t > 0)).any():
                 self._reset_envs(begins == t)
             idle = np.zeros(self.action_shape, np.float32)

@@ -6,6 +6,7 @@ import multiprocessing
 import multiprocessing.connection
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -141,6 +142,8 @@ class WorkerEnvs(AsyncVectorEnv):
     def _check_spaces(self) -> None:
         """Gymnasium's check of the workers' spaces, whose answers are the first there are."""
         with self._answers():
+            self.call_async("render_mode")  # anything: for its own question Gymnasium would wait without end
+            self.call_wait(self._timeout_s)
             super()._check_spaces()  # type: ignore[no-untyped-call]
 
     def close_extras(self, timeout: float | None = None, terminate: bool = False) -> None:
@@ -149,8 +152,9 @@ class WorkerEnvs(AsyncVectorEnv):
             if not terminate and not self._failed:
                 for pipe in self.parent_pipes:
                     pipe.send(("close", None))
+                deadline = time.monotonic() + _CLOSING_S
                 for process in self.processes:
-                    process.join(_CLOSING_S)
+                    process.join(max(deadline - time.monotonic(), 0.0))
         for process in self.processes:
             process.kill()
         self._state = AsyncState.DEFAULT

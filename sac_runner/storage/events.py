@@ -45,7 +45,7 @@ class EventLog:
     def __init__(self, folder: Path, env_steps: int) -> None:
         """Open a new event file in ``folder``.
 
-        TensorBoard joins it to earlier ones, less what they hold after ``env_steps`` (-1: less everything).
+        TensorBoard joins it to earlier ones, less what they hold from ``env_steps`` on (-1: less everything).
         """
         # Not an EventFileWriter: its thread would answer a full disk with a traceback of its own.
         name = f"events.out.tfevents.{time.time_ns():020}.{os.uname().nodename}.{os.getpid()}"
@@ -53,7 +53,7 @@ class EventLog:
         self._writer = RecordWriter(self._file)
         self._add(Event(file_version="brain.Event:2"))
         restart = SessionLog(status=SessionLog.START)  # TensorBoard purges from this event's step on
-        self._add(Event(step=env_steps + 1, session_log=restart))
+        self._add(Event(step=max(env_steps, 0), session_log=restart))
         self._write(_layout())
 
     def scalars(self, env_steps: int, values: dict[str, float]) -> None:

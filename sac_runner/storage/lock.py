@@ -22,6 +22,7 @@ class RunLock:
             RunInUse: Another process holds it.
             WrongInput: ``run`` can't be written.
         """
+        self.run = run
         self._claim: Claim | None = None
         self._descriptor = -1
         try:

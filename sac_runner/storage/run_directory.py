@@ -187,11 +187,20 @@ def _is_row(columns: list[str], cells: list[str]) -> bool:
     return len(counts) == 2
 
 
+class Written(NamedTuple):
+    """How far ``metrics.csv`` had come at some time."""
+
+    env_steps: int
+    """Of its newest row, -1 before the first."""
+    rows: int
+    """How many there were of that step."""
+
+
 class MetricsFile:
     """``metrics.csv``: one row for each time that something was measured, blank where nothing was."""
 
-    def __init__(self, run: RunDirectory, tags: list[str], env_steps: int) -> None:
-        """Append to the file, less the rows that lie after ``env_steps``; a new one begins with a header."""
+    def __init__(self, run: RunDirectory, tags: list[str], written: Written) -> None:
+        """Append to the file, less the rows that came after ``written``; a new one begins with a header."""
         path = run.path / "metrics.csv"
         table, columns = _read_table(path), ["env_steps", "round", *tags]
         if table.damaged or not set(table.columns) <= set(columns):
@@ -200,7 +209,11 @@ class MetricsFile:
         text = io.StringIO()
         kept = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
         kept.writeheader()
-        kept.writerows(row for row in table.rows if int(row["env_steps"]) <= env_steps)
+        kept.writerows(row for row in table.rows if int(row["env_steps"]) < written.env_steps)
+        newest = [row for row in table.rows if int(row["env_steps"]) == written.env_steps][: written.rows]
+        kept.writerows(newest)
+        self.newest = [{tag: float(row[tag]) for tag in tags if row.get(tag)} for row in newest]
+        """Tag -> value of each row of the newest step."""
         write_atomically(path, text.getvalue().encode())
         self._file = Appended(path, "ab")
         self._columns = columns

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sac_runner.algorithm.policy import Policy
+from sac_runner.errors import Interrupted
 from sac_runner.interaction.collector import Collector, Episode
 from sac_runner.training.randomness import evaluation_noise
 
@@ -55,6 +56,7 @@ def evaluate(
     q_value: QValue | None = None,
     gamma: float = 1.0,
     on_episode: Callable[[int], None] = lambda finished: None,
+    stop_requested: Callable[[], bool] = lambda: False,
 ) -> Evaluation:
     """Play episodes 0 .. episodes - 1, the i-th always with reset seed and noise of ``seed + i``.
 
@@ -71,6 +73,10 @@ def evaluate(
         q_value: Adds ``q_bias`` when given.
         gamma: Discount for ``q_bias``.
         on_episode: Told how many episodes are finished.
+        stop_requested: Asked before every step.
+
+    Raises:
+        Interrupted: A stop was requested.
     """
     upcoming = itertools.count()
     playing = [0] * envs.num_envs
@@ -85,6 +91,8 @@ def evaluate(
     finished: dict[int, Episode] = {}
     biases: dict[int, float] = {}
     while len(finished) < episodes:
+        if stop_requested():
+            raise Interrupted
         obs = torch.from_numpy(collector.obs).to(device)
         action = policy.act(obs, None if deterministic else _draw(noises, collector.action_shape).to(device))
         if q_value is not None and bias.begins.any():

@@ -31,11 +31,13 @@ def preflight(trainer: Trainer) -> str:
     env_s, obs_scale = _probe_steps(trainer)
     update_s = _probe_updates(trainer)
     memory = replay_bytes(trainer.replay, config.total_env_steps)
+    there = available_memory()
+    available = "" if there is None else f", {there / 1e9:,.1f} GB available"
     kept, free = _disk(config, memory)
     enough = "" if kept < free else " (too little)"
     speed = f"{1e3 * env_s:.2f} ms per env step, {1e3 * update_s:.2f} ms per update"
     lines = [
-        f"memory   {memory / 1e6:,.0f} MB replay for {_transitions(config):,} transitions",
+        f"memory   {memory / 1e6:,.0f} MB replay for {_transitions(config):,} transitions{available}",
         f"disk     {(kept + 10e6) / 1e6:,.0f} MB, {free / 1e9:,.1f} GB free{enough}",
         f"time     {_time(config, env_s, update_s)}: {speed}",
         f"updates  {_updates(config)}",

@@ -1,8 +1,10 @@
 """The record of a run: rows, evaluations and checkpoints go through here to its directory."""
 
 import contextlib
+import copy
 import math
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +17,7 @@ from sac_runner.interaction.collector import Episode
 from sac_runner.storage import checkpoints
 from sac_runner.storage.checkpoints import Arrays, Checkpoint, Kind
 from sac_runner.storage.events import EventLog
-from sac_runner.storage.run_directory import MetricsFile, RunDirectory
+from sac_runner.storage.run_directory import MetricsFile, RunDirectory, Written
 from sac_runner.training.evaluation import Evaluation
 from sac_runner.training.metrics import METRICS, RolloutMeans, TrainMeans
 from sac_runner.training.recovery import drop_other_bests, drop_outdated, listed_segments
@@ -44,14 +46,18 @@ class Record:
         self._unsaved: list[_Policy] = []
         self._row_counters = Counters()
         self._hyperparameters = hyperparameters
+        self._written = Written(-1, 0)
+        self._before_the_end: dict[str, Any] | None = None
 
-    def open(self, env_steps: int) -> None:
-        """Open the metrics and the events; what earlier starts wrote after ``env_steps`` is taken back."""
+    def open(self) -> None:
+        """Open the metrics and the events; what earlier starts wrote after the checkpoint is taken back."""
         with contextlib.suppress(DiskFailed):  # the next checkpoint tries again
-            drop_other_bests(self.run, self.scores)
-        self._csv = MetricsFile(self.run, list(METRICS), env_steps)
-        self._events = EventLog(self.run.path, env_steps)
+            drop_other_bests(self.run, self._needed_bests())
+        self._csv = MetricsFile(self.run, list(METRICS), self._written)
+        self._events = EventLog(self.run.path, self._written.env_steps)
         self._events.begin_session(self._hyperparameters)
+        for values in self._csv.newest:
+            self._events.scalars(self._written.env_steps, values)
         self._started = time.monotonic()
         self._row_at = self._started - self._row_s
 
@@ -103,6 +109,8 @@ class Record:
 
     def _write(self, counters: Counters, values: dict[str, float]) -> None:
         self.latest |= values
+        again = counters.env_steps == self._written.env_steps
+        self._written = Written(counters.env_steps, 1 + (self._written.rows if again else 0))
         self._csv.write(counters.env_steps, counters.rounds, values)
         self._events.scalars(counters.env_steps, values)
 
@@ -116,7 +124,8 @@ class Record:
         best = self.scores.get("best")
         if best is None or scores["return_mean"] > best["return_mean"]:
             self.scores["best"] = score
-            self._unsaved = [policy for policy in self._unsaved if policy.kind != "best"]
+            if self._before_the_end is None:
+                self._unsaved = [policy for policy in self._unsaved if policy.kind != "best"]
             self._hold("best", counters, agent)
 
     def _protocol(self) -> dict[str, Any]:
@@ -157,7 +166,7 @@ class Record:
         self.save_policies()
         arrays, plain = state.capture()
         finite(arrays)
-        plain |= {"record": self._state_dict(), "replay": None}
+        plain |= {"record": self._before_the_end or self._state_dict(), "replay": None}
         keep_replay = self.config.checkpoint.keep_replay
         if keep_replay == "always" or (keep_replay == "until_finished" and not finished):
             plain["replay"] = self._replay.save(state.replay)
@@ -173,9 +182,21 @@ class Record:
         )
         with contextlib.suppress(DiskFailed):  # the checkpoint is there; the next one tries again
             keep = 1 if plain["replay"] is None else 2  # without its replay an older one is of no use
-            drop_outdated(self.run, self._replay, keep, self.scores)
+            drop_outdated(self.run, self._replay, keep, self._needed_bests())
         with contextlib.suppress(DiskFailed):
             self.summarize("running", None, state.counters)
+
+    def begin_end(self) -> None:
+        """What is recorded from here on belongs to this end; a run that goes on from it had better not know it.
+
+        The longer run made at once has no row and no evaluation here, unless they fall due.
+        """
+        self._before_the_end = copy.deepcopy(self._state_dict())
+
+    def _needed_bests(self) -> set[int]:
+        """Env steps of the best policies: of this run as it is, and as it goes on from its checkpoint."""
+        known = [self.scores, (self._before_the_end or {}).get("scores", {})]
+        return {scores["best"]["env_steps"] for scores in known if scores}
 
     def _state_dict(self) -> dict[str, Any]:
         return {
@@ -184,17 +205,25 @@ class Record:
             "train": self._train.state_dict(),
             "rollout": self._rollout.state_dict(),
             "row": vars(self._row_counters),
+            "written": self._written,
             "row_s": time.monotonic() - self._row_at,
             "wall_time_s": self.wall_time,
         }
 
-    def restore(self, checkpoint: Checkpoint, state: TrainingState, device: torch.device) -> list[int]:
+    def restore(
+        self,
+        checkpoint: Checkpoint,
+        state: TrainingState,
+        device: torch.device,
+        stop_requested: Callable[[], bool] = lambda: False,
+    ) -> list[int]:
         """Continue from ``checkpoint``.
 
         Returns:
             Environments whose episode could not be replayed exactly and was cut short.
 
         Raises:
+            Interrupted: A stop was requested meanwhile; nothing has changed on the disk.
             WrongInput: The replay buffer was not kept, or observations have another size now.
         """
         arrays, plain = checkpoint.arrays("train"), checkpoint.plain("state")
@@ -210,7 +239,8 @@ class Record:
         self._train.load_state_dict(kept["train"], device)
         self._rollout.load_state_dict(kept["rollout"])
         self._row_counters, self._row_s = Counters(**kept["row"]), kept["row_s"]
-        cut = state.restore(arrays, plain, device)
+        self._written = Written(*kept.get("written", (at.env_steps, 2)))  # an earlier version did not count
+        cut = state.restore(arrays, plain, device, stop_requested)
         if cut:
             self._replay.forget_newest()
         return cut

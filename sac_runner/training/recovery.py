@@ -1,7 +1,6 @@
 """Which checkpoint a run goes on from, what was left lying about where it ended, and what it needs no more."""
 
 import contextlib
-from typing import Any
 
 from sac_runner.errors import Damaged, WrongInput, warn
 from sac_runner.storage import checkpoints
@@ -10,8 +9,6 @@ from sac_runner.storage.files import clean_up
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.segments import Segment, verify_segments
 from sac_runner.training.state import ReplayOnDisk
-
-Scores = dict[str, dict[str, Any]]
 
 
 def newest_whole(run: RunDirectory) -> Checkpoint:
@@ -44,21 +41,21 @@ def listed_segments(checkpoint: Checkpoint) -> list[Segment]:
     return [Segment(*entry) for entry in checkpoint.plain("state")["replay"] or []]
 
 
-def drop_outdated(run: RunDirectory, replay: ReplayOnDisk, keep: int, scores: Scores) -> None:
+def drop_outdated(run: RunDirectory, replay: ReplayOnDisk, keep: int, bests: set[int]) -> None:
     """Drop what neither the newest ``keep`` checkpoints to go on from need, nor the next one.
 
     Args:
         run: It has just saved one of them.
         replay: Its segments.
         keep: At least 1.
-        scores: Those that the newest knows.
+        bests: Env steps of the best policies that are needed.
 
     Raises:
         DiskFailed: Not all of it is dropped.
     """
     for older in checkpoints.find(run.checkpoints, "latest")[:-keep]:
         older.drop()
-    drop_other_bests(run, scores)
+    drop_other_bests(run, bests)
     with contextlib.suppress(Damaged, WrongInput):  # then nothing can be said to be needed no more
         whole = checkpoints.find(run.checkpoints, "latest")
         replay.collect({segment for checkpoint in whole for segment in listed_segments(checkpoint)})
@@ -66,7 +63,7 @@ def drop_outdated(run: RunDirectory, replay: ReplayOnDisk, keep: int, scores: Sc
         clean_up(folder)
 
 
-def drop_other_bests(run: RunDirectory, scores: Scores) -> None:
+def drop_other_bests(run: RunDirectory, needed: set[int]) -> None:
     """Drop the best policies of before, and those that a killed process saved after its last checkpoint.
 
     One of before goes only when a checkpoint that names another is on the disk, as a kill leads back to the one before.
@@ -75,8 +72,7 @@ def drop_other_bests(run: RunDirectory, scores: Scores) -> None:
         DiskFailed: Not all of them are dropped.
     """
     found = checkpoints.find(run.checkpoints, "best")
-    best_at = scores["best"]["env_steps"] if scores else None
-    if best_at in [best.env_steps for best in found]:
+    if needed and needed <= {best.env_steps for best in found}:
         for best in found:
-            if best.env_steps != best_at:
+            if best.env_steps not in needed:
                 best.drop()

@@ -7,13 +7,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import FrameType
 
 from sac_runner.config.compose import to_yaml
 from sac_runner.config.convert import flat
 from sac_runner.config.schema import Config
-from sac_runner.errors import NotFinite, RunnerError
+from sac_runner.errors import Interrupted, NotFinite, RunnerError
 from sac_runner.interaction.faults import STOP_SIGNALS
 from sac_runner.interaction.spaces import spaces_of
 from sac_runner.storage.checkpoints import find
@@ -41,14 +40,14 @@ class Outcome:
     final_return: float
     """Mean return of the last evaluation."""
     stop_signal: int | None
-    """The signal that stopped it."""
+    """The signal that stopped it, or came in its very last moment: what comes after it is not wanted either."""
 
 
 def train(
     config: Config,
     overrides: list[str],
     recipe: str | None,
-    make_directory: Callable[[], Path],
+    own_directory: Callable[[], RunLock],
     continued: bool = False,
 ) -> Outcome:
     """Train from the start in a new directory, or go on in an old one.
@@ -57,7 +56,7 @@ def train(
         config: Validated, with a seed.
         overrides: As typed.
         recipe: What it follows, for the header.
-        make_directory: Gives the run directory; called once everything else is known to be right.
+        own_directory: Gives the run directory, locked; called once everything else is known to be right.
         continued: The directory holds a run to go on with.
 
     Raises:
@@ -76,11 +75,15 @@ def train(
         require_fit(trainer, continued)
         least_s = 0.0 if continued else least_seconds(trainer)
         glance = at_a_glance(trainer)
-        run = RunDirectory(make_directory())
-        record = Record(config, run, hyperparameters(config))
-        with RunLock(run.path), stop_on_signals() as stop, contextlib.ExitStack() as at_the_end:
+        with own_directory() as lock, stop_on_signals() as stop, contextlib.ExitStack() as at_the_end:
+            run = RunDirectory(lock.run)
+            record = Record(config, run, hyperparameters(config))
+            try:
+                cut = record.restore(newest_whole(run), trainer.state, device, stop) if continued else []
+            except Interrupted:
+                console.say("stopped before it went on; the run is as it was")
+                return Outcome(run, record.last_return, stop.signal)
             died_of = how_it_died(run)
-            cut = record.restore(newest_whole(run), trainer.state, device) if continued else []
             meta = provenance(overrides, seed, device, threads, config.precision)
             run.write_start(to_yaml(config), meta | {"spaces": spaces_of(config.env).to_plain()})
             log = Appended(run.path / "train.log", "ab")
@@ -102,7 +105,7 @@ def train(
     return Outcome(run, record.last_return, stop.signal)
 
 
-def dry_run(config: Config, overrides: list[str], recipe: str | None) -> None:
+def dry_run(config: Config, overrides: list[str], recipe: str | None, continued: bool = False) -> None:
     """Print what would run and what it would need; write nothing.
 
     Raises:
@@ -115,6 +118,7 @@ def dry_run(config: Config, overrides: list[str], recipe: str | None) -> None:
         print(header(config, overrides, recipe, trainer.action_dim))
         print(f"{device}, {threads} thread{'s'[: threads > 1]}; a dry run: nothing is written")
         print(preflight(trainer))
+        require_fit(trainer, continued)
 
 
 def _cut_short(cut: list[int]) -> str:
@@ -125,7 +129,7 @@ def _cut_short(cut: list[int]) -> str:
 
 def _run(trainer: Trainer, record: Record, console: Console, stop: "StopRequest") -> Ending:
     try:
-        record.open(trainer.counters.env_steps if record.scores else -1)
+        record.open()
         record.summarize("running", None, trainer.counters)
         ending = trainer.run(record, stop)
         status = "stopped" if ending is Ending.STOPPED else "finished"

@@ -32,7 +32,8 @@ def updates_due(schedule: ScheduleConfig, counters: Counters) -> int:
             owed = math.floor(max(0, counters.env_steps - warmup) * Fraction(repr(ratio)))
             return owed - counters.updates
         case PerRoundConfig():
-            return schedule.updates_per_round if ends_round(schedule, counters) else 0
+            by_its_end = (counters.rounds + 1) * schedule.updates_per_round
+            return by_its_end - counters.updates if ends_round(schedule, counters) else 0
 
 
 def ends_round(schedule: ScheduleConfig, counters: Counters) -> bool:

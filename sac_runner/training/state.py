@@ -1,5 +1,6 @@
 """Everything a run needs to continue as if it had never stopped: out of its parts, and back into them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,25 +27,43 @@ class TrainingState:
     collector: Collector
     agent: SAC
     replay: ReplayBuffer
+    turn: Counters | None = None
+    """What the counters were before the turn of the loop that is not through yet, if any."""
 
     def capture(self) -> tuple[Arrays, dict[str, Any]]:
         """Tensors by part and name, and plain data for JSON; the replay buffer is not in them."""
         arrays, collector = self.collector.state_dict()
         named = {f"collector.{name}": x for name, x in arrays.items()}
         named |= {f"agent.{name}": x.cpu().numpy() for name, x in self.agent.state_dict().items()}
-        return named, {"counters": vars(self.counters), "streams": self.streams.state_dict(), "collector": collector}
+        return named, {
+            "counters": vars(self.counters),
+            "turn": None if self.turn is None else vars(self.turn),
+            "streams": self.streams.state_dict(),
+            "collector": collector,
+        }
 
-    def restore(self, arrays: Arrays, plain: dict[str, Any], device: torch.device) -> list[int]:
+    def restore(
+        self,
+        arrays: Arrays,
+        plain: dict[str, Any],
+        device: torch.device,
+        stop_requested: Callable[[], bool] = lambda: False,
+    ) -> list[int]:
         """Continue where ``capture`` was taken, the replay buffer being filled already.
 
         Returns:
             Environments whose episode could not be replayed exactly and was cut short.
+
+        Raises:
+            Interrupted: A stop was requested meanwhile.
         """
         vars(self.counters).update(plain["counters"])
+        turn = plain.get("turn")  # an earlier version never left one half done
+        self.turn = None if turn is None else Counters(**turn)
         self.streams.load_state_dict(plain["streams"])
         tensors = {name: torch.from_numpy(x).to(device) for name, x in _under("agent.", arrays).items()}
         self.agent.load_state_dict(tensors)
-        cut = self.collector.load_state_dict(_under("collector.", arrays), plain["collector"])
+        cut = self.collector.load_state_dict(_under("collector.", arrays), plain["collector"], stop_requested)
         for env in cut:
             self.replay.truncate_last(env)
         if cut:

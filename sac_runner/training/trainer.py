@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sac_runner.algorithm.agent import SAC
 from sac_runner.config.schema import Config, PerRoundConfig
-from sac_runner.errors import DiskFailed, WrongInput, train_command, warn
+from sac_runner.errors import DiskFailed, Interrupted, WrongInput, train_command, warn
 from sac_runner.interaction.collector import Collector
 from sac_runner.interaction.envs import evaluation_env, make_vector_env
 from sac_runner.interaction.replay import ReplayBuffer
@@ -92,36 +92,48 @@ class Trainer:
 
         Args:
             record: Keeps what the run leaves.
-            stop_requested: Asked after every step.
+            stop_requested: Asked after every step, of an evaluation too, and between updates.
         """
-        self.record = record
-        if record.last_evaluation_at < 0:
-            self._evaluate()
-            self.record.checkpoint(self.state)
-        self._saved_at = time.monotonic()
-        ending = self._loop(stop_requested)
-        if ending is not Ending.STOPPED:
-            if self.record.last_row_at != self.counters.env_steps:
-                self._log()
-            if self.record.last_evaluation_at != self.counters.env_steps:
-                self._evaluate()
+        self.record, self._stop_requested = record, stop_requested
+        try:
+            ending = self._to_the_end()
+        except Interrupted:
+            ending = Ending.STOPPED
         while not self._save(everything=True, finished=ending in (Ending.FINISHED, Ending.AT_RETURN)):
             pass
         return ending
 
-    def _loop(self, stop_requested: Callable[[], bool]) -> Ending:
+    def _to_the_end(self) -> Ending:
+        """The turns, after the evaluation of the first policy and before that of the last one."""
+        if self.record.last_evaluation_at < 0:
+            self._evaluate()
+            self.record.checkpoint(self.state)
+        self._saved_at = time.monotonic()
+        ending = self._turns()
+        if ending is not Ending.STOPPED:
+            self.record.begin_end()
+            self._log()
+            self._evaluate()
+        return ending
+
+    def _turns(self) -> Ending:
         minutes = self.config.stop.max_minutes
         deadline = None if minutes is None else time.monotonic() + 60 * minutes
+        if self.state.turn is not None:  # a stop came in the middle of it
+            self._finish(self.state.turn)
         while (ending := self._is_over()) is None:
-            before = Counters(**vars(self.counters))
+            self.state.turn = Counters(**vars(self.counters))
             self._collect()
-            self._learn()
-            self._what_falls_due(before)
-            if stop_requested():
+            self._finish(self.state.turn)
+            if self._stop_requested():
                 return Ending.STOPPED
             if deadline is not None and time.monotonic() >= deadline:
                 return Ending.MAX_MINUTES
         return ending
+
+    def _finish(self, before: Counters) -> None:
+        self._learn()
+        self._what_falls_due(before)
 
     def _is_over(self) -> Ending | None:
         if is_good_enough(self.config, self.counters, self.record.last_return):
@@ -151,12 +163,14 @@ class Trainer:
         if due:
             self.agent.set_env_step(self.counters.env_steps)
         batch_size = self.config.replay.batch_size
-        for _ in range(due):
+        for i in range(due):
+            if i > 0 and self._stop_requested():
+                raise Interrupted
             batch = self.replay.sample(batch_size, self.streams.replay, self.device)
             drawn = self.streams.update.standard_normal((2, batch_size, self.action_dim), np.float32)
             noise = UpdateNoise(*self._tensor(drawn))
             self.record.update(self.agent.update(batch, noise))
-        self.counters.updates += due
+            self.counters.updates += 1
         if ends_round(self.config.schedule, self.counters):
             self.counters.rounds += 1
 
@@ -172,15 +186,19 @@ class Trainer:
             self._evaluate()
         if falls_due(before.env_steps, now.env_steps, config.checkpoint.keep_every_env_steps):
             self.record.keep(self.counters, self.agent)
+        self.state.turn = None
         minutes = config.checkpoint.every_minutes  # by the clock too: saving changes no bit of the training
         overdue = minutes is not None and time.monotonic() >= self._saved_at + 60 * minutes
         due = overdue or falls_due(before.env_steps, now.env_steps, config.checkpoint.every_env_steps)
         self._save(everything=due and not is_finished(config, now))  # the last one is saved at the end
 
     def _log(self) -> None:
-        self.record.row(self.counters)
+        if self.record.last_row_at != self.counters.env_steps:
+            self.record.row(self.counters)
 
     def _evaluate(self) -> None:
+        if self.record.last_evaluation_at == self.counters.env_steps:
+            return
         begun = time.monotonic()
         evaluation = evaluate(
             self.agent.policy,
@@ -192,6 +210,7 @@ class Trainer:
             q_value=self.agent.q_value,
             gamma=self.config.agent.gamma,
             on_episode=self.console.evaluating,
+            stop_requested=self._stop_requested,
         )
         self.record.evaluation(self.counters, evaluation, self.agent, time.monotonic() - begun)
 

@@ -161,7 +161,7 @@ def _resumed(folder):
     with Trainer(config, config.seed, CPU, Console(config, io.StringIO())) as trainer:
         record = Record(config, run, {})
         assert record.restore(newest_whole(run), trainer.state, CPU) == []
-        record.open(trainer.counters.env_steps)
+        record.open()
         record.close(True)
         latest = {name: x for name, x in record.latest.items() if not name.startswith("perf/")}
         return knowledge(trainer) | {"scores": record.scores, "latest": latest}

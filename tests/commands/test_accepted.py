@@ -54,7 +54,7 @@ def train_watched(folder, each_step, stops):
         else:
             folder.mkdir()
             run.write_start(to_yaml(LIVE), {"spaces": spaces_of(LIVE.env).to_plain()})
-        record.open(trainer.counters.env_steps if record.scores else -1)
+        record.open()
         each_step(trainer)
         trainer.run(record, lambda: each_step(trainer) or stops(trainer))
         record.close(True)

@@ -89,6 +89,28 @@ def test_a_process_that_hangs_is_named_in_time(failure, where):
     assert seconds < 5
 
 
+def test_a_process_that_hangs_as_it_starts_is_named_in_time():
+    begun = time.monotonic()
+    with pytest.raises(EnvironmentFailed, match=r"env 0, 1 did not answer within 0.5 s .*, as it started"):
+        vector_env(
+            "tests.scripted:Faulty-v0",
+            2,
+            kwargs={"what": "hangs", "where": "start"},
+            vectorization="async",
+            timeout_s=0.5,
+        )
+    assert time.monotonic() - begun < 5
+
+
+def test_processes_that_hang_when_they_are_closed_are_waited_for_together():
+    kwargs = {"what": "hangs", "where": "close"}
+    envs = vector_env("tests.scripted:Faulty-v0", 4, kwargs=kwargs, vectorization="async")
+    begun = time.monotonic()
+    envs.close()
+    assert time.monotonic() - begun < 4
+    assert not any(process.is_alive() for process in envs.processes)
+
+
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_a_run_ends_with_its_cause_and_a_good_checkpoint(tmp_path, monkeypatch, kind):
     monkeypatch.chdir(tmp_path)

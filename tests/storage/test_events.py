@@ -77,9 +77,9 @@ def test_the_layout_of_charts_names_only_tags_there_are(tmp_path):
 def test_a_run_that_went_on_has_one_curve_without_what_lay_after_the_checkpoint(tmp_path):
     tag = "train/alpha"
     write(tmp_path, [(step, {tag: step}) for step in (0, 10, 20, 30)])
-    write(tmp_path, [(step, {tag: step + 0.5}) for step in (30, 40)], after=20)
+    write(tmp_path, [(step, {tag: step + 0.5}) for step in (30, 40)], after=30)
     assert curve(tmp_path, tag) == [(0, 0), (10, 10), (20, 20), (30, 30.5), (40, 40.5)]
-    write(tmp_path, [(50, {tag: 50})], after=40)
+    write(tmp_path, [(50, {tag: 50})], after=50)
     assert curve(tmp_path, tag) == [(0, 0), (10, 10), (20, 20), (30, 30.5), (40, 40.5), (50, 50)]
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from sac_runner.errors import DiskFailed, WrongInput
 from sac_runner.storage import checkpoints
-from sac_runner.storage.run_directory import MetricsFile, RunDirectory
+from sac_runner.storage.run_directory import MetricsFile, RunDirectory, Written
 from tests.support import short_of_room
 
 TAGS = ["eval/return_mean", "train/alpha"]
@@ -18,8 +18,8 @@ def run(tmp_path):
     return directory
 
 
-def write_rows(run, *rows, after=0, tags=TAGS):
-    metrics = MetricsFile(run, tags, after)
+def write_rows(run, *rows, after=0, rows_there=9, tags=TAGS):
+    metrics = MetricsFile(run, tags, Written(after, rows_there))
     for env_steps, values in rows:
         metrics.write(env_steps, env_steps // 10, values)
     metrics.close()
@@ -63,14 +63,14 @@ def test_a_run_without_metrics_has_no_curves(run):
 
 
 def test_every_row_is_with_the_operating_system_at_once(run):
-    metrics = MetricsFile(run, TAGS, 0)
+    metrics = MetricsFile(run, TAGS, Written(0, 0))
     metrics.write(10, 0, {TAGS[0]: 1.0})
     assert run.read_metrics() == {TAGS[0]: [(10, 1.0)]}
     metrics.close()
 
 
 def test_rows_that_a_full_disk_refuses_wait_for_it(run, monkeypatch):
-    metrics = MetricsFile(run, TAGS, -1)
+    metrics = MetricsFile(run, TAGS, Written(-1, 0))
     room = short_of_room(monkeypatch, metrics._file, 7)
     metrics.write(1, 0, {"train/alpha": 0.5})
     metrics.write(2, 0, {"train/alpha": 0.25})
@@ -95,6 +95,15 @@ def test_rows_after_the_checkpoint_are_dropped_when_a_run_continues(run):
     write_rows(run, *((n, {TAGS[0]: float(n)}) for n in (0, 10, 10, 20, 30)))
     write_rows(run, (20, {TAGS[0]: 99.0}), after=10)
     assert lines(run)[1:] == ["0,0,0.0,", "10,1,10.0,", "10,1,10.0,", "20,2,99.0,"]
+
+
+def test_rows_of_the_checkpoints_own_step_are_dropped_where_they_came_after_it(run):
+    write_rows(run, (10, {TAGS[0]: 1.0}), (20, {TAGS[0]: 2.0}), (20, {TAGS[1]: 3.0}), (30, {TAGS[1]: 4.0}))
+    metrics = MetricsFile(run, TAGS, Written(20, 1))
+    assert lines(run)[1:] == ["10,1,1.0,", "20,2,2.0,"] and metrics.newest == [{TAGS[0]: 2.0}]
+    metrics.close()
+    MetricsFile(run, TAGS, Written(-1, 0)).close()
+    assert len(lines(run)) == 1
 
 
 def test_values_are_kept_as_they_were_written(run):

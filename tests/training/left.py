@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import re
-from collections import Counter
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -44,8 +43,10 @@ def left(folder):
 
 
 def _check_names(run):
-    kinds = Counter(checkpoint.kind for checkpoint in find(run.checkpoints))
-    assert len(list(run.checkpoints.iterdir())) == kinds.total() and kinds["best"] == 1 and kinds["latest"] == 2
+    known = [run.read_summary()["scores"], run.checkpoint("latest").plain("state")["record"]["scores"]]
+    assert {c.env_steps for c in find(run.checkpoints, "best")} == {scores["best"]["env_steps"] for scores in known}
+    assert len(find(run.checkpoints, "latest")) == 2
+    assert len(list(run.checkpoints.iterdir())) == len(find(run.checkpoints))
     listed = {segment.file for c in find(run.checkpoints, "latest") for segment in listed_segments(c)}
     assert {path.name for path in run.replay.iterdir()} == listed
     for checkpoint in find(run.checkpoints):

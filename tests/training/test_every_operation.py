@@ -14,6 +14,7 @@ import pytest
 
 from sac_runner.errors import DiskFailed, RunnerError
 from sac_runner.storage.checkpoints import find
+from sac_runner.storage.lock import RunLock
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training import run as training_run
 from sac_runner.training.console import Console
@@ -119,7 +120,7 @@ class Unfinished:
 
     def go_on(self, folder):
         """As ``sac-train`` does."""
-        training_run.train(self.config, [], None, lambda: folder, continued=True)
+        training_run.train(self.config, [], None, lambda: RunLock(folder), continued=True)
 
     def fails(self, strike):
         """Go on with faults; returns the folder, the error that ended it, and how many failed saves it survived."""
@@ -170,7 +171,7 @@ class Unfinished:
             steps = trainer.counters.env_steps
             assert steps == self.steps_after(number) and self._knows(trainer)
             run.write_start(training_run.to_yaml(self.config), {})
-            record.open(steps)
+            record.open()
             try:
                 run.checkpoint("best").verify()
                 assert run.checkpoint("best").manifest()["score"] == record.scores["best"]

@@ -1,6 +1,9 @@
 """What a full disk, a damaged file and a weight that is no number do to a run."""
 
 import errno
+import signal
+from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +16,7 @@ from sac_runner.storage.checkpoints import find
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.console import Console
 from sac_runner.training.record import Record
+from sac_runner.training.run import StopRequest
 from sac_runner.training.trainer import Trainer
 from tests.runs import TINY, Answer, advance, metrics_rows, train
 from tests.support import CPU, config
@@ -97,7 +101,7 @@ def test_a_policy_that_did_not_fit_is_saved_later_as_it_was(tmp_path):
     c = config()
     with Trainer(c, 0, CPU, Console(c)) as trainer:
         record = Record(c, run, {})
-        record.open(-1)
+        record.open()
         record.keep(trainer.counters, trainer.agent)
         before = trainer.agent.policy.actor.mean.bias.detach().clone()
         (tmp_path / "checkpoints").write_text("a file where the folder should be")
@@ -167,6 +171,8 @@ def test_a_run_that_cannot_fit_is_refused_at_its_start(tmp_path, monkeypatch, pa
     monkeypatch.setattr(f"sac_runner.training.preflight.{patched}", value)
     answer = train(*TINY)
     assert answer.code == 2 and said in answer.err and "try: " in answer.err
+    tried = train(*TINY, "dry_run=true")
+    assert tried.code == 2 and said in tried.err and "available" in tried.out
     assert list(tmp_path.iterdir()) == []
     if "disk" in patched:
         assert train(*TINY, "checkpoint.keep_replay=never").code == 0
@@ -197,12 +203,54 @@ def test_checkpoints_by_the_clock_change_no_bit(tmp_path):
     assert clocked == advance(by_steps, tmp_path / "steps")
 
 
+@pytest.fixture
+def half_minutes(monkeypatch):
+    """Every env step takes one."""
+    now, collect = [0.0], Trainer._collect
+
+    def slowly(trainer):
+        collect(trainer)
+        now[0] += 30.0
+
+    monkeypatch.setattr(Trainer, "_collect", slowly)
+    monkeypatch.setattr("sac_runner.training.trainer.time.monotonic", lambda: now[0])
+
+
+def test_the_clock_of_checkpoints_begins_anew_at_each_of_them(half_minutes, monkeypatch):
+    saves, save = [], checkpoints.save
+    monkeypatch.setattr(checkpoints, "save", lambda *x, **y: saves.append(x[1:3]) or save(*x, **y))
+    assert train(*TINY, "checkpoint.every_minutes=10", "run.dir=job").code == 0
+    assert [steps for kind, steps in saves if kind == "latest"] == [0, 20, 40, 60]
+
+
+def test_a_run_ends_after_its_minutes(half_minutes):
+    assert train(*TINY, "stop.max_minutes=10", "run.dir=job").code == 0
+    assert RunDirectory(Path("job")).read_summary()["env_steps"] == 20
+
+
+def test_a_signal_while_a_run_comes_back_leaves_it_as_it_was(tmp_path, whole, half_minutes, monkeypatch):
+    def files():
+        return {path: path.read_bytes() for path in Path("job").rglob("[!.]*") if path.is_file()}
+
+    assert train(*EVERY_10, "stop.max_minutes=16.5", "run.dir=job").code == 0  # within an episode
+    before, stop = files(), StopRequest()
+    stop.signal = signal.SIGTERM
+    with monkeypatch.context() as patch:
+        patch.setattr("sac_runner.training.run.stop_on_signals", lambda: nullcontext(stop))
+        answer = train("resume=./job")
+    assert answer.code == 143 and "stopped before it went on" in answer.err
+    assert files() == before
+    assert train("resume=./job", "stop.max_minutes=null").code == 0
+    assert last_arrays(tmp_path / "job") == last_arrays(whole)
+    assert metrics_rows(tmp_path / "job") == metrics_rows(whole)
+
+
 @pytest.mark.parametrize("where", ["policy", "critic"])
 def test_no_checkpoint_holds_a_weight_that_is_no_number(tmp_path, where):
     c = config()
     with Trainer(c, 0, CPU, Console(c)) as trainer:
         record = Record(c, RunDirectory(tmp_path), {})
-        record.open(-1)
+        record.open()
         part = trainer.agent.policy.actor.mean.bias if where == "policy" else trainer.agent.critic.out.bias
         with torch.no_grad():
             part.view(-1)[0] = float("nan")

@@ -17,7 +17,7 @@ from tests.support import CPU, config, sac, short_of_room
 @pytest.fixture
 def record(tmp_path):
     record = Record(config(), RunDirectory(tmp_path), {})
-    record.open(0)
+    record.open()
     yield record
     record.close(True)
 

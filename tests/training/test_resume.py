@@ -1,17 +1,18 @@
 """A run that was stopped and continued is the run that was not, to the bit."""
 
-from itertools import combinations, product
+from itertools import combinations, count, product
 
 import numpy as np
 import pytest
 
 from sac_runner.config.compose import CONF
 from sac_runner.errors import WrongInput
+from sac_runner.storage.checkpoints import find
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.console import Console
 from sac_runner.training.record import Record
 from sac_runner.training.trainer import Trainer
-from tests.runs import advance, metrics_rows
+from tests.runs import advance, curves, metrics_rows
 from tests.support import ANNEALED, AUTO, CPU, FIXED, PER_ROUND, PER_STEP, config
 
 ENVS = {
@@ -96,7 +97,9 @@ def settings(
 def left_behind(folder):
     """What a run leaves on disk, as far as it is a function of its config."""
     run = RunDirectory(folder)
-    policies = {c.name: (c / "policy.safetensors").read_bytes() for c in run.checkpoints.iterdir()}
+    latest = find(run.checkpoints, "latest")[-1:]  # the one before may be where a signal came
+    kept = [*find(run.checkpoints, "best"), *find(run.checkpoints, "kept"), *latest]
+    policies = {c.path.name: (c.path / "policy.safetensors").read_bytes() for c in kept}
     summary = run.read_summary()
     return policies, summary["scores"], summary["env_steps"], summary["updates"], summary["episodes"]
 
@@ -142,10 +145,40 @@ def test_being_stopped_at_any_step_changes_nothing(tmp_path):
     assert metrics_rows(tmp_path / "parts") == metrics_rows(tmp_path / "whole")
 
 
+def left_of(folder):
+    return left_behind(folder), metrics_rows(folder), curves(folder)
+
+
+ENDS = {
+    "updates_of_a_step": {"num_envs": 4, "schedule": 2.0, "normalization": "obs_and_reward", "total_env_steps": 23},
+    "updates_of_a_round": {"schedule": "per_round"},
+    "episodes_of_an_evaluation": {"eval": {"every_env_steps": 8, "episodes": 3, "num_envs": 2}, "total_env_steps": 21},
+}
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed"])
+@pytest.mark.parametrize("options", ENDS.values(), ids=ENDS)
+def test_a_run_may_end_wherever_it_heeds_a_signal(tmp_path, options, killed):
+    run = settings(**options | {"eval": {"max_episode_steps": 3} | options.get("eval", {})})
+    asks = count(1)
+    expected = advance(run, tmp_path / "whole", asks=asks), left_of(tmp_path / "whole")
+    total = next(asks) - 1
+    for asked in {*range(1 + killed, total, 9), *range(total - 2, total + 1)}:
+        parts = tmp_path / str(asked)
+        advance(run, parts, asked=asked, killed=killed)
+        assert (advance(run, parts), left_of(parts)) == expected
+
+
 def test_an_extended_run_is_the_longer_run(tmp_path):
-    short, long = (settings(num_envs=3, total_env_steps=n, alpha="annealed") for n in (30, 60))
-    advance(short, tmp_path / "extended")
-    assert advance(long, tmp_path / "extended") == advance(long, tmp_path / "whole")
+    best_at_its_first_end = []
+    for seed in range(2):
+        short, long = (settings(num_envs=3, total_env_steps=n, alpha="annealed", seed=seed) for n in (30, 60))
+        extended, whole = (tmp_path / f"{name}{seed}" for name in ("extended", "whole"))
+        advance(short, extended)
+        best_at_its_first_end.append(RunDirectory(extended).checkpoint("best").env_steps == 30)
+        assert advance(long, extended) == advance(long, whole)
+        assert left_of(extended) == left_of(whole)
+    assert best_at_its_first_end == [True, False]  # with and without a policy of that end to take back
 
 
 @pytest.mark.parametrize(("num_envs", "schedule"), [(3, 1.0), (1, "per_round")])
@@ -196,10 +229,12 @@ def test_an_episode_that_can_not_be_played_again_is_cut_short_and_said_so(tmp_pa
         assert trainer.replay.truncated[9, within].all()
         assert trainer.collector.episode_length.tolist() == [0, 0]
         np.testing.assert_array_equal(trainer.replay.obs[10], trainer.collector.obs)
-        record.open(20)
-        trainer.run(record, lambda: False)
+        record.open()
+        trainer.run(record, lambda: trainer.counters.env_steps >= 30)
         record.close(True)
-    assert directory.read_summary()["env_steps"] == 60
+    with Trainer(run, 0, CPU, Console(run)) as trainer:  # what was cut stays cut
+        Record(run, directory, {}).restore(directory.checkpoint("latest"), trainer.state, CPU)
+        assert trainer.replay.truncated[9, within].all()
 
 
 @pytest.mark.parametrize(

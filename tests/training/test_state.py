@@ -19,7 +19,7 @@ def test_an_episode_cut_short_is_truncated_in_the_buffer_and_begun_anew_by_the_a
     )
     with Trainer(c, 0, CPU, Console(c)) as trainer, Trainer(c, 0, CPU, Console(c)) as restored:
         record = Record(c, RunDirectory(tmp_path), {})
-        record.open(-1)
+        record.open()
         trainer.run(record, lambda: False)
         record.close(True)
         arrays, plain = trainer.state.capture()

@@ -29,7 +29,7 @@ def ran(folder, **overrides):
     folder.mkdir(exist_ok=True)
     with Trainer(c, c.seed, CPU, Console(c)) as trainer:
         record = Record(c, RunDirectory(folder), {})
-        record.open(-1)
+        record.open()
         trainer.run(record, lambda: False)
         record.close(True)
     return trainer
@@ -137,7 +137,7 @@ def test_every_episode_of_a_round_has_the_seed_of_its_round(tmp_path, num_envs):
         ask = trainer.collector.episode_seed
         trainer.collector.episode_seed = lambda *which: seeds.append(ask(*which)) or seeds[-1]
         record = Record(c, RunDirectory(tmp_path), {})
-        record.open(-1)
+        record.open()
         trainer.run(record, lambda: False)
         record.close(True)
     assert seeds[:9] == [42, 42, 42, 43, 43, 43, 44, 44, 44]
