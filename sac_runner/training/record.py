@@ -5,9 +5,8 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 
 from sac_runner.algorithm.agent import SAC
@@ -15,11 +14,12 @@ from sac_runner.config.schema import Config, PerStepConfig
 from sac_runner.errors import DiskFailed, WrongInput, diverged
 from sac_runner.interaction.collector import Episode
 from sac_runner.storage import checkpoints
-from sac_runner.storage.checkpoints import Arrays, Checkpoint, Kind
+from sac_runner.storage.checkpoints import Checkpoint, Kind
 from sac_runner.storage.events import EventLog
 from sac_runner.storage.run_directory import MetricsFile, RunDirectory, Written
 from sac_runner.training.evaluation import Evaluation
 from sac_runner.training.metrics import METRICS, RolloutMeans, TrainMeans
+from sac_runner.training.policies import UnsavedPolicies, arrays_of, finite
 from sac_runner.training.recovery import drop_other_bests, drop_outdated, listed_segments
 from sac_runner.training.schedule import Counters, is_finished, is_good_enough
 from sac_runner.training.state import ReplayOnDisk, TrainingState
@@ -43,7 +43,7 @@ class Record:
         self._train, self._rollout = TrainMeans(), RolloutMeans()
         self._earlier_s = self._row_s = 0.0
         self._replay = ReplayOnDisk(run)
-        self._unsaved: list[_Policy] = []
+        self._unsaved = UnsavedPolicies(run)
         self._row_counters = Counters()
         self._hyperparameters = hyperparameters
         self._written = Written(-1, 0)
@@ -125,7 +125,7 @@ class Record:
         if best is None or scores["return_mean"] > best["return_mean"]:
             self.scores["best"] = score
             if self._before_the_end is None:
-                self._unsaved = [policy for policy in self._unsaved if policy.kind != "best"]
+                self._unsaved.forget_best()
             self._hold("best", counters, agent)
 
     def _protocol(self) -> dict[str, Any]:
@@ -141,8 +141,7 @@ class Record:
         self._hold("kept", counters, agent)
 
     def _hold(self, kind: Kind, counters: Counters, agent: SAC) -> None:
-        arrays = finite(_arrays(agent.policy.state_dict()))
-        self._unsaved.append(_Policy(kind, counters.env_steps, arrays, self._note(counters)))
+        self._unsaved.hold(kind, counters.env_steps, agent.policy, self._note(counters))
 
     def save_policies(self) -> None:
         """Save the policies that are not on the disk yet.
@@ -150,10 +149,7 @@ class Record:
         Raises:
             DiskFailed: Those that are left are saved with the next.
         """
-        while self._unsaved:
-            kind, env_steps, arrays, note = self._unsaved[0]
-            checkpoints.save(self.run.checkpoints, kind, env_steps, {"policy": arrays}, {}, note)
-            del self._unsaved[0]
+        self._unsaved.save()
 
     def checkpoint(self, state: TrainingState, finished: bool = False) -> None:
         """Save everything that the run needs to continue, after what it rests on: rows and policies.
@@ -176,7 +172,7 @@ class Record:
             self.run.checkpoints,
             "latest",
             state.counters.env_steps,
-            {"policy": _arrays(state.agent.policy.state_dict()), "train": arrays},
+            {"policy": arrays_of(state.agent.policy), "train": arrays},
             {"state": plain},
             self._note(state.counters),
         )
@@ -280,29 +276,3 @@ def _check_finite(values: dict[str, float]) -> None:
     wrong = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
     if wrong:
         raise diverged(", ".join(wrong))
-
-
-class _Policy(NamedTuple):
-    """A policy that is to be saved."""
-
-    kind: Kind
-    env_steps: int
-    arrays: Arrays
-    note: dict[str, Any]
-
-
-def _arrays(state: dict[str, Any]) -> Arrays:
-    """Copies, as what is held may be saved later."""
-    return {name: x.cpu().numpy().copy() for name, x in state.items()}
-
-
-def finite(arrays: Arrays) -> Arrays:
-    """``arrays``, none of which may reach the disk with a number that is not one.
-
-    Raises:
-        NotFinite: One holds a NaN or infinite number.
-    """
-    for name, x in arrays.items():
-        if x.dtype.kind == "f" and not np.isfinite(x).all():
-            raise diverged(f"{name} is not finite")
-    return arrays

@@ -23,7 +23,7 @@ BUGS = [
     for table in (
         *(algorithm.EQUATIONS, algorithm.UPDATE, algorithm.STATISTICS),
         *(interaction.BUFFER, interaction.EPISODES),
-        *(training.LOOP, training.CHANCE, results.EVALUATIONS, results.REPORTS),
+        *(training.LOOP, training.CHANCE, training.ENDINGS, results.EVALUATIONS, results.REPORTS),
         *(around.STORAGE, around.COMMANDS, around.PLAYBACK),
     )
     for row in table

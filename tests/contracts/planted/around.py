@@ -10,7 +10,7 @@ STORAGE = [
     (
         "rows come twice after a resume",
         "sac_runner/storage/run_directory.py",
-        'int(row["env_steps"]) <= env_steps',
+        'int(row["env_steps"]) < written.env_steps',
         "True",
         "tests/storage/test_run_directory.py::test_rows_after_the_checkpoint_are_dropped_when_a_run_continues",
     ),

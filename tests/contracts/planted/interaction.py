@@ -68,7 +68,7 @@ EPISODES = [
     (
         "the current episode is not played again on resume",
         COLLECTOR,
-        "self.obs = self._replay_episodes()",
+        "self.obs = self._replay_episodes(stop_requested)",
         'self.obs, self.heard = arrays["obs"], [bytes.fromhex(x) for x in plain["heard"]]',
         f"{OF_COLLECTOR}a_restored_collector_plays_real_physics_to_the_same_bit",
     ),

@@ -3,6 +3,7 @@
 EVALUATION = "sac_runner/training/evaluation.py"
 TRAINER = "sac_runner/training/trainer.py"
 RECORD = "sac_runner/training/record.py"
+POLICIES = "sac_runner/training/policies.py"
 METRICS = "sac_runner/training/metrics.py"
 OF_RESUMES = "tests/training/test_resume.py::test_being_stopped_at_any_step_changes_nothing"
 OF_TRAINER = "tests/training/test_trainer.py::test_"
@@ -79,17 +80,16 @@ REPORTS = [
     ),
     (
         "a policy that waits to be saved goes on learning",
-        RECORD,
+        POLICIES,
         "x.cpu().numpy().copy()",
         "x.cpu().numpy()",
         "tests/training/test_faults.py::test_a_policy_that_did_not_fit_is_saved_later_as_it_was",
     ),
     (
         "policies are saved with other statistics",
-        RECORD,
-        "        arrays = finite(_arrays(agent.policy.state_dict()))\n",
-        "        arrays = finite(_arrays(agent.policy.state_dict()))\n"
-        '        arrays |= {name: x * 0 for name, x in arrays.items() if name.endswith("moments.mean")}\n',
+        POLICIES,
+        "x.cpu().numpy().copy() for",
+        '(x * 0 if name.endswith("moments.mean") else x).cpu().numpy().copy() for',
         f"{OF_RECORD}a_policy_is_saved_with_its_statistics",
     ),
     (

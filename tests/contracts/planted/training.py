@@ -5,6 +5,10 @@ STATE = "sac_runner/training/state.py"
 RANDOMNESS = "sac_runner/training/randomness.py"
 TRAINER = "sac_runner/training/trainer.py"
 OF_RESUMES = "tests/training/test_resume.py::test_being_stopped_at_any_step_changes_nothing"
+OF_SIGNALS = "tests/training/test_resume.py::test_a_run_may_end_wherever_it_heeds_a_signal"
+OF_EXTENSION = "tests/training/test_resume.py::test_an_extended_run_is_the_longer_run"
+OF_FAULTS = "tests/training/test_faults.py::test_"
+RECORD = "sac_runner/training/record.py"
 OF_TRAINER = "tests/training/test_trainer.py::test_"
 OF_RANDOMNESS = "tests/training/test_randomness.py::test_"
 
@@ -151,5 +155,85 @@ CHANCE = [
         "            self.agent.begin(cut, torch.from_numpy(self.collector.obs[cut]).to(device))\n",
         "",
         "tests/training/test_state.py",
+    ),
+]
+
+ENDINGS = [
+    (
+        "the updates of a round that a signal cut off are made again",
+        SCHEDULE,
+        "return by_its_end - counters.updates if",
+        "return schedule.updates_per_round if",
+        OF_SIGNALS,
+    ),
+    (
+        "the turn that a signal cut off is not finished",
+        TRAINER,
+        "        if self.state.turn is not None:",
+        "        if self.state.turn is None and self.counters.env_steps < 0:",
+        OF_SIGNALS,
+    ),
+    (
+        "a turn that is finished is finished once more",
+        TRAINER,
+        "        self.state.turn = None\n",
+        "",
+        OF_SIGNALS,
+    ),
+    (
+        "the rows of a step come twice after a kill",
+        "sac_runner/storage/run_directory.py",
+        "[: written.rows]",
+        "",
+        "tests/storage/test_run_directory.py::test_rows_of_the_checkpoints_own_step_are_dropped_where_they_came_after_it",
+    ),
+    (
+        "the curve keeps what came after its checkpoint in the same step",
+        "sac_runner/storage/events.py",
+        "max(env_steps, 0)",
+        "max(env_steps + 1, 0)",
+        OF_SIGNALS,
+    ),
+    (
+        "a longer run keeps the scores of its first end",
+        RECORD,
+        "self._before_the_end or self._state_dict()",
+        "self._state_dict()",
+        OF_EXTENSION,
+    ),
+    (
+        "a longer run misses the best policy of before its first end",
+        RECORD,
+        'known = [self.scores, (self._before_the_end or {}).get("scores", {})]',
+        "known = [self.scores]",
+        OF_EXTENSION,
+    ),
+    (
+        "once it is due a checkpoint by the clock is always due",
+        TRAINER,
+        "                self._saved_at = time.monotonic()\n                self.record",
+        "                self.record",
+        f"{OF_FAULTS}the_clock_of_checkpoints_begins_anew_at_each_of_them",
+    ),
+    (
+        "the minutes between checkpoints are seconds",
+        TRAINER,
+        "self._saved_at + 60 * minutes",
+        "self._saved_at + minutes",
+        f"{OF_FAULTS}the_clock_of_checkpoints_begins_anew_at_each_of_them",
+    ),
+    (
+        "the minutes of a run are seconds",
+        TRAINER,
+        "time.monotonic() + 60 * minutes",
+        "time.monotonic() + minutes",
+        f"{OF_FAULTS}a_run_ends_after_its_minutes",
+    ),
+    (
+        "an episode that was cut is whole after the next resume",
+        RECORD,
+        "            self._replay.forget_newest()\n",
+        "            pass\n",
+        "tests/training/test_resume.py::test_an_episode_that_can_not_be_played_again_is_cut_short_and_said_so",
     ),
 ]
