@@ -51,6 +51,8 @@ def _start(job: Job) -> float:
     seed = draw_root_seed() if job.config.seed is None else job.config.seed
     config = replace(job.config, seed=seed)  # a drawn seed is recorded with the run
     if config.dry_run:
+        if config.run.dir is not None and Path(config.run.dir).exists() and not _is_unused(Path(config.run.dir)):
+            raise _no_run(Path(config.run.dir))
         dry_run(config, job.overrides, job.recipe)
         return 0.0
     return _finish(train(config, job.overrides, job.recipe, lambda: RunLock(_make_directory(config, job.overrides))))
@@ -92,8 +94,9 @@ def _continue(job: Job, run: RunDirectory, config: Config, lock: RunLock | None)
     from sac_runner.training.report import finished_already
     from sac_runner.training.run import dry_run, train
 
+    continued = bool(find(run.checkpoints, "latest"))  # killed before its first checkpoint, it begins anew
     if job.config.dry_run:
-        dry_run(config, job.overrides, None, continued=True)
+        dry_run(config, job.overrides, None, continued)
         return 0.0
     try:
         words = finished_already(config, run)
@@ -102,8 +105,8 @@ def _continue(job: Job, run: RunDirectory, config: Config, lock: RunLock | None)
     if words is not None:
         print(words, file=sys.stderr)
         return float(run.read_summary()["scores"]["final"]["return_mean"])
-    continued = bool(find(run.checkpoints, "latest"))  # killed before its first checkpoint, it begins anew
-    return _finish(train(config, job.overrides, None, lambda: lock or RunLock(run.path), continued))
+    with lock or RunLock(run.path) as owned:
+        return _finish(train(config, job.overrides, None, lambda: owned, continued))
 
 
 def _try_out(config: Config) -> None:
@@ -130,14 +133,20 @@ def _make_directory(config: Config, overrides: list[str]) -> Path:
 
 def _own_directory(path: Path) -> Path:
     """``run.dir``: made new, or with nothing in it but what is left of a start that came to nothing."""
-    if create(path):
-        return path
-    if path.is_dir() and all(_LEFT_BY_A_START.fullmatch(entry.name) for entry in path.iterdir()):
+    if create(path) or _is_unused(path):
         return path
     if RunDirectory(path).is_run:  # when this start began, it was none
         with RunLock(path):
             raise RunInUse(f"{path} was begun by another start meanwhile", "the same command again")
-    raise WrongInput(f"run.dir={path} is there and is no run", train_command("run.dir=NEW"))
+    raise _no_run(path)
+
+
+def _is_unused(path: Path) -> bool:
+    return path.is_dir() and all(_LEFT_BY_A_START.fullmatch(entry.name) for entry in path.iterdir())
+
+
+def _no_run(path: Path) -> WrongInput:
+    return WrongInput(f"run.dir={path} is there and is no run", train_command("run.dir=NEW"))
 
 
 def _draw_curve(run: RunDirectory) -> None:

@@ -23,7 +23,7 @@ class EnvConfig:
     vectorization: Literal["sync", "async"]
     """``sync`` steps them in this process, ``async`` in a process each."""
     timeout_s: Positive | None
-    """Seconds that a process of ``async`` may take for a step or a reset; null waits for ever."""
+    """Seconds that a process of ``async`` may take for its start, a step or a reset; null waits for ever."""
     episode_seed: Literal["per_episode", "per_round"]
     """``per_episode`` gives every episode a seed of its own; ``per_round`` is the tutorial's ``seed + round``."""
     flatten_dict: bool

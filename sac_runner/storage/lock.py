@@ -70,4 +70,5 @@ class RunLock:
     ) -> None:
         if self._claim is not None:
             self._claim.release()
+            self._claim = None
         self._close()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sac_runner.algorithm.policy import Policy
+from sac_runner.config.schema import EvalConfig
 from sac_runner.errors import Interrupted
 from sac_runner.interaction.collector import Collector, Episode
 from sac_runner.training.randomness import evaluation_noise
@@ -43,6 +44,16 @@ class Evaluation(NamedTuple):
         if self.q_bias is not None:
             scores["q_bias"] = self.q_bias
         return scores
+
+
+def protocol(config: EvalConfig) -> dict[str, Any]:
+    """What a score is written with: scores of other protocols are not to be held against it."""
+    return {
+        "episodes": config.episodes,
+        "deterministic": config.deterministic,
+        "seed": config.seed,
+        "num_envs": config.num_envs,
+    }
 
 
 def evaluate(

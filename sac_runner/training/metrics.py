@@ -1,11 +1,13 @@
 """The metric contract: every tag there is, and the means that fill a row."""
 
+import math
 from collections import defaultdict
 from typing import Any
 
 import numpy as np
 import torch
 
+from sac_runner.errors import diverged
 from sac_runner.interaction.collector import Episode
 from sac_runner.types import Metrics
 
@@ -35,6 +37,17 @@ METRICS: dict[str, str] = {
     "perf/updates_per_env_step": "updates so far over env steps so far after the warm-up",
     "perf/wall_time_s": "seconds so far, evaluation and earlier starts of the run included",
 }
+
+
+def check_finite(values: dict[str, float]) -> None:
+    """Let no mean pass that is no number.
+
+    Raises:
+        NotFinite: One is NaN or infinite.
+    """
+    wrong = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
+    if wrong:
+        raise diverged(", ".join(wrong))
 
 
 class TrainMeans:

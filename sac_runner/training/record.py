@@ -4,23 +4,23 @@ import contextlib
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
 from sac_runner.algorithm.agent import SAC
 from sac_runner.config.schema import Config, PerStepConfig
-from sac_runner.errors import DiskFailed, WrongInput, diverged
+from sac_runner.errors import DiskFailed, WrongInput
 from sac_runner.interaction.collector import Episode
 from sac_runner.storage import checkpoints
 from sac_runner.storage.checkpoints import Checkpoint, Kind
 from sac_runner.storage.events import EventLog
 from sac_runner.storage.run_directory import MetricsFile, RunDirectory, Written
-from sac_runner.training.evaluation import Evaluation
-from sac_runner.training.metrics import METRICS, RolloutMeans, TrainMeans
+from sac_runner.training.evaluation import Evaluation, protocol
+from sac_runner.training.metrics import METRICS, RolloutMeans, TrainMeans, check_finite
 from sac_runner.training.policies import UnsavedPolicies, arrays_of, finite
-from sac_runner.training.recovery import drop_other_bests, drop_outdated, listed_segments
+from sac_runner.training.recovery import drop_other_bests, drop_outdated, keep_best_of_an_end, listed_segments
 from sac_runner.training.schedule import Counters, is_finished, is_good_enough
 from sac_runner.training.state import ReplayOnDisk, TrainingState
 from sac_runner.types import Metrics
@@ -46,20 +46,29 @@ class Record:
         self._unsaved = UnsavedPolicies(run)
         self._row_counters = Counters()
         self._hyperparameters = hyperparameters
-        self._written = Written(-1, 0)
         self._before_the_end: dict[str, Any] | None = None
+        self._ended_at: int | None = None
+        self._has_replay = True
 
     def open(self) -> None:
         """Open the metrics and the events; what earlier starts wrote after the checkpoint is taken back."""
         with contextlib.suppress(DiskFailed):  # the next checkpoint tries again
+            keep_best_of_an_end(self.run, self._ended_at, self._needed_bests())
             drop_other_bests(self.run, self._needed_bests())
-        self._csv = MetricsFile(self.run, list(METRICS), self._written)
-        self._events = EventLog(self.run.path, self._written.env_steps)
+        written = self._written()
+        self._csv = MetricsFile(self.run, list(METRICS), written)
+        self._events = EventLog(self.run.path, written.env_steps)
         self._events.begin_session(self._hyperparameters)
         for values in self._csv.newest:
-            self._events.scalars(self._written.env_steps, values)
+            self._events.scalars(written.env_steps, values)
         self._started = time.monotonic()
         self._row_at = self._started - self._row_s
+
+    def _written(self) -> Written:
+        """A row of means and an evaluation at most: which of them there are at the newest step is known."""
+        newest = max(self.last_row_at, self.last_evaluation_at)
+        rows = (self.last_row_at == newest) + (self.last_evaluation_at == newest)
+        return Written(newest, rows) if self.scores else Written(-1, 0)
 
     @property
     def last_return(self) -> float:
@@ -94,7 +103,7 @@ class Record:
         now = time.monotonic()
         seconds = max(now - self._row_at, 1e-9)
         values = self._rollout.take() | self._train.take()
-        _check_finite(values)
+        check_finite(values)
         values["perf/env_steps_per_s"] = (counters.env_steps - self._row_counters.env_steps) / seconds
         values["perf/updates_per_s"] = (counters.updates - self._row_counters.updates) / seconds
         values["perf/updates_per_env_step"] = counters.updates / max(counters.env_steps - self._warmup, 1)
@@ -109,17 +118,23 @@ class Record:
 
     def _write(self, counters: Counters, values: dict[str, float]) -> None:
         self.latest |= values
-        again = counters.env_steps == self._written.env_steps
-        self._written = Written(counters.env_steps, 1 + (self._written.rows if again else 0))
         self._csv.write(counters.env_steps, counters.rounds, values)
         self._events.scalars(counters.env_steps, values)
 
-    def evaluation(self, counters: Counters, evaluation: Evaluation, agent: SAC, seconds: float) -> None:
-        """Write an evaluation that took ``seconds``; the policy with the best mean becomes the best checkpoint."""
+    @contextlib.contextmanager
+    def not_training(self) -> Iterator[None]:
+        """What is done within does not count for the speed of a row."""
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self._row_at += time.monotonic() - begun
+
+    def evaluation(self, counters: Counters, evaluation: Evaluation, agent: SAC) -> None:
+        """Write an evaluation; the policy with the best mean becomes the best checkpoint."""
         scores = evaluation.scores()
         self._write(counters, {f"eval/{name}": value for name, value in scores.items()})
-        self._row_at += seconds  # the speed of a row is that of training
-        score = {"env_steps": counters.env_steps, **scores, **self._protocol()}
+        score = {"env_steps": counters.env_steps, **scores, **protocol(self.config.eval)}
         self.scores["final"] = score
         best = self.scores.get("best")
         if best is None or scores["return_mean"] > best["return_mean"]:
@@ -127,14 +142,6 @@ class Record:
             if self._before_the_end is None:
                 self._unsaved.forget_best()
             self._hold("best", counters, agent)
-
-    def _protocol(self) -> dict[str, Any]:
-        return {
-            "episodes": self.config.eval.episodes,
-            "deterministic": self.config.eval.deterministic,
-            "seed": self.config.eval.seed,
-            "num_envs": self.config.eval.num_envs,
-        }
 
     def keep(self, counters: Counters, agent: SAC) -> None:
         """The policy is to be saved for good."""
@@ -162,9 +169,11 @@ class Record:
         self.save_policies()
         arrays, plain = state.capture()
         finite(arrays)
+        if self._before_the_end is not None:
+            self._before_the_end["wall_time_s"] = self.wall_time
         plain |= {"record": self._before_the_end or self._state_dict(), "replay": None}
         keep_replay = self.config.checkpoint.keep_replay
-        if keep_replay == "always" or (keep_replay == "until_finished" and not finished):
+        if self._has_replay and (keep_replay == "always" or (keep_replay == "until_finished" and not finished)):
             plain["replay"] = self._replay.save(state.replay)
         else:
             self._replay.forget()
@@ -182,12 +191,12 @@ class Record:
         with contextlib.suppress(DiskFailed):
             self.summarize("running", None, state.counters)
 
-    def begin_end(self) -> None:
+    def begin_end(self, counters: Counters) -> None:
         """What is recorded from here on belongs to this end; a run that goes on from it had better not know it.
 
         The longer run made at once has no row and no evaluation here, unless they fall due.
         """
-        self._before_the_end = copy.deepcopy(self._state_dict())
+        self._before_the_end = copy.deepcopy(self._state_dict()) | {"ended_at": counters.env_steps}
 
     def _needed_bests(self) -> set[int]:
         """Env steps of the best policies: of this run as it is, and as it goes on from its checkpoint."""
@@ -201,7 +210,6 @@ class Record:
             "train": self._train.state_dict(),
             "rollout": self._rollout.state_dict(),
             "row": vars(self._row_counters),
-            "written": self._written,
             "row_s": time.monotonic() - self._row_at,
             "wall_time_s": self.wall_time,
         }
@@ -235,7 +243,7 @@ class Record:
         self._train.load_state_dict(kept["train"], device)
         self._rollout.load_state_dict(kept["rollout"])
         self._row_counters, self._row_s = Counters(**kept["row"]), kept["row_s"]
-        self._written = Written(*kept.get("written", (at.env_steps, 2)))  # an earlier version did not count
+        self._ended_at, self._has_replay = kept.get("ended_at"), plain["replay"] is not None
         cut = state.restore(arrays, plain, device, stop_requested)
         if cut:
             self._replay.forget_newest()
@@ -270,9 +278,3 @@ class Record:
             self.summarize(status, cause, counters)
         with contextlib.suppress(Exception):
             self.close(succeeded=False)
-
-
-def _check_finite(values: dict[str, float]) -> None:
-    wrong = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
-    if wrong:
-        raise diverged(", ".join(wrong))

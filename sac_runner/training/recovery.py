@@ -63,6 +63,19 @@ def drop_outdated(run: RunDirectory, replay: ReplayOnDisk, keep: int, bests: set
         clean_up(folder)
 
 
+def keep_best_of_an_end(run: RunDirectory, ended_at: int | None, needed: set[int]) -> None:
+    """Where the run goes on from an end, whose evaluation it takes back, the best policy of then is kept for good.
+
+    Raises:
+        DiskFailed: It is the best one still.
+    """
+    for best in checkpoints.find(run.checkpoints, "best"):
+        if best.env_steps == ended_at and ended_at not in needed:
+            with contextlib.suppress(Damaged, WrongInput):
+                note = {"score": best.manifest().get("score")}
+                checkpoints.save(run.checkpoints, "kept", ended_at, {"policy": best.arrays("policy")}, {}, note)
+
+
 def drop_other_bests(run: RunDirectory, needed: set[int]) -> None:
     """Drop the best policies of before, and those that a killed process saved after its last checkpoint.
 

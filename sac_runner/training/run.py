@@ -68,10 +68,8 @@ def train(
     threads = configure_torch(config)
     console = Console(config)
     with Trainer(config, seed, device, console) as trainer:
-        if config.init_from is not None and not continued:
-            source = find_run(config.init_from, config.outputs)
-            initialize(trainer.agent, RunDirectory(source), device)
-            config = replace(config, init_from=str(source.resolve()))  # "last" is soon another
+        if not continued:
+            config = _begin_from_another(config, trainer)
         require_fit(trainer, continued)
         least_s = 0.0 if continued else least_seconds(trainer)
         glance = at_a_glance(trainer)
@@ -117,8 +115,19 @@ def dry_run(config: Config, overrides: list[str], recipe: str | None, continued:
     with Trainer(config, config.seed, device, Console(config)) as trainer:
         print(header(config, overrides, recipe, trainer.action_dim))
         print(f"{device}, {threads} thread{'s'[: threads > 1]}; a dry run: nothing is written")
+        if not continued:
+            _begin_from_another(config, trainer)
         print(preflight(trainer))
         require_fit(trainer, continued)
+
+
+def _begin_from_another(config: Config, trainer: Trainer) -> Config:
+    """``init_from``, whose path is kept: what ``last`` means is soon another run."""
+    if config.init_from is None:
+        return config
+    source = find_run(config.init_from, config.outputs)
+    initialize(trainer.agent, RunDirectory(source), trainer.device)
+    return replace(config, init_from=str(source.resolve()))
 
 
 def _cut_short(cut: list[int]) -> str:

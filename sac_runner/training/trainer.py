@@ -111,7 +111,7 @@ class Trainer:
         self._saved_at = time.monotonic()
         ending = self._turns()
         if ending is not Ending.STOPPED:
-            self.record.begin_end()
+            self.record.begin_end(self.counters)
             self._log()
             self._evaluate()
         return ending
@@ -132,7 +132,8 @@ class Trainer:
         return ending
 
     def _finish(self, before: Counters) -> None:
-        self._learn()
+        if self.counters.rounds == before.rounds:  # else its updates are made
+            self._learn()
         self._what_falls_due(before)
 
     def _is_over(self) -> Ending | None:
@@ -199,20 +200,20 @@ class Trainer:
     def _evaluate(self) -> None:
         if self.record.last_evaluation_at == self.counters.env_steps:
             return
-        begun = time.monotonic()
-        evaluation = evaluate(
-            self.agent.policy,
-            self.eval_envs,
-            self.device,
-            episodes=self.config.eval.episodes,
-            seed=self.config.eval.seed,
-            deterministic=self.config.eval.deterministic,
-            q_value=self.agent.q_value,
-            gamma=self.config.agent.gamma,
-            on_episode=self.console.evaluating,
-            stop_requested=self._stop_requested,
-        )
-        self.record.evaluation(self.counters, evaluation, self.agent, time.monotonic() - begun)
+        with self.record.not_training():
+            evaluation = evaluate(
+                self.agent.policy,
+                self.eval_envs,
+                self.device,
+                episodes=self.config.eval.episodes,
+                seed=self.config.eval.seed,
+                deterministic=self.config.eval.deterministic,
+                q_value=self.agent.q_value,
+                gamma=self.config.agent.gamma,
+                on_episode=self.console.evaluating,
+                stop_requested=self._stop_requested,
+            )
+        self.record.evaluation(self.counters, evaluation, self.agent)
 
     def _save(self, everything: bool, finished: bool = False) -> bool:
         """Save what is due. A disk that is full is warned of and tried again; the third time in a row is the end.

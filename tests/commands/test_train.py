@@ -21,6 +21,7 @@ from tensorboard.plugins.hparams import metadata
 
 from sac_runner.commands import train as command
 from sac_runner.config.compose import CONF, compose_config, from_yaml
+from sac_runner.errors import RunInUse, WrongInput
 from sac_runner.storage.checkpoints import find
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.run_directory import RunDirectory
@@ -541,6 +542,35 @@ def test_a_second_start_is_answered_before_what_takes_seconds(monkeypatch, again
         monkeypatch.setattr("sac_runner.training.run.Trainer", None)
         monkeypatch.setattr("sac_runner.training.resume.stored_config", None)
         assert "is in use by process" in refused(*again, code=73)
+
+
+@pytest.mark.parametrize("ended", ["total_env_steps=60", "stop.max_minutes=1e-9"])
+def test_a_run_that_goes_on_from_an_end_is_locked_before_its_environments_are_made(monkeypatch, ended):
+    run, made = trained(*TINY, ended), []
+
+    def refuse(*_):
+        with pytest.raises(RunInUse):
+            RunLock(run.path)
+        made.append(True)
+        raise WrongInput("enough is known")
+
+    monkeypatch.setattr("sac_runner.training.run.Trainer", refuse)
+    assert "enough is known" in refused("resume=last", "stop.max_minutes=null", "total_env_steps=90") and made
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["init_from=nowhere"], "nowhere"),
+        (["init_from=last", "agent.hidden_sizes=[4]"], "other shapes"),
+        (["run.dir=taken"], "is there and is no run"),
+    ],
+)
+def test_a_dry_run_refuses_what_a_start_would(finished, arguments, said, hurried):
+    Path("taken").mkdir()
+    Path("taken/thesis.tex").write_text("years of work")
+    for dry in ([], ["dry_run=true"]):
+        assert said in refused(*TINY, *arguments, *dry)
 
 
 def test_a_run_in_use_is_left_alone(finished):

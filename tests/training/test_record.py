@@ -29,7 +29,7 @@ def evaluate(record, env_steps, mean, spread=1.0):
     with torch.no_grad():
         agent.policy.actor.mean.bias.fill_(env_steps)
     returns = np.array([mean - spread, mean + spread])
-    record.evaluation(Counters(env_steps=env_steps), Evaluation(returns, np.array([3, 3]), [], None), agent, 0.0)
+    record.evaluation(Counters(env_steps=env_steps), Evaluation(returns, np.array([3, 3]), [], None), agent)
     record.save_policies()
     return agent
 

@@ -1,5 +1,6 @@
 """A run that was stopped and continued is the run that was not, to the bit."""
 
+import shutil
 from itertools import combinations, count, product
 
 import numpy as np
@@ -149,21 +150,32 @@ def left_of(folder):
     return left_behind(folder), metrics_rows(folder), curves(folder)
 
 
-ENDS = {
-    "updates_of_a_step": {"num_envs": 4, "schedule": 2.0, "normalization": "obs_and_reward", "total_env_steps": 23},
-    "updates_of_a_round": {"schedule": "per_round", "num_envs": 3},  # three episodes end at once, a round has two
-    "episodes_of_an_evaluation": {"eval": {"every_env_steps": 8, "episodes": 3, "num_envs": 2}, "total_env_steps": 21},
+ENDS = {  # at how many places: after each turn, between the updates of one, before each step of an evaluation
+    "updates_of_a_step": (
+        {"num_envs": 4, "schedule": 2.0, "normalization": "obs_and_reward", "total_env_steps": 23},
+        6 + 24 + 3 * 3,
+    ),
+    "updates_of_a_round": (
+        {"schedule": "per_round", "num_envs": 3},  # three episodes end at once, a round has two
+        36 + 4 * 7 + 8 * 3,
+    ),
+    "episodes_of_an_evaluation": (
+        {"eval": {"every_env_steps": 8, "episodes": 3, "num_envs": 2}, "total_env_steps": 21},
+        21 + 0 + 4 * 6,
+    ),
 }
 
 
+@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed"])
-@pytest.mark.parametrize("options", ENDS.values(), ids=ENDS)
-def test_a_run_may_end_wherever_it_heeds_a_signal(tmp_path, options, killed):
+@pytest.mark.parametrize(("options", "places"), ENDS.values(), ids=ENDS)
+def test_a_run_may_end_wherever_it_heeds_a_signal(tmp_path, options, places, killed, every):
     run = settings(**options | {"eval": {"max_episode_steps": 3} | options.get("eval", {})})
     asks = count(1)
     expected = advance(run, tmp_path / "whole", asks=asks), left_of(tmp_path / "whole")
     total = next(asks) - 1
-    for asked in {*range(1 + killed, total, 9), *range(total - 2, total + 1)}:
+    assert total == places
+    for asked in {*range(1, total, every), *range(total - 2, total + 1)}:
         parts = tmp_path / str(asked)
         advance(run, parts, asked=asked, killed=killed)
         assert (advance(run, parts), left_of(parts)) == expected
@@ -175,11 +187,31 @@ def test_an_extended_run_is_the_longer_run(tmp_path):
         short, long = (settings(num_envs=3, total_env_steps=n, alpha="annealed", seed=seed) for n in (30, 60))
         extended, whole = (tmp_path / f"{name}{seed}" for name in ("extended", "whole"))
         advance(short, extended)
-        best_at_its_first_end.append(RunDirectory(extended).checkpoint("best").env_steps == 30)
+        best = RunDirectory(extended).checkpoint("best")
+        best_at_its_first_end.append(best.env_steps == 30)
+        before = best.arrays("policy"), best.manifest()["score"]
         assert advance(long, extended) == advance(long, whole)
+        if best_at_its_first_end[-1]:  # there if it is wanted
+            kept = find(RunDirectory(extended).checkpoints, "kept")[0]
+            assert kept.env_steps == 30 and kept.manifest()["score"] == before[1]
+            np.testing.assert_equal(kept.arrays("policy"), before[0])
+            shutil.rmtree(kept.path)
+            shutil.rmtree(find(RunDirectory(whole).checkpoints, "kept")[0].path)  # which falls due at 30
         assert left_of(extended) == left_of(whole)
         assert RunDirectory(whole).checkpoint("best").env_steps == (21 if seed == 27 else 60)
     assert best_at_its_first_end == [True, False]  # the first goes back to the one before it
+
+
+def test_a_checkpoint_of_a_version_that_did_not_count_rows_doubles_none(tmp_path, monkeypatch):
+    run = settings(total_env_steps=58)
+    with monkeypatch.context() as patch:
+        known = Record._state_dict
+        patch.setattr(Record, "_state_dict", lambda record: {k: x for k, x in known(record).items() if k != "written"})
+        advance(run, tmp_path / "parts", stop_at=58)
+    advance(run, tmp_path / "parts", asked=3, killed=True)  # in its last evaluation, with the row of the end written
+    advance(run, tmp_path / "parts", asked=3, killed=True)
+    assert advance(run, tmp_path / "parts") == advance(run, tmp_path / "whole")
+    assert left_of(tmp_path / "parts") == left_of(tmp_path / "whole")
 
 
 @pytest.mark.parametrize(("num_envs", "schedule"), [(3, 1.0), (1, "per_round")])
@@ -236,6 +268,14 @@ def test_an_episode_that_can_not_be_played_again_is_cut_short_and_said_so(tmp_pa
     with Trainer(run, 0, CPU, Console(run)) as trainer:  # what was cut stays cut
         Record(run, directory, {}).restore(directory.checkpoint("latest"), trainer.state, CPU)
         assert trainer.replay.truncated[9, within].all()
+
+
+def test_a_signal_in_an_end_that_is_made_up_for_brings_no_buffer_back(tmp_path):
+    run = settings(checkpoint={"keep_replay": "until_finished"}, total_env_steps=58)
+    advance(run, tmp_path / "run")  # killed before its summary said so
+    advance(run, tmp_path / "run", asked=3)
+    with pytest.raises(WrongInput, match="did not keep its replay buffer"):
+        advance(settings(checkpoint={"keep_replay": "until_finished"}, total_env_steps=80), tmp_path / "run")
 
 
 @pytest.mark.parametrize(

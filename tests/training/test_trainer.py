@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from sac_runner.algorithm.agent import SAC
+from sac_runner.errors import Interrupted
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.console import Console
 from sac_runner.training.evaluation import Evaluation, evaluate
 from sac_runner.training.preflight import least_seconds
 from sac_runner.training.record import Record
+from sac_runner.training.schedule import Counters
 from sac_runner.training.state import ReplayOnDisk
 from sac_runner.training.trainer import Trainer
 from tests.runs import TINY, knowledge, the_run, train, trained
@@ -198,6 +200,20 @@ def test_the_speed_of_a_row_leaves_evaluation_out(tmp_path, monkeypatch):
     monkeypatch.setattr("sac_runner.training.trainer.evaluate", played)
     run = trained(*TINY, "log.every_env_steps=20", "eval.every_env_steps=15")
     assert [speed for _, speed in run.read_metrics()["perf/env_steps_per_s"]] == pytest.approx([2.0] * 3)
+
+
+def test_an_evaluation_that_a_signal_cuts_off_does_not_slow_a_row_down(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("sac_runner.training.record.time.monotonic", lambda: clock[0])
+    record = Record(config(), RunDirectory(tmp_path), {})
+    record.open()
+    with pytest.raises(Interrupted), record.not_training():
+        clock[0] += 100.0
+        raise Interrupted
+    clock[0] += 5.0
+    record.row(Counters(env_steps=20))
+    record.close(True)
+    assert record.latest["perf/env_steps_per_s"] == 4.0 and record.latest["perf/wall_time_s"] == 105.0
 
 
 def test_weights_for_a_new_run_bring_the_scale_of_their_rewards():

@@ -36,8 +36,8 @@ EVALUATIONS = [
     (
         "evaluation plays in the environments of training",
         TRAINER,
-        "            self.eval_envs,\n            self.device,",
-        "            self.envs,\n            self.device,",
+        "                self.eval_envs,\n                self.device,",
+        "                self.envs,\n                self.device,",
         "tests/training/test_resume.py::test_watching_a_run_more_or_less_often_changes_no_bit_of_it",
     ),
     (

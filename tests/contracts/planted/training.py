@@ -8,6 +8,7 @@ OF_RESUMES = "tests/training/test_resume.py::test_being_stopped_at_any_step_chan
 OF_SIGNALS = "tests/training/test_resume.py::test_a_run_may_end_wherever_it_heeds_a_signal"
 OF_EXTENSION = "tests/training/test_resume.py::test_an_extended_run_is_the_longer_run"
 OF_FAULTS = "tests/training/test_faults.py::test_"
+EVALUATION = "sac_runner/training/evaluation.py"
 RECORD = "sac_runner/training/record.py"
 OF_TRAINER = "tests/training/test_trainer.py::test_"
 OF_RANDOMNESS = "tests/training/test_randomness.py::test_"
@@ -159,6 +160,41 @@ CHANCE = [
 ]
 
 ENDINGS = [
+    (
+        "an evaluation hears no signal",
+        EVALUATION,
+        "        if stop_requested():\n            raise Interrupted\n",
+        "",
+        OF_SIGNALS,
+    ),
+    (
+        "updates hear no signal",
+        TRAINER,
+        "            if i > 0 and self._stop_requested():\n                raise Interrupted\n",
+        "",
+        OF_SIGNALS,
+    ),
+    (
+        "a round that a signal cut off after its updates makes those of the next one",
+        TRAINER,
+        "        if self.counters.rounds == before.rounds:  # else its updates are made\n            self._learn()\n",
+        "        self._learn()\n",
+        OF_SIGNALS,
+    ),
+    (
+        "a run that kept no buffer goes on with an empty one",
+        RECORD,
+        "if self._has_replay and (keep_replay",
+        "if (keep_replay",
+        "tests/training/test_resume.py::test_a_signal_in_an_end_that_is_made_up_for_brings_no_buffer_back",
+    ),
+    (
+        "the best policy of an end is lost",
+        RECORD,
+        "            keep_best_of_an_end(self.run, self._ended_at, self._needed_bests())\n",
+        "",
+        OF_EXTENSION,
+    ),
     (
         "the updates of a round that a signal cut off are made again",
         SCHEDULE,
