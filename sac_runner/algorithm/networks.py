@@ -98,6 +98,11 @@ class SquashedGaussianActor(nn.Module):
         """The deterministic action tanh(mean), (B, action_dim) in [-1, 1]."""
         return torch.tanh(self(obs)[0])
 
+    def act(self, obs: Tensor, noise: Tensor) -> Tensor:
+        """The action of ``sample`` alone, (B, action_dim) in [-1, 1]."""
+        mean, log_std = self(obs)
+        return torch.tanh(mean + log_std.exp() * noise)
+
     def sample(self, obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """A reparameterised action and its log-probability.
 

@@ -99,8 +99,9 @@ class Collector:
 
     def _hear(self, *answers: NDArray[Any]) -> None:
         """Take what each environment answered into the digest of its episode."""
-        for env, answer in enumerate(zip(*answers, strict=True)):
-            self.heard[env] = _digest(self.heard[env] + b"".join(x.tobytes() for x in answer))
+        rows = np.concatenate([x.reshape(len(x), -1).view(np.uint8) for x in answers], axis=1)
+        for env, row in enumerate(rows):
+            self.heard[env] = _digest(self.heard[env] + row.tobytes())
 
     def _finish(self, env: int, info: dict[str, Any]) -> Episode:
         said = "is_success" in info and info["_is_success"][env]  # the second is Gymnasium's mask of who said it

@@ -167,6 +167,7 @@ def from_unit(space: spaces.Box) -> Callable[[NDArray[np.float32]], NDArray[np.f
     centre, half = (low + high) / 2.0, (high - low) / 2.0
 
     def transform(action: NDArray[np.float32]) -> NDArray[np.floating]:
-        return np.clip(centre + half * action.reshape(*action.shape[:-1], *space.shape), low, high).astype(space.dtype)
+        x = centre + half * action.reshape(*action.shape[:-1], *space.shape)
+        return np.minimum(np.maximum(x, low), high).astype(space.dtype)  # np.clip takes four times as long for a few
 
     return transform

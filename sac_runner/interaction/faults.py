@@ -170,7 +170,8 @@ def _worker(*arguments: Any) -> None:
         signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    _async_worker(*arguments)
+    with contextlib.suppress(EOFError, ConnectionError):  # the run is gone, and with it whoever wants to know
+        _async_worker(*arguments)
 
 
 def _fault(text: str, envs: Iterable[int]) -> EnvironmentFault:

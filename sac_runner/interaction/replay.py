@@ -106,10 +106,10 @@ class ReplayBuffer:
 
     def _open(self, slot: int, obs: NDArray[np.float32]) -> None:
         """Begin the row at ``slot``, which drops the oldest transition once the ring is full."""
-        self._release(np.array([slot]))
+        self._release(slot)
         self.obs[slot] = obs
 
-    def _release(self, slots: NDArray[np.int64]) -> None:
+    def _release(self, slots: NDArray[np.int64] | int) -> None:
         old = self.final_index[slots]
         self._free.extend(old[old >= 0].tolist())
         self.final_index[slots] = -1

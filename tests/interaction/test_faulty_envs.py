@@ -111,6 +111,14 @@ def test_processes_that_hang_when_they_are_closed_are_waited_for_together():
     assert not any(process.is_alive() for process in envs.processes)
 
 
+def test_a_process_whose_run_is_gone_ends_without_a_word(capfd):
+    envs = vector_env("tests.scripted:Countdown-v0", 1, vectorization="async")
+    envs.parent_pipes[0].close()
+    envs.processes[0].join(5)
+    assert envs.processes[0].exitcode == 0 and capfd.readouterr().err == ""
+    envs.close()
+
+
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_a_run_ends_with_its_cause_and_a_good_checkpoint(tmp_path, monkeypatch, kind):
     monkeypatch.chdir(tmp_path)

@@ -66,6 +66,13 @@ EPISODES = [
         f"{OF_COLLECTOR}frames_hold_every_new_observation_once",
     ),
     (
+        "a worker whose run was killed prints a traceback",
+        "sac_runner/interaction/faults.py",
+        "suppress(EOFError, ConnectionError):  # the run",
+        "suppress(ZeroDivisionError):  # the run",
+        "tests/interaction/test_faulty_envs.py::test_a_process_whose_run_is_gone_ends_without_a_word",
+    ),
+    (
         "the current episode is not played again on resume",
         COLLECTOR,
         "self.obs = self._replay_episodes(stop_requested)",
