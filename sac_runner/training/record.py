@@ -243,7 +243,7 @@ class Record:
         self._train.load_state_dict(kept["train"], device)
         self._rollout.load_state_dict(kept["rollout"])
         self._row_counters, self._row_s = Counters(**kept["row"]), kept["row_s"]
-        self._ended_at, self._has_replay = kept.get("ended_at"), plain["replay"] is not None
+        self._ended_at, self._has_replay = None if over else kept.get("ended_at"), plain["replay"] is not None
         cut = state.restore(arrays, plain, device, stop_requested)
         if cut:
             self._replay.forget_newest()
