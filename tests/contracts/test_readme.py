@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from benchmark.__main__ import options
 
 from sac_runner.config.compose import CONF
 from sac_runner.config.diagnose import SYNONYMS, schema_keys
@@ -41,6 +42,8 @@ def test_every_command_line_can_be_typed(command, arguments):
     elif command == "setup":
         usage = (ROOT / "scripts" / "setup").read_text()
         assert all(f"  {argument} " in usage for argument in arguments)
+    elif command == "benchmark":
+        options().parse_args(arguments)
     elif command != "test":
         module = importlib.import_module(f"sac_runner.commands.{command}")
         if arguments != ["--help"]:

@@ -210,13 +210,6 @@ ENDINGS = [
         OF_SIGNALS,
     ),
     (
-        "a turn that is finished is finished once more",
-        TRAINER,
-        "        self.state.turn = None\n",
-        "",
-        OF_SIGNALS,
-    ),
-    (
         "the rows of a step come twice after a kill",
         "sac_runner/storage/run_directory.py",
         "[: written.rows]",

@@ -1,0 +1,1 @@
+"""What ``scripts/benchmark`` times: each part in a file of its own."""

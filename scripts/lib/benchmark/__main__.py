@@ -1,0 +1,106 @@
+"""``scripts/benchmark``: what is timed, in which order, and the table."""
+
+import argparse
+import json
+import os
+import platform
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from benchmark import buffer, collection, end_to_end, rounds, startup, sweeps, update, where
+from benchmark.timing import Row, Spread
+
+PARTS = {
+    "end_to_end": end_to_end.measure,
+    "precision": end_to_end.measure_precision,
+    "update": update.measure,
+    "collection": collection.measure,
+    "round": rounds.measure,
+    "replay": buffer.measure,
+    "startup": startup.measure,
+    "sweep": sweeps.measure,
+}
+VERSIONS = ("torch", "numpy", "gymnasium", "mujoco", "box2d")
+
+
+def main() -> None:
+    """Entry point."""
+    parser = options()
+    arguments = parser.parse_args()
+    unknown = [part for part in arguments.parts if part not in PARTS]
+    if unknown:
+        parser.error(f"unknown part {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    if arguments.rounds < 1:
+        parser.error(f"--rounds {arguments.rounds} must be at least 1")
+    print(machine())
+    if arguments.where:
+        print(where.report(arguments.where))
+        return
+    rows = []
+    for part in arguments.parts or PARTS:
+        begun = time.perf_counter()
+        rows += PARTS[part](arguments.rounds)
+        print(f"{part}: {time.perf_counter() - begun:.0f} s", flush=True)
+    print("\n" + markdown(rows))
+    if arguments.json:
+        figures = {"machine": machine(), "rounds": arguments.rounds, "rows": [_plain(row) for row in rows]}
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def options() -> argparse.ArgumentParser:
+    """What may be typed."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/benchmark", description="Times this project; nothing else should run."
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (default: all)")
+    parser.add_argument(
+        "--rounds", type=int, default=5, metavar="N", help="in which candidates take turns (default: 5)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    parser.add_argument("--where", metavar="ENV", help="say where a training step's time goes instead")
+    return parser
+
+
+def machine() -> str:
+    """Processor, cores and versions."""
+    names = [f"{name} {version(name)}" for name in VERSIONS]
+    return (
+        f"{_processor()}, {len(os.sched_getaffinity(0))} cores; Python {platform.python_version()}, {', '.join(names)}"
+    )
+
+
+def _processor() -> str:
+    try:
+        info = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor() or platform.machine()
+    model = next(
+        (line.split(":")[1].strip() for line in info.splitlines() if line.startswith("model name")), "a processor"
+    )
+    amx = " with AMX" if "amx_bf16" in info else ""
+    return f"{model}{amx} ({torch.backends.cpu.get_cpu_capability()})"
+
+
+def markdown(rows: list[Row]) -> str:
+    """The table: medians, and the least and greatest ratio of a round."""
+    lines = ["| | here | against | ratio (least to greatest) | goal |", "|---|---|---|---|---|"]
+    for row in rows:
+        against = "" if row.other is None else f"{_number(row.other)} {row.unit}: {row.against}"
+        ratio = "" if row.ratio is None else f"{row.ratio.median:.2f} ({row.ratio.low:.2f} to {row.ratio.high:.2f})"
+        lines.append(f"| {row.part}: {row.case} | {_number(row.ours)} {row.unit} | {against} | {ratio} | {row.goal} |")
+    return "\n".join(lines)
+
+
+def _number(spread: Spread) -> str:
+    return f"{spread.median:,.0f}" if spread.median >= 100 else f"{spread.median:.3g}"
+
+
+def _plain(row: Row) -> dict[str, object]:
+    return {name: x._asdict() if isinstance(x, Spread) else x for name, x in row._asdict().items()}
+
+
+if __name__ == "__main__":
+    main()

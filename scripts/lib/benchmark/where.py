@@ -1,0 +1,70 @@
+"""Where a training step's time goes: the functions of its turn, and the operators of its update."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from torch.profiler import ProfilerActivity, profile
+
+from benchmark.ours import ALIKE, WARMUP, trainer
+from sac_runner.algorithm.agent import SAC
+from sac_runner.algorithm.policy import Policy
+from sac_runner.interaction.collector import Collector
+from sac_runner.interaction.replay import ReplayBuffer
+from sac_runner.training.metrics import TrainMeans
+
+PARTS = {
+    "acting": (Policy, "act"),
+    "stepping the environment": (Collector, "step"),
+    "storing": (ReplayBuffer, "add"),
+    "drawing a batch": (ReplayBuffer, "sample"),
+    "the update": (SAC, "update"),
+    "observing": (SAC, "observe"),
+    "metrics": (TrainMeans, "add"),
+}
+TURNS = 600
+
+
+def report(env: str) -> str:
+    """Milliseconds per env step by part, and the ten operators that take most of the update."""
+    spent: dict[str, float] = defaultdict(float)
+    originals = {name: getattr(owner, method) for name, (owner, method) in PARTS.items()}
+    with trainer(f"env={env}", *ALIKE, "total_env_steps=1_000_000") as made:
+        for _ in range(WARMUP + 50):
+            made._collect()
+            made._learn()
+        try:
+            for name, (owner, method) in PARTS.items():
+                setattr(owner, method, _timed(originals[name], spent, name))
+            begun = time.perf_counter()
+            for _ in range(TURNS):
+                made._collect()
+                made._learn()
+            whole = time.perf_counter() - begun
+        finally:
+            for name, (owner, method) in PARTS.items():
+                setattr(owner, method, originals[name])
+        with profile(activities=[ProfilerActivity.CPU]) as profiled:
+            for _ in range(50):
+                made._collect()
+                made._learn()
+    spent["the rest"] = whole - sum(spent.values())
+    lines = [f"{env}: {1e3 * whole / TURNS:.2f} ms per env step"]
+    for name, seconds in sorted(spent.items(), key=lambda x: -x[1]):
+        lines.append(f"  {1e3 * seconds / TURNS:7.3f} ms  {seconds / whole:5.1%}  {name}")
+    lines.append(profiled.key_averages().table(sort_by="self_cpu_time_total", row_limit=14, max_name_column_width=40))
+    return "\n".join(lines)
+
+
+def _timed(function: Callable[..., Any], spent: dict[str, float], name: str) -> Callable[..., Any]:
+    @wraps(function)
+    def timed(*arguments: Any, **named: Any) -> Any:
+        begun = time.perf_counter()
+        try:
+            return function(*arguments, **named)
+        finally:
+            spent[name] += time.perf_counter() - begun
+
+    return timed
