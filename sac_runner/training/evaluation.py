@@ -89,15 +89,8 @@ def evaluate(
     Raises:
         Interrupted: A stop was requested.
     """
-    upcoming = itertools.count()
-    playing = [0] * envs.num_envs
-
-    def next_seed(env: int, _: int) -> int:
-        playing[env] = next(upcoming)
-        return seed + playing[env]
-
-    collector = Collector(envs, next_seed)
-    noises = [evaluation_noise(seed + i) for i in playing]
+    slots = _Slots(envs.num_envs, seed)
+    collector = Collector(envs, slots.next_seed)
     bias = _QBias(envs.num_envs, gamma)
     finished: dict[int, Episode] = {}
     biases: dict[int, float] = {}
@@ -105,15 +98,14 @@ def evaluate(
         if stop_requested():
             raise Interrupted
         obs = torch.from_numpy(collector.obs).to(device)
-        action = policy.act(obs, None if deterministic else _draw(noises, collector.action_shape).to(device))
+        action = policy.act(obs, None if deterministic else slots.draw(collector.action_shape).to(device))
         if q_value is not None and bias.begins.any():
             bias.begin(q_value(obs, action).cpu().numpy())
-        step_of = list(playing)
+        step_of = list(slots.playing)
         step = collector.step(action.cpu().numpy())
         bias.add(step.reward)
         for episode in step.episodes:
             index = step_of[episode.env]
-            noises[episode.env] = evaluation_noise(seed + playing[episode.env])
             biases[index] = bias.end(episode.env)
             if index < episodes:
                 finished[index] = episode
@@ -122,9 +114,24 @@ def evaluate(
     return _in_order([finished[i] for i in range(episodes)], q_bias)
 
 
-def _draw(noises: list[np.random.Generator], shape: tuple[int, ...]) -> Tensor:
-    """One standard normal draw of ``shape`` from each generator."""
-    return torch.from_numpy(np.stack([noise.standard_normal(shape, np.float32) for noise in noises]))
+class _Slots:
+    """Which episode each environment plays, and with what noise."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self._upcoming, self._seed = itertools.count(), seed
+        self.playing = [0] * count
+        self._noises = [evaluation_noise(seed)] * count
+
+    def next_seed(self, env: int, _: int) -> int:
+        """Begin the next episode in ``env``."""
+        self.playing[env] = next(self._upcoming)
+        seed = self._seed + self.playing[env]
+        self._noises[env] = evaluation_noise(seed)
+        return seed
+
+    def draw(self, shape: tuple[int, ...]) -> Tensor:
+        """A standard normal draw of ``shape`` for each of them."""
+        return torch.from_numpy(np.stack([noise.standard_normal(shape, np.float32) for noise in self._noises]))
 
 
 def _in_order(episodes: list[Episode], q_bias: float | None) -> Evaluation:
