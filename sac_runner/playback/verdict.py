@@ -9,7 +9,7 @@ from sac_runner.interaction.collector import Episode
 from sac_runner.playback.assess import Assessment, Protocol
 from sac_runner.storage.checkpoints import Checkpoint
 from sac_runner.storage.run_directory import RunDirectory
-from sac_runner.training.console import number
+from sac_runner.text import number
 
 
 def verdict(assessment: Assessment) -> str:

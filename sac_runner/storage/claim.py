@@ -67,12 +67,17 @@ def _claims(run: Path) -> list[tuple[int, Path]]:
     return [(int(match[1]), path) for match, path in matches if match]
 
 
-def _living_owner(claim: Path, clock: int) -> str | None:
+def is_claimed(run: Path) -> bool:
+    """Whether the newest claim on ``run`` is a living process's; a look, by this machine's own clock."""
+    _, newest = max(_claims(run), default=(0, None))
+    return newest is not None and _living_owner(newest, None) is not None
+
+
+def _living_owner(claim: Path, clock: int | None) -> str | None:
     """Who owns a run by ``claim``; None if nobody does who lives."""
     time.sleep(NAMING_S)
     try:
-        os.utime(clock)
-        young = os.fstat(clock).st_mtime - claim.stat().st_mtime < _DEAD_AFTER_S
+        young = _now(clock) - claim.stat().st_mtime < _DEAD_AFTER_S
         owner = json.loads(claim.read_text())
         if owner is None:
             return None
@@ -83,6 +88,13 @@ def _living_owner(claim: Path, clock: int) -> str | None:
         return None
     except (ValueError, KeyError, TypeError):  # not written yet, or never was
         return "another process" if young else None
+
+
+def _now(clock: int | None) -> float:
+    if clock is None:
+        return time.time()
+    os.utime(clock)
+    return os.fstat(clock).st_mtime
 
 
 def _began(process: int) -> str | None:

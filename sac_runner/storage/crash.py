@@ -40,13 +40,19 @@ def how_it_died(run: RunDirectory) -> str | None:
     """What ended the start before this one, if it ended without a word; its trace gets another name."""
     if run.read_summary().get("status") != "running":
         return None
-    try:
-        trace = (run.path / _NAME).read_text(errors="replace")
-    except OSError:
-        trace = ""
-    fatal = [line for line in trace.splitlines() if line.startswith("Fatal Python error: ")]
-    if not fatal:
+    words = last_words(run)
+    if words is None:
         return "killed, or the machine went down"
     with contextlib.suppress(OSError):
         os.replace(run.path / _NAME, run.path / _REPORTED)
-    return f"{fatal[-1]} ({_REPORTED} has its trace)"
+    return f"{words} ({_REPORTED} has its trace)"
+
+
+def last_words(run: RunDirectory) -> str | None:
+    """The fatal error that Python named before ``run`` died, if it could."""
+    try:
+        trace = (run.path / _NAME).read_text(errors="replace")
+    except OSError:
+        return None
+    fatal = [line for line in trace.splitlines() if line.startswith("Fatal Python error: ")]
+    return fatal[-1] if fatal else None

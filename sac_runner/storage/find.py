@@ -1,12 +1,13 @@
-"""From what a user types for RUN to a run directory: a path, a unique part of a name, or ``last``."""
+"""From what a user types for RUN or SWEEP to its directory: a path, a unique part of a name, or ``last``."""
 
 import os
 import re
 from datetime import datetime
 from pathlib import Path
 
-from sac_runner.errors import WrongInput, train_command
+from sac_runner.errors import Damaged, WrongInput, train_command
 from sac_runner.storage.run_directory import RunDirectory
+from sac_runner.storage.sweep_directory import SweepDirectory
 
 _SHOWN = 3
 _TIME = re.compile(r"\d{8}-\d{6}")
@@ -48,6 +49,36 @@ def find_run(text: str, outputs: Path | str | None = None) -> Path:
     raise _not_one(text, matches, runs)
 
 
+def find_run_or_sweep(text: str, outputs: Path | str | None = None) -> Path:
+    """The run or the sweep that ``text`` names; a sweep stands for its jobs.
+
+    Args:
+        text: As for ``find_run``; ``last`` is what was started last, be it a sweep or a run that is no job of one.
+        outputs: As for ``outputs_folder``.
+
+    Raises:
+        WrongInput: Neither, or more than one.
+    """
+    path = Path(text).expanduser()
+    if SweepDirectory(path).is_sweep:
+        return path
+    sweeps = list_sweeps(outputs)
+    if text == "last":
+        singles = [run for run in list_runs(outputs) if run.parts[-3:-2] == ("runs",)]
+        return max([*singles, *sweeps], key=_started) if sweeps else find_run(text, outputs)
+    matches = [sweep for sweep in sweeps if text and text in sweep.name] if not path.exists() else []
+    matches = [sweep for sweep in matches if sweep.name == text] or matches
+    if len(matches) > 1:
+        newest = sorted(matches, key=_started, reverse=True)
+        raise WrongInput(f'"{text}" is part of the names of {len(matches)} sweeps', f"one of {_listed(newest)}")
+    return matches[0] if matches else find_run(text, outputs)
+
+
+def list_sweeps(outputs: Path | str | None = None) -> list[Path]:
+    """All sweeps under ``outputs`` (as for ``outputs_folder``), by path."""
+    return sorted(plan.parent for plan in _folder(outputs).glob("sweeps/*/sweep.json"))
+
+
 def list_runs(outputs: Path | str | None = None) -> list[Path]:
     """All runs and sweep jobs under ``outputs`` (as for ``outputs_folder``), by path."""
     folder = _folder(outputs)
@@ -72,16 +103,18 @@ def run_label(run: Path) -> str:
     return "/".join(run.parts[-below:])
 
 
-def _started(run: Path) -> tuple[float, str]:
-    """When ``run`` was started, in seconds; its path decides between equal times."""
+def _started(path: Path) -> tuple[float, str]:
+    """When a run or sweep was started, in seconds; its path decides between equal times."""
+    sweep = SweepDirectory(path)
     try:
-        return datetime.fromisoformat(RunDirectory(run).read_meta()["started"]).timestamp(), str(run)
-    except (KeyError, TypeError, ValueError, OverflowError):
+        begun = sweep.read_plan() if sweep.is_sweep else RunDirectory(path).read_meta()
+        return datetime.fromisoformat(begun["started"]).timestamp(), str(path)
+    except (Damaged, KeyError, TypeError, ValueError, OverflowError):
         pass
     try:
-        return datetime.strptime(_TIME.findall(run_label(run))[0], "%Y%m%d-%H%M%S").timestamp(), str(run)
+        return datetime.strptime(_TIME.findall(run_label(path))[0], "%Y%m%d-%H%M%S").timestamp(), str(path)
     except (IndexError, ValueError, OverflowError):
-        return 0.0, str(run)
+        return 0.0, str(path)
 
 
 def _no_run(path: Path) -> WrongInput:

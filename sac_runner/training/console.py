@@ -9,6 +9,7 @@ from typing import TextIO
 from sac_runner.config.schema import Config, PerRoundConfig, PerStepConfig
 from sac_runner.errors import DiskFailed
 from sac_runner.storage.files import Appended
+from sac_runner.text import duration, number, short
 from sac_runner.training.record import Record
 from sac_runner.training.schedule import Counters, acts_randomly
 
@@ -110,20 +111,3 @@ class Console:
         with contextlib.suppress(OSError):  # a terminal that is gone must not end a run
             self.stream.write(text)
             self.stream.flush()
-
-
-def duration(seconds: float) -> str:
-    """``5:45`` or ``1:14:10``."""
-    minutes, s = divmod(round(seconds), 60)
-    hours, m = divmod(minutes, 60)
-    return f"{hours}:{m:02}:{s:02}" if hours else f"{m}:{s:02}"
-
-
-def short(steps: int) -> str:
-    """``40k`` for 40,000."""
-    return f"{steps / 1e6:g}M" if steps >= 1_000_000 else f"{steps / 1e3:g}k" if steps >= 1000 else str(steps)
-
-
-def number(x: float) -> str:
-    """At least three digits, and whole ones all."""
-    return f"{x:,.0f}" if abs(x) >= 100 else f"{x:.3g}"

@@ -14,7 +14,7 @@ from sac_runner.config.schema import (
 )
 from sac_runner.errors import command, train_command
 from sac_runner.storage.run_directory import RunDirectory
-from sac_runner.training.console import duration, number
+from sac_runner.text import duration, number
 from sac_runner.training.record import Record
 from sac_runner.training.schedule import Counters, is_finished
 

@@ -1,0 +1,166 @@
+"""A sweep on disk: the plan of its jobs, the config that each was frozen to, how its processes ended.
+
+``sweep.json`` is the plan and is written before the first job starts. What has become of a job is read from its run
+directory; ``jobs/`` adds what that can't know: what its process printed, and how it ended.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sac_runner.errors import Damaged, WrongInput
+from sac_runner.storage.checkpoints import digest, signed
+from sac_runner.storage.files import json_bytes, make_folder, read_whole, write_atomically
+from sac_runner.storage.run_directory import RunDirectory
+from sac_runner.storage.status import Status, status
+
+VERSION = 1
+
+
+class SweepJob(NamedTuple):
+    """One run of a sweep, as planned."""
+
+    number: int
+    path: str
+    """Of its run directory within the sweep: ``<setting>/s<seed>``."""
+    setting: dict[str, str]
+    """Swept key -> value as typed, such as ``alpha`` -> ``fixed_0.05``; the seed aside."""
+    seed: int
+
+    @property
+    def label(self) -> str:
+        """``alpha=fixed_0.05``, or ``default`` where nothing but seeds is swept."""
+        return " ".join(f"{key}={value}" for key, value in self.setting.items()) or "default"
+
+
+class Ended(NamedTuple):
+    """How the newest process of a job ended."""
+
+    exit_code: int
+    """As of the shell: 128 + n where signal n killed it."""
+    cause: str
+
+
+class SweepDirectory:
+    """``outputs/sweeps/<time>_<name>``."""
+
+    def __init__(self, path: Path) -> None:
+        """``path`` need not hold a sweep: ``is_sweep`` says whether."""
+        self.path = path
+        self._jobs = path / "jobs"
+
+    @property
+    def is_sweep(self) -> bool:
+        """Whether a plan was written here."""
+        return (self.path / "sweep.json").is_file()
+
+    def write_plan(self, plan: dict[str, Any], jobs: list[SweepJob], frozen: list[dict[str, Any]]) -> None:
+        """Freeze ``jobs``, and only then name them in the plan; a sweeper may call this again with more.
+
+        Args:
+            plan: What else is to be known: ``name``, ``command``, ``at_a_time``, ...
+            jobs: All of them, earlier ones included.
+            frozen: For each of the last ``len(frozen)`` jobs, what its process is to run.
+
+        Raises:
+            DiskFailed: The plan is as it was before.
+        """
+        make_folder(self._jobs)
+        for job, data in zip(jobs[len(jobs) - len(frozen) :], frozen, strict=True):
+            write_atomically(self.job_file(job), signed(data))
+        rows = [job._asdict() for job in jobs]
+        write_atomically(self.path / "sweep.json", signed({"version": VERSION, **plan, "jobs": rows}))
+
+    def read_plan(self) -> dict[str, Any]:
+        """``sweep.json``.
+
+        Raises:
+            WrongInput: This is no sweep.
+            Damaged: It is not what was written, or of a later version.
+        """
+        if not self.is_sweep:
+            raise WrongInput(f"{self.path} is no sweep: it has no sweep.json")
+        plan = read_signed(self.path / "sweep.json")
+        if plan.get("version") != VERSION:
+            raise Damaged(f"{self.path / 'sweep.json'} is of version {plan.get('version')}, this is {VERSION}")
+        return plan
+
+    def jobs(self) -> list[SweepJob]:
+        """What was planned.
+
+        Raises:
+            WrongInput: This is no sweep.
+            Damaged: The plan can't be read.
+        """
+        try:
+            jobs = [SweepJob(**job) for job in self.read_plan()["jobs"]]
+        except (KeyError, TypeError) as e:
+            raise Damaged(f"{self.path / 'sweep.json'} is damaged") from e
+        for job in jobs:  # a plan that somebody sent must not lead out of its folder
+            if Path(job.path).is_absolute() or ".." in Path(job.path).parts:
+                raise Damaged(f"{self.path / 'sweep.json'} names {job.path}, which lies outside the sweep")
+        return jobs
+
+    def run(self, job: SweepJob) -> RunDirectory:
+        """The run directory of ``job``, which need not be there yet."""
+        return RunDirectory(self.path / job.path)
+
+    def status(self, job: SweepJob) -> Status:
+        """What has become of ``job``; of one whose process ended without a word, how it ended."""
+        now = status(self.run(job))
+        ended = self.read_end(job)
+        if now.state == "waiting" and ended is not None and ended.exit_code != 0:
+            return now._replace(state="failed", cause=ended.cause)
+        if now.state == "killed" and ended is not None:
+            return now._replace(cause=", ".join(filter(None, [ended.cause, now.cause])))
+        return now
+
+    def job_file(self, job: SweepJob) -> Path:
+        """What the process of ``job`` is to run."""
+        return self._jobs / f"{job.number:04}.json"
+
+    def log_file(self, job: SweepJob) -> Path:
+        """All that the processes of ``job`` printed."""
+        return self._jobs / f"{job.number:04}.log"
+
+    def _end_file(self, job: SweepJob) -> Path:
+        return self._jobs / f"{job.number:04}.end.json"
+
+    def begin(self, job: SweepJob) -> None:
+        """A process of ``job`` starts: how an earlier one ended is no longer the news."""
+        self._end_file(job).unlink(missing_ok=True)
+
+    def write_end(self, job: SweepJob, ended: Ended) -> None:
+        """Keep how the process of ``job`` ended.
+
+        Raises:
+            DiskFailed: It is not kept.
+        """
+        write_atomically(self._end_file(job), signed(ended._asdict() | {"at": time.strftime("%FT%T%z")}))
+
+    def read_end(self, job: SweepJob) -> Ended | None:
+        """How the newest process of ``job`` ended; None while it runs, and where its launcher was killed too."""
+        try:
+            data = read_signed(self._end_file(job))
+            return Ended(int(data["exit_code"]), str(data["cause"]))
+        except (Damaged, KeyError, TypeError, ValueError):
+            return None
+
+
+def read_signed(path: Path) -> dict[str, Any]:
+    """A JSON file that ``signed`` made.
+
+    Raises:
+        Damaged: It is not there, or is not what was written.
+        DiskFailed: It can't be read.
+    """
+    data = read_whole(path)
+    try:
+        value: dict[str, Any] = json.loads(data)
+        intact = value.pop("sha256") == digest(json_bytes(value))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        intact = False
+    if not intact:
+        raise Damaged(f"{path} is damaged, or was changed")
+    return value

@@ -1,0 +1,47 @@
+"""How numbers are written for people: durations, steps, returns, tables."""
+
+from collections.abc import Sequence
+
+
+def duration(seconds: float) -> str:
+    """``5:45`` or ``1:14:10``."""
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    return f"{hours}:{m:02}:{s:02}" if hours else f"{m}:{s:02}"
+
+
+def short(steps: int) -> str:
+    """``40k`` for 40,000."""
+    return f"{steps / 1e6:g}M" if steps >= 1_000_000 else f"{steps / 1e3:g}k" if steps >= 1000 else str(steps)
+
+
+def number(x: float) -> str:
+    """At least three digits, and whole ones all."""
+    return f"{x:,.0f}" if abs(x) >= 100 else f"{x:.3g}"
+
+
+def size(n_bytes: float) -> str:
+    """``38 MB`` or ``1.5 GB``."""
+    return f"{n_bytes / 1e9:,.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:,.1f} MB"
+
+
+def plural(n: int, noun: str) -> str:
+    """``1 run``, ``2 runs``."""
+    return f"{n} {noun}{'s'[: n != 1]}"
+
+
+def columns(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
+    """A line for each of ``rows``, its cells padded to the width of their column.
+
+    Args:
+        rows: Cells; all rows have as many, the header included.
+        right: Columns that are aligned to the right.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "   ".join(
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
