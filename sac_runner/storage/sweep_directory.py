@@ -27,6 +27,8 @@ class SweepJob(NamedTuple):
     setting: dict[str, str]
     """Swept key -> value as typed, such as ``alpha`` -> ``fixed_0.05``; the seed aside."""
     seed: int
+    total_env_steps: int | None
+    """Its budget; None where rounds alone end it."""
 
     @property
     def label(self) -> str:
