@@ -1,5 +1,0 @@
-"""Placeholder, replaced within the hour."""
-
-
-def main() -> None:
-    """Nothing yet."""
