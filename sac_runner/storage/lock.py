@@ -11,6 +11,8 @@ from types import TracebackType
 from sac_runner.errors import RunInUse, WrongInput, warn
 from sac_runner.storage.claim import NAMING_S, Claim
 
+_BEAT_S = 1.0
+
 
 class RunLock:
     """Held while a run trains; a context manager."""
@@ -24,6 +26,7 @@ class RunLock:
         """
         self.run = run
         self._claim: Claim | None = None
+        self._next_beat = 0.0
         self._descriptor = -1
         try:
             self._descriptor = os.open(run / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -56,6 +59,14 @@ class RunLock:
             self._claim = Claim(run, self._descriptor)
             return self._claim.other
         return None
+
+    def beat(self) -> None:
+        """Show that the owner gets on: the time of ``.lock`` is that of its newest sign of life."""
+        now = time.monotonic()
+        if now >= self._next_beat:
+            self._next_beat = now + _BEAT_S
+            with contextlib.suppress(OSError):
+                os.utime(self._descriptor)
 
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1

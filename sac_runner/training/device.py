@@ -6,6 +6,7 @@ import torch
 
 from sac_runner.config.schema import Config
 from sac_runner.errors import WrongInput, train_command
+from sac_runner.machine import available_cores
 
 
 def resolve_device(name: str) -> torch.device:
@@ -38,9 +39,7 @@ def configure_torch(config: Config) -> int:
 def _own_threads() -> int:
     """What OMP_NUM_THREADS says, or else the cores that this process may use."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdecimal() and int(asked) > 0:
-        return int(asked)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(asked) if asked.isdecimal() and int(asked) > 0 else available_cores()
 
 
 def _multiplies_in_float32() -> bool:

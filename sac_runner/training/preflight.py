@@ -15,9 +15,9 @@ from sac_runner.config.schema import Config, PerRoundConfig, PerStepConfig
 from sac_runner.errors import EnvironmentFailed, WrongInput, train_command
 from sac_runner.interaction.envs import make_env, raw_spaces
 from sac_runner.interaction.replay import ReplayBuffer
+from sac_runner.machine import available_memory
 from sac_runner.text import duration
 from sac_runner.training.device import resolve_device
-from sac_runner.training.memory import available_memory
 from sac_runner.training.trainer import Trainer
 from sac_runner.types import Batch, UpdateNoise
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from types import FrameType
 
 from sac_runner.config.compose import to_yaml
@@ -75,9 +76,10 @@ def train(
         glance = at_a_glance(trainer)
         with own_directory() as lock, stop_on_signals() as stop, contextlib.ExitStack() as at_the_end:
             run = RunDirectory(lock.run)
+            heed = partial(_asked, lock, stop)
             record = Record(config, run, hyperparameters(config))
             try:
-                cut = record.restore(newest_whole(run), trainer.state, device, stop) if continued else []
+                cut = record.restore(newest_whole(run), trainer.state, device, heed) if continued else []
             except Interrupted:
                 console.say("stopped before it went on; the run is as it was")
                 return Outcome(run, record.last_return, stop.signal)
@@ -95,7 +97,7 @@ def train(
             if continued:
                 console.say(f"continuing at {trainer.counters.env_steps:,} env steps{_cut_short(cut)}")
             with crash_traces(run.path):
-                ending = _run(trainer, record, console, stop)
+                ending = _run(trainer, record, console, heed)
             if ending is Ending.STOPPED:
                 console.say(stopped(config, run, trainer.counters))
             else:
@@ -136,11 +138,17 @@ def _cut_short(cut: list[int]) -> str:
     return f"; the episode of env {', '.join(map(str, cut))} could not be replayed exactly and was cut short"
 
 
-def _run(trainer: Trainer, record: Record, console: Console, stop: "StopRequest") -> Ending:
+def _asked(lock: RunLock, stop: "StopRequest") -> bool:
+    """What the trainer asks at every turn; that it asks is its sign of life."""
+    lock.beat()
+    return stop()
+
+
+def _run(trainer: Trainer, record: Record, console: Console, stop_requested: Callable[[], bool]) -> Ending:
     try:
         record.open()
         record.summarize("running", None, trainer.counters)
-        ending = trainer.run(record, stop)
+        ending = trainer.run(record, stop_requested)
         status = "stopped" if ending is Ending.STOPPED else "finished"
         record.summarize(status, ending.value, trainer.counters)
         record.close(succeeded=ending is not Ending.STOPPED)
@@ -190,7 +198,9 @@ class StopRequest:
         return self.signal is not None
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """A signal handler."""
+        """A signal handler. A scheduler's second word, such as SIGTERM after SIGUSR2, is no other than its first."""
+        if self.signal is not None and number not in (self.signal, signal.SIGINT):
+            return
         if self.signal is not None:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)

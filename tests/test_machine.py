@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from sac_runner.training.memory import available_memory
+from sac_runner.machine import available_cores, available_memory
 
 MEMINFO = "MemTotal:       9000 kB\nMemFree:  1 kB\nMemAvailable:   8000 kB\n"
 
@@ -57,3 +57,16 @@ def test_the_limit_of_a_container_or_job_counts_wherever_it_is_set(system, where
     assert available_memory() == 1400
     system[f"{group}/{used}"] = "9000"
     assert available_memory() == 0
+
+
+def test_cores_are_those_that_the_process_is_bound_to(system, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(6)), raising=False)
+    assert available_cores() == 6
+
+
+@pytest.mark.parametrize(("where", "quota", "cores"), [("/job", "150000 100000", 2), ("", "100000 100000", 1)])
+def test_a_container_may_have_a_share_of_their_time(system, monkeypatch, where, quota, cores):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(6)), raising=False)
+    system |= {"/proc/self/cgroup": "0::/job/step\n", "/sys/fs/cgroup/job/step/cpu.max": "max 100000\n"}
+    system |= {f"/sys/fs/cgroup{where}/cpu.max": quota + "\n"}
+    assert available_cores() == cores

@@ -1,5 +1,7 @@
-"""How much memory a run can still have: what the system has free, and what a container or a batch job is allowed."""
+"""What this process may use: the memory and the cores that the system has, and that a container or batch job allows."""
 
+import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,19 @@ _VERSIONS = {
 def available_memory() -> int | None:
     """Bytes that this process can still have, or None where the system does not say."""
     return min(_known_limits(), default=None)
+
+
+def available_cores() -> int:
+    """Cores that this process may use: those it is bound to, or fewer where a container has a share of the time."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for line in _lines(Path("/proc/self/cgroup")):
+        _, found, own = line.partition("0::")
+        root = Path("/sys/fs/cgroup")
+        for group in [root / own.lstrip("/"), *(root / own.lstrip("/")).parents] if found else []:
+            quota, _, period = " ".join(_lines(group / "cpu.max")).partition(" ")
+            if quota.isdecimal() and period.isdecimal():
+                cores = min(cores, math.ceil(int(quota) / int(period)))
+    return max(cores, 1)
 
 
 def _known_limits() -> Iterator[int]:
