@@ -45,3 +45,18 @@ def columns(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[st
         ).rstrip()
         for row in rows
     ]
+
+
+def rough(seconds: float) -> str:
+    """``40 s``, ``28 min``, ``3 h`` or ``12 days``."""
+    if seconds < 90:
+        return f"{max(seconds, 0.0):.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.0f} days"
+
+
+def cut(text: str, width: int) -> str:
+    """``text`` on one line of ``width`` columns at most; what steers a terminal becomes ``?``."""
+    line = "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text)
+    return line if len(line) <= width else line[: max(width - 2, 0)] + ".."[: max(width, 0)]

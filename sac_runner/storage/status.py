@@ -2,19 +2,26 @@
 
 import contextlib
 import fcntl
+import json
+import math
 import os
 import time
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
+from sac_runner.storage.checkpoints import digest
 from sac_runner.storage.claim import is_claimed
 from sac_runner.storage.crash import last_words
+from sac_runner.storage.files import json_bytes
 from sac_runner.storage.run_directory import RunDirectory
 
-State = Literal["waiting", "running", "finished", "failed", "stopped", "killed"]
+State = Literal["finished", "running", "failed", "stopped", "killed", "waiting"]
 """``waiting`` has not begun; ``stopped`` was told to and has saved; ``killed`` ended without a word."""
+STATES: tuple[State, ...] = get_args(State)
 
-_TAIL = 4096  # bytes that hold the last row of metrics.csv
+_TAIL = 16_384  # bytes of metrics.csv: some 40 rows, among which is an evaluation as a rule
 
 
 class Status(NamedTuple):
@@ -33,25 +40,63 @@ class Status(NamedTuple):
 
 def status(run: RunDirectory) -> Status:
     """The state of ``run``, of which not even the directory need be there."""
-    summary = run.read_summary() if run.is_run else {}
-    state: State = summary.get("status", "running")
-    cause = summary.get("cause")
-    steps, seconds = summary.get("env_steps", 0), summary.get("wall_time_s", 0.0)
-    if state not in ("finished", "failed", "stopped"):
-        if is_owned(run.path):
-            state, cause = "running", None
-        elif run.is_run:
-            state, cause = "killed", last_words(run)
-        else:
-            state = "waiting"
-        row = last_row(run)
-        steps = max(steps, int(row.get("env_steps", 0)))
-        seconds = max(seconds, row.get("perf/wall_time_s", 0.0))
-    return Status(state, cause, steps, seconds, summary.get("scores") or {})
+    summary = _intact(run.path / "summary.json") if run.is_run else {}
+    damaged = summary is None
+    state, cause, steps, seconds, scores = _said(summary or {})
+    if state == "finished":
+        return Status(state, cause, steps, seconds, scores)
+    if is_owned(run.path):
+        state, cause = "running", None
+    elif not run.is_run:
+        state, cause = "waiting", None
+    elif state == "running":
+        state, cause = "killed", "summary.json is damaged" if damaged else last_words(run)
+    values = newest_values(run) if run.is_run else {}
+    steps = max(steps, int(values.get("env_steps", 0)))
+    seconds = max(seconds, values.get("perf/wall_time_s", 0.0))
+    return Status(state, cause, steps, seconds, scores)
+
+
+def _said(summary: dict[str, Any]) -> Status:
+    """What ``summary`` says; what is not of its type, as nothing signs what an earlier version wrote, counts as unsaid.
+
+    The state is ``running`` where it names none that lasts.
+    """
+    state, cause, scores = summary.get("status"), summary.get("cause"), summary.get("scores")
+    steps, seconds = summary.get("env_steps"), summary.get("wall_time_s")
+    return Status(
+        state if state in ("finished", "failed", "stopped") else "running",
+        cause if isinstance(cause, str) else None,
+        steps if isinstance(steps, int) else 0,
+        float(seconds) if isinstance(seconds, int | float) else 0.0,
+        {which: score for which, score in scores.items() if isinstance(score, dict)}
+        if isinstance(scores, dict)
+        else {},
+    )
+
+
+def _intact(path: Path) -> dict[str, Any] | None:
+    """A JSON file of a run, empty where it is not there; None where it is not what was written.
+
+    ``RunDirectory.read_summary`` warns of that, here it is news to be shown in its place.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+        return value if value.pop("sha256", None) in (None, digest(json_bytes(value))) else None
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def counted(states: Iterable[State]) -> str:
+    """``12 finished, 1 running, 2 failed``."""
+    counts = Counter(states)
+    return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
 
 
 def is_owned(run: Path) -> bool:
-    """Whether a living process trains in ``run``; a look that takes nothing and writes nothing."""
+    """Whether a living process trains in ``run``, or runs it if it is a sweep; a look that writes nothing."""
     try:
         descriptor = os.open(run / ".lock", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -67,18 +112,23 @@ def is_owned(run: Path) -> bool:
     return False
 
 
-def last_row(run: RunDirectory) -> dict[str, float]:
-    """Tag -> value in the newest whole row of ``metrics.csv`` that has a speed, without reading the rows before."""
-    with contextlib.suppress(OSError, ValueError), (run.path / "metrics.csv").open("rb") as file:
-        header = file.readline().decode().rstrip("\n").split(",")
-        file.seek(max(file.seek(0, os.SEEK_END) - _TAIL, 0))
-        for line in reversed(file.read().decode(errors="replace").split("\n")[:-1]):
+def newest_values(run: RunDirectory) -> dict[str, float]:
+    """Tag -> its newest value in the last rows of ``metrics.csv``, ``env_steps`` and ``round`` too.
+
+    What is damaged counts as missing, and the rows before are not read.
+    """
+    values: dict[str, float] = {}
+    with contextlib.suppress(OSError), (run.path / "metrics.csv").open("rb") as file:
+        header = file.readline().decode(errors="replace").rstrip("\n").split(",")
+        begin = file.tell()
+        file.seek(max(file.seek(0, os.SEEK_END) - _TAIL, begin))
+        torn = file.tell() > begin
+        for line in file.read().decode(errors="replace").split("\n")[torn:-1]:
             cells = line.split(",")
-            if len(cells) == len(header):
+            with contextlib.suppress(ValueError):
                 row = {tag: float(cell) for tag, cell in zip(header, cells, strict=True) if cell}
-                if "perf/wall_time_s" in row:
-                    return row
-    return {}
+                values |= {tag: x for tag, x in row.items() if math.isfinite(x)}
+    return values
 
 
 def silent_s(run: Path) -> float:
