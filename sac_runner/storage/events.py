@@ -19,6 +19,9 @@ from tensorboard.util import tensor_util
 from sac_runner.errors import DiskFailed
 from sac_runner.storage.files import Appended
 
+COMPARED = ("score/final", "score/best", "score/area", "eval/return_mean")
+"""Tags that the HParams tab holds against hyperparameters."""
+
 _CHARTS: dict[str, dict[str, list[str]]] = {
     "learning": {
         "return": ["eval/return_mean", "rollout/episode_return"],
@@ -65,9 +68,8 @@ class EventLog:
     def begin_session(self, hyperparameters: dict[str, bool | float | str]) -> None:
         """List the hyperparameters in the HParams tab, under the run itself (torch's writer makes a child run)."""
         now = time.time()
-        metric = api_pb2.MetricInfo(name=api_pb2.MetricName(tag="eval/return_mean"))
         infos = [api_pb2.HParamInfo(name=name, type=_hparam_type(x)) for name, x in hyperparameters.items()]
-        experiment = api_pb2.Experiment(hparam_infos=infos, metric_infos=[metric], time_created_secs=now)
+        experiment = api_pb2.Experiment(hparam_infos=infos, metric_infos=compared(), time_created_secs=now)
         start = SessionStartInfo(start_time_secs=now)
         for name, x in hyperparameters.items():
             start.hparams[name].MergeFrom(_protobuf_value(x))
@@ -96,6 +98,11 @@ class EventLog:
     def _add(self, event: Event) -> None:
         event.wall_time = time.time()
         self._writer.write(event.SerializeToString())
+
+
+def compared() -> list[Any]:
+    """A ``MetricInfo`` for each of ``COMPARED``."""
+    return [api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in COMPARED]
 
 
 def _protobuf_value(x: bool | float | str) -> Value:

@@ -38,6 +38,31 @@ METRICS: dict[str, str] = {
     "perf/wall_time_s": "seconds so far, evaluation and earlier starts of the run included",
 }
 
+SCORES: dict[str, str] = {
+    "score/final": "`eval/return_mean` of the last evaluation",
+    "score/best": "the highest `eval/return_mean`",
+    "score/area": "area under `eval/return_mean` over env steps, divided by the steps that it spans",
+}
+"""Of a run that has come to its end, in its events alone."""
+
+
+def end_scores(scores: dict[str, dict[str, Any]], curve: list[tuple[int, float]]) -> dict[str, float]:
+    """``SCORES`` of a run.
+
+    Args:
+        scores: ``final`` and ``best`` with their ``return_mean``.
+        curve: (env steps, ``eval/return_mean``) in order, from the first evaluation to the last.
+    """
+    final, best = (float(scores[which]["return_mean"]) for which in ("final", "best"))
+    return {"score/final": final, "score/best": best, "score/area": _mean_height(curve) if curve else final}
+
+
+def _mean_height(curve: list[tuple[int, float]]) -> float:
+    """Of the straight lines from point to point."""
+    steps, values = np.array(curve, dtype=np.float64).T
+    span = steps[-1] - steps[0]
+    return float(np.trapezoid(values, steps) / span) if span > 0 else float(values[-1])
+
 
 def check_finite(values: dict[str, float]) -> None:
     """Let no mean pass that is no number.

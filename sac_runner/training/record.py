@@ -18,7 +18,7 @@ from sac_runner.storage.checkpoints import Checkpoint, Kind
 from sac_runner.storage.events import EventLog
 from sac_runner.storage.run_directory import MetricsFile, RunDirectory, Written
 from sac_runner.training.evaluation import Evaluation, protocol
-from sac_runner.training.metrics import METRICS, RolloutMeans, TrainMeans, check_finite
+from sac_runner.training.metrics import METRICS, RolloutMeans, TrainMeans, check_finite, end_scores
 from sac_runner.training.policies import UnsavedPolicies, arrays_of, finite
 from sac_runner.training.recovery import drop_other_bests, drop_outdated, keep_best_of_an_end, listed_segments
 from sac_runner.training.schedule import Counters, is_finished, is_good_enough
@@ -185,6 +185,10 @@ class Record:
             {"state": plain},
             self._note(state.counters),
         )
+        if self._before_the_end is not None and self.last_evaluation_at == state.counters.env_steps:
+            with contextlib.suppress(DiskFailed):  # as any curve; a run that goes on from here takes them back
+                curve = self.run.read_metrics().get("eval/return_mean", [])
+                self._events.scalars(state.counters.env_steps, end_scores(self.scores, curve))
         with contextlib.suppress(DiskFailed):  # the checkpoint is there; the next one tries again
             keep = 1 if plain["replay"] is None else 2  # without its replay an older one is of no use
             drop_outdated(self.run, self._replay, keep, self._needed_bests())
@@ -255,15 +259,9 @@ class Record:
 
     def summarize(self, status: str, cause: str | None, counters: Counters) -> None:
         """Write ``summary.json``."""
-        self.run.write_summary(
-            {
-                "status": status,
-                "cause": cause,
-                **vars(counters),
-                "wall_time_s": round(self.wall_time, 3),
-                "scores": self.scores,
-            }
-        )
+        seconds = round(self.wall_time, 3)
+        known = {"status": status, "cause": cause, **vars(counters), "wall_time_s": seconds, "scores": self.scores}
+        self.run.write_summary(known)
 
     def close(self, succeeded: bool) -> None:
         """End the HParams session and close the files."""

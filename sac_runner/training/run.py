@@ -1,6 +1,7 @@
 """A training run from its config to its last words: directory, lock, signals, trainer."""
 
 import contextlib
+import math
 import os
 import signal
 import threading
@@ -50,6 +51,7 @@ def train(
     recipe: str | None,
     own_directory: Callable[[], RunLock],
     continued: bool = False,
+    swept: dict[str, str] | None = None,
 ) -> Outcome:
     """Train from the start in a new directory, or go on in an old one.
 
@@ -59,6 +61,7 @@ def train(
         recipe: What it follows, for the header.
         own_directory: Gives the run directory, locked; called once everything else is known to be right.
         continued: The directory holds a run to go on with.
+        swept: Of a sweep's job, key -> value as typed of what differs between jobs, the seed aside.
 
     Raises:
         RunnerError: With the run's ``summary.json`` saying why.
@@ -77,7 +80,7 @@ def train(
         with own_directory() as lock, stop_on_signals() as stop, contextlib.ExitStack() as at_the_end:
             run = RunDirectory(lock.run)
             heed = partial(_asked, lock, stop)
-            record = Record(config, run, hyperparameters(config))
+            record = Record(config, run, hyperparameters(config, swept))
             try:
                 cut = record.restore(newest_whole(run), trainer.state, device, heed) if continued else []
             except Interrupted:
@@ -169,8 +172,14 @@ def _what_leads_there(run: RunDirectory, trainer: Trainer) -> str:
     return at + (f"; the checkpoint at {saved[-1].env_steps:,} leads there again" if saved else "")
 
 
-def hyperparameters(config: Config) -> dict[str, bool | float | str]:
-    """What a user may sweep, for the HParams tab: scalars, lists as texts, nulls left out."""
+def hyperparameters(config: Config, swept: dict[str, str] | None = None) -> dict[str, bool | float | str]:
+    """For the HParams tab: what ``swept`` says and the seed; of a single run all that a user may sweep.
+
+    Lists are texts, and nulls of a single run are left out.
+    """
+    if swept is not None:
+        assert config.seed is not None
+        return {key: _scalar(value) for key, value in swept.items()} | {"seed": config.seed}
     groups = (
         "seed",
         "agent.",
@@ -184,6 +193,17 @@ def hyperparameters(config: Config) -> dict[str, bool | float | str]:
     )
     chosen = {key: x for key, x in flat(config).items() if key.startswith(groups) and x is not None}
     return {key: str(x) if isinstance(x, list) else x for key, x in chosen.items()}
+
+
+def _scalar(typed: str) -> bool | float | str:
+    """The number or truth value that was typed, else the text; TensorBoard can't show a number that is not finite."""
+    if typed.lower() in ("true", "false"):
+        return typed.lower() == "true"
+    try:
+        number = float(typed)
+    except ValueError:
+        return typed
+    return number if math.isfinite(number) else typed
 
 
 class StopRequest:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from sac_runner.training.metrics import METRICS
+from sac_runner.training.metrics import METRICS, SCORES
 from tests.runs import BUDGET, TINY, trained
 
 README = Path(__file__).resolve().parents[2] / "README.md"
@@ -18,10 +18,12 @@ CONTRACT = {
     "action_saturation",
     "perf": "env_steps_per_s updates_per_s updates_per_env_step wall_time_s",
 }
+OF_THE_END = ["score/final", "score/best", "score/area"]
 
 
 def test_the_list_is_that_of_the_contract():
     assert list(METRICS) == [f"{group}/{name}" for group, names in CONTRACT.items() for name in names.split()]
+    assert list(SCORES) == OF_THE_END
 
 
 def test_the_table_of_the_readme_is_the_list():
@@ -30,7 +32,7 @@ def test_the_table_of_the_readme_is_the_list():
         pytest.skip("README.md has no table of metrics between its markers yet")
     rows = re.findall(r"^\| (.+?) \| (.+?) \|$", found[1], re.M)
     assert rows[0] == ("tag", "meaning")
-    assert {tag.strip("`"): meaning.replace("&#124;", "|") for tag, meaning in rows[1:]} == METRICS
+    assert {tag.strip("`"): meaning.replace("&#124;", "|") for tag, meaning in rows[1:]} == METRICS | SCORES
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,7 @@ def test_a_run_writes_these_tags_and_no_other(overrides, left_out, tmp_path, mon
     assert (run.path / "metrics.csv").read_text().splitlines()[0] == ",".join(["env_steps", "round", *METRICS])
     events = EventAccumulator(str(run.path))
     events.Reload()
-    assert set(events.Tags()["scalars"]) == set(curves)
+    assert set(events.Tags()["scalars"]) == {*curves, *SCORES}
 
 
 def test_numbers_mean_what_the_table_says(tmp_path, monkeypatch):
