@@ -1,5 +1,6 @@
 """``sac-train``: launch, sweep or continue runs. Every setting is a ``key=value``."""
 
+import contextlib
 import re
 import signal
 import sys
@@ -12,13 +13,19 @@ from typing import TYPE_CHECKING
 
 from sac_runner.commands.arguments import open_door
 from sac_runner.config.compose import Job, from_command_line
+from sac_runner.config.convert import from_plain
 from sac_runner.config.schema import Config
-from sac_runner.errors import RunInUse, WrongInput, train_command
+from sac_runner.errors import Damaged, RunInUse, WrongInput, train_command
 from sac_runner.storage.checkpoints import find
+from sac_runner.storage.find import find_run_or_sweep
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.names import create, create_exclusively, run_path
 from sac_runner.storage.run_directory import RunDirectory
-from sac_runner.sweep.launchers import register
+from sac_runner.storage.sweep_directory import SweepDirectory, read_signed
+from sac_runner.sweep.launchers import executor, limits, register
+from sac_runner.sweep.pool import end_with_launcher
+from sac_runner.sweep.resources import Needs
+from sac_runner.sweep.session import Session
 
 if TYPE_CHECKING:
     from sac_runner.training.run import Outcome
@@ -29,22 +36,50 @@ _LEFT_BY_A_START = re.compile(r"\.lock|\.owner-\d+|meta\.json|\.(meta\.json|conf
 
 def main() -> None:
     """Entry point of ``sac-train`` and ``scripts/train``."""
-    register(_try_out)
-    open_door(partial(from_command_line, sys.argv[1:], _train))
+    if sys.argv[1:2] == ["--job"]:
+        open_door(partial(_train_frozen, sys.argv[2:]))
+    else:
+        open_door(_launch)
 
 
-def _train(job: Job) -> float:
+def _launch() -> None:
+    typed = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    with Session(typed, _try_out, _needs) as session:
+        register(session)
+        from_command_line(sys.argv[1:], partial(_train, session), lambda: session.sweep is not None)
+    sys.exit(session.exit_code())
+
+
+def _train_frozen(arguments: list[str]) -> None:
+    """``--job FILE``: one job of a sweep, on the config that it was frozen to."""
+    if len(arguments) != 1:
+        raise WrongInput("--job takes one file, jobs/NNNN.json of a sweep", train_command("resume=SWEEP"))
+    end_with_launcher()
+    file = Path(arguments[0])
+    data = read_signed(file)
+    try:
+        config, folder = from_plain(data["config"]), file.parents[1] / data["path"]
+        job = Job(config, data["overrides"], data["recipe"], {})
+    except (KeyError, TypeError) as e:
+        raise Damaged(f"{file} is no job of a sweep") from e
+    config = replace(config, run=replace(config.run, dir=str(folder)))
+    _train_in(replace(job, config=config), RunDirectory(folder), data["setting"])
+
+
+def _train(session: Session, job: Job) -> float:
     """One run, new or continued; returns its final evaluation mean, for Hydra's sweepers."""
     if job.config.resume is not None:
-        return _resume(job, job.config.resume)
+        return _resume(session, job, job.config.resume)
     if job.config.run.dir is not None:
-        run = RunDirectory(Path(job.config.run.dir))
-        if run.is_run:
-            return _rerun(job, run)
+        return _train_in(job, RunDirectory(Path(job.config.run.dir)))
     return _start(job)
 
 
-def _start(job: Job) -> float:
+def _train_in(job: Job, run: RunDirectory, swept: dict[str, str] | None = None) -> float:
+    return _rerun(job, run, swept) if run.is_run else _start(job, swept)
+
+
+def _start(job: Job, swept: dict[str, str] | None = None) -> float:
     from sac_runner.training.randomness import draw_root_seed
     from sac_runner.training.run import dry_run, train
 
@@ -55,21 +90,46 @@ def _start(job: Job) -> float:
             raise _no_run(Path(config.run.dir))
         dry_run(config, job.overrides, job.recipe)
         return 0.0
-    return _finish(train(config, job.overrides, job.recipe, lambda: RunLock(_make_directory(config, job.overrides))))
+    own = partial(_own, config, job.overrides)
+    return _finish(train(config, job.overrides, job.recipe, own, swept=swept))
 
 
-def _resume(job: Job, which: str) -> float:
-    """``resume=RUN``: the stored config, with what may change on top."""
-    from sac_runner.storage.find import find_run
+def _own(config: Config, overrides: list[str]) -> RunLock:
+    return RunLock(_make_directory(config, overrides))
 
-    run = RunDirectory(find_run(which, job.config.outputs))
+
+def _resume(session: Session, job: Job, which: str) -> float:
+    """``resume=RUN``: the stored config, with what may change on top. ``resume=SWEEP``: what it has left to do."""
+    found = find_run_or_sweep(which, job.config.outputs)
+    if SweepDirectory(found).is_sweep:
+        _resume_sweep(session, job, SweepDirectory(found))
+        return 0.0
+    run = RunDirectory(found)
     with _owned(job, run) as lock:
         from sac_runner.training.resume import continued_config
 
-        return _continue(job, run, continued_config(run, job.overrides, job.config), lock)
+        return _continue(job, run, continued_config(run, job.overrides, job.config), lock, _swept(found))
 
 
-def _rerun(job: Job, run: RunDirectory) -> float:
+def _resume_sweep(session: Session, job: Job, sweep: SweepDirectory) -> None:
+    elsewhere = ("resume=", "outputs=", "dry_run=")
+    changes = [override for override in job.overrides if not override.startswith(elsewhere)]
+    if changes:
+        text = f"a sweep goes on as it was planned: {' '.join(changes)} can't change what its jobs are"
+        raise WrongInput(text, train_command(f"resume={sweep.path}"))
+    session.resume(sweep, limits(job.launcher), executor(job.launcher), job.config.dry_run)
+
+
+def _swept(run: Path) -> dict[str, str] | None:
+    """What was swept, where ``run`` is a job of a sweep."""
+    sweep = SweepDirectory(run.absolute().parents[1])
+    with contextlib.suppress(Damaged):
+        jobs = sweep.jobs() if sweep.is_sweep else []
+        return next((job.setting for job in jobs if sweep.run(job).path == run.absolute()), None)
+    return None
+
+
+def _rerun(job: Job, run: RunDirectory, swept: dict[str, str] | None) -> float:
     """The same command with the same ``run.dir``, such as a requeued job."""
     with _owned(job, run) as lock:
         from sac_runner.training.resume import difference, stored_config
@@ -78,7 +138,7 @@ def _rerun(job: Job, run: RunDirectory) -> float:
         if differs:
             text = f"run.dir={run.path} holds another run ({'; '.join(differs)})"
             raise WrongInput(text, train_command("run.dir=NEW"))
-        return _continue(job, run, stored_config(run), lock)
+        return _continue(job, run, stored_config(run), lock, swept)
 
 
 def _owned(job: Job, run: RunDirectory) -> AbstractContextManager[RunLock | None]:
@@ -90,7 +150,9 @@ def _owned(job: Job, run: RunDirectory) -> AbstractContextManager[RunLock | None
     return nullcontext() if looked_at else RunLock(run.path)
 
 
-def _continue(job: Job, run: RunDirectory, config: Config, lock: RunLock | None) -> float:
+def _continue(
+    job: Job, run: RunDirectory, config: Config, lock: RunLock | None, swept: dict[str, str] | None
+) -> float:
     from sac_runner.training.report import finished_already
     from sac_runner.training.run import dry_run, train
 
@@ -106,13 +168,19 @@ def _continue(job: Job, run: RunDirectory, config: Config, lock: RunLock | None)
         print(words, file=sys.stderr)
         return float(run.read_summary()["scores"]["final"]["return_mean"])
     with lock or RunLock(run.path) as owned:
-        return _finish(train(config, job.overrides, None, lambda: owned, continued))
+        return _finish(train(config, job.overrides, None, lambda: owned, continued, swept))
 
 
 def _try_out(config: Config) -> None:
     from sac_runner.training.preflight import try_out
 
     try_out(config)
+
+
+def _needs(config: Config) -> Needs:
+    from sac_runner.training.preflight import needs
+
+    return Needs(*needs(config))
 
 
 def _finish(outcome: "Outcome") -> float:
@@ -159,3 +227,7 @@ def _draw_curve(run: RunDirectory) -> None:
             run.write_bytes("curve.png", picture)
     except Exception as e:
         print(f"warning: no curve.png: {e}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

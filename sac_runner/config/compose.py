@@ -49,14 +49,21 @@ class Job:
     """As Hydra took them."""
     recipe: str | None
     """``experiment NAME`` or ``tuned for ENV``, if it follows one."""
+    launcher: dict[str, Any]
+    """``hydra.launcher``, for a sweep that goes on."""
 
 
-def from_command_line(arguments: list[str], run: Callable[[Job], float]) -> None:
+def from_command_line(arguments: list[str], run: Callable[[Job], float], sweeping: Callable[[], bool]) -> None:
     """Hand ``arguments`` to Hydra, which composes each job for ``run``, or answers by itself (``--help``).
+
+    Args:
+        arguments: Of the command line.
+        run: Called for a single run, and by launchers that are not ours.
+        sweeping: Whether a sweep of ours has begun, by which all its jobs were composed.
 
     Raises:
         WrongInput: The arguments don't compose.
-        RunnerError: From ``run``; of a sweep, once its other jobs are done.
+        RunnerError: From ``run``; of another's launcher, once its other jobs are done.
     """
     unknown = unknown_option(arguments)
     if unknown is not None:
@@ -66,7 +73,7 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float]) -> None
     started = False
 
     def task(cfg: DictConfig) -> float:
-        """What Hydra calls for each job: an expected failure must not end the others."""
+        """What Hydra calls for a job: an expected failure must not end the others of another's launcher."""
         nonlocal started
         started = True
         try:
@@ -89,7 +96,7 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float]) -> None
         try:
             hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
         except _NOT_COMPOSED as e:
-            if started:
+            if started or sweeping():
                 raise
             raise _explained(settings, options, e, sweeps) from e
     if failures:
@@ -117,10 +124,13 @@ def _groups(options: list[str]) -> Groups:
 
 def _job(cfg: DictConfig) -> Job:
     hydra_config = HydraConfig.get()
-    return Job(to_config(cfg), list(hydra_config.overrides.task), _recipe(dict(hydra_config.runtime.choices)))
+    launcher: Any = OmegaConf.to_container(hydra_config.launcher, resolve=True)
+    chosen = recipe(dict(hydra_config.runtime.choices))
+    return Job(to_config(cfg), list(hydra_config.overrides.task), chosen, launcher)
 
 
-def _recipe(choices: dict[str, str | None]) -> str | None:
+def recipe(choices: dict[str, str | None]) -> str | None:
+    """``experiment NAME`` or ``tuned for ENV``, if a run with these choices of groups follows one."""
     if choices.get("experiment") is not None:
         return f"experiment {choices['experiment']}"
     tuned = choices.get("tuned")

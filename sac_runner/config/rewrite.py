@@ -17,24 +17,32 @@ _WITH_VALUE = (
     "--experimental-rerun",
 )
 
+_OWN_LAUNCHERS = ("local", "slurm")
+
 
 def rewrite(arguments: list[str]) -> list[str]:
-    """``env.kwargs.x=1`` works without a ``+``, ``seeds=5`` is a sweep over seeds 0 to 4, options may come last.
+    """``env.kwargs.x=1`` works without a ``+``, ``seeds`` and ``sweep`` imply ``-m``, options may come last.
+
+    ``seeds`` is the launcher's affair: a sweeper that took it for a hyperparameter would tune it.
 
     Raises:
         WrongInput: ``seeds`` is no count.
     """
     options, settings = split(arguments)
+    foreign = any(s.startswith("hydra/launcher=") and s[15:] not in _OWN_LAUNCHERS for s in settings)
     rewritten = []
     for argument in settings:
         key, equals, value = argument.partition("=")
         if (key == "env.kwargs" or key.startswith("env.kwargs.")) and equals:
             rewritten.append(f"++{argument}")
         elif key == "seeds" and equals:
-            rewritten.append(_seeds(value))
-            options += [] if {"-m", "--multirun"} & set(options) else ["--multirun"]
+            count = _seeds(value)
+            seeds = ",".join(map(str, range(count)))
+            rewritten.append(f"seed={seeds}" if foreign else f"hydra.launcher.seeds={count}")
         else:
             rewritten.append(argument)
+    implied = any(s.startswith(("seeds=", "sweep=")) for s in settings) and not {"-m", "--multirun"} & set(options)
+    options += ["--multirun"] if implied else []
     return [*options, *_schedule_of_resumed(settings), *rewritten]
 
 
@@ -68,9 +76,9 @@ def unknown_option(arguments: list[str]) -> tuple[str, str, str] | None:
     return None
 
 
-def _seeds(value: str) -> str:
+def _seeds(value: str) -> int:
     if re.fullmatch(r"\d+(,\d+)+", value):
         raise WrongInput(f"seeds={value}: seeds is how many; to name them use seed", train_command(f"-m seed={value}"))
     if not re.fullmatch(r"[1-9]\d*", value):
         raise WrongInput(f"seeds={value} must be a whole number, at least 1", train_command("seeds=5"))
-    return "seed=" + ",".join(map(str, range(int(value))))
+    return int(value)

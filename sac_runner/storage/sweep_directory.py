@@ -16,6 +16,7 @@ from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.status import Status, status
 
 VERSION = 1
+_STOPPED = (130, 143)  # told to
 
 
 class SweepJob(NamedTuple):
@@ -109,14 +110,11 @@ class SweepDirectory:
         return RunDirectory(self.path / job.path)
 
     def status(self, job: SweepJob) -> Status:
-        """What has become of ``job``; of one whose process ended without a word, how it ended."""
-        now = status(self.run(job))
-        ended = self.read_end(job)
-        if now.state == "waiting" and ended is not None and ended.exit_code != 0:
-            return now._replace(state="failed", cause=ended.cause)
-        if now.state == "killed" and ended is not None:
-            return now._replace(cause=", ".join(filter(None, [ended.cause, now.cause])))
-        return now
+        """What has become of ``job``: what its run says, and what that can't know of how its process ended."""
+        now, ended = status(self.run(job)), self.read_end(job)
+        if ended is None or ended.exit_code in (0, *_STOPPED) or now.state in ("finished", "running", "failed"):
+            return now
+        return now._replace(state="failed", cause=", ".join(filter(None, [ended.cause, now.cause])))
 
     def job_file(self, job: SweepJob) -> Path:
         """What the process of ``job`` is to run."""

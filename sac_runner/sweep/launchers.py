@@ -1,106 +1,133 @@
-"""The launcher that Hydra's sweepers hand their jobs to."""
+"""The launchers that Hydra's sweepers hand their jobs to: each setting composed and checked, then frozen and run."""
 
-import secrets
-import shutil
 import sys
-import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from types import ModuleType
+from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, run_job, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from sac_runner.config.compose import to_config
-from sac_runner.config.schema import Config
-from sac_runner.errors import WrongInput
-from sac_runner.storage.names import create_exclusively
-from sac_runner.sweep.plan import job_paths, settings, sweep_path
+from sac_runner.config.compose import recipe, to_config
+from sac_runner.errors import WrongInput, train_command
+from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
+from sac_runner.sweep.board import Board
+from sac_runner.sweep.plan import setting_of
+from sac_runner.sweep.pool import Pool
+from sac_runner.sweep.resources import Allotment
+from sac_runner.sweep.session import Execute, Limits, Proposed, Session, refuse_own_directories
+
+_PACKAGE = "hydra_plugins.sac_runner"
 
 
 class LocalLauncher(Launcher):
-    """Runs jobs one after another in this process, once all of them are composed and checked."""
+    """hydra/launcher=local: a process for each job, as many at a time as cores and memory allow."""
 
-    try_out: Callable[[Config], None]
+    session: Session
+
+    def __init__(self, seeds: Any, at_a_time: Any, hang_minutes: Any) -> None:
+        """As ``conf/hydra/launcher/local.yaml`` says; checked when it launches."""
+        self.parameters = {"seeds": seeds, "at_a_time": at_a_time, "hang_minutes": hang_minutes}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra before ``launch``."""
-        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
-        self.sweep: Path | None = None
+        self.hydra_context, self.config = hydra_context, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs; a sweeper may call this several times for one sweep.
+
+        Returns:
+            One for each job, completed and finite whatever became of it: a sweeper goes on, and the table has the rest.
 
         Raises:
             WrongInput: A job's config has faults, or its environment or device is not there; no job has started and no
                 file was made.
         """
         setup_globals()
-        jobs = [list(job) for job in job_overrides]
-        composed = [self._compose(job, initial_job_idx + i) for i, job in enumerate(jobs)]
-        configs = [config for _, config in composed]
-        if any(config.resume is not None or config.run.dir is not None for config in configs):
-            raise WrongInput("a sweep makes its own runs: leave resume and run.dir out, or leave -m out")
-        for config in {repr((config.env, config.device)): config for config in configs}.values():
-            type(self).try_out(config)
-        if not configs[0].dry_run:
-            self._make_sweep(jobs, configs[0])
-        _announce(jobs)
-        seeds = [secrets.randbits(32) if config.seed is None else config.seed for config in configs]
-        places = zip(seeds, job_paths(jobs, seeds), strict=True)
-        return [self._run(cfg, seed, path) for (cfg, _), (seed, path) in zip(composed, places, strict=True)]
+        fixed = _fixed_keys(self.config)
+        proposed = [self._propose(list(job), initial_job_idx + i, fixed) for i, job in enumerate(job_overrides)]
+        refuse_own_directories([p.config for p in proposed])
+        swept = list(dict.fromkeys(key for p in proposed for key in p.setting))
+        returns = self.session.run(proposed, swept, limits(self.parameters), executor(self.parameters))
+        return [_returned(p.overrides, x) for p, x in zip(proposed, returns, strict=True)]
 
-    def _compose(self, job: list[str], number: int) -> tuple[DictConfig, Config]:
+    def _propose(self, job: list[str], number: int, fixed: set[str]) -> Proposed:
         cfg = self.hydra_context.config_loader.load_sweep_config(self.config, job)
+        choices = dict(cfg.hydra.runtime.choices)
         with open_dict(cfg):
             cfg.hydra.job.id = cfg.hydra.job.num = number
             bare = cfg.copy()
             del bare["hydra"]
         try:
-            return cfg, to_config(bare)
+            return Proposed(job, setting_of(job, fixed), to_config(bare), recipe(choices))
         except WrongInput as e:
             raise WrongInput(f"job {' '.join(job)}: {e.message}", e.remedy) from e
 
-    def _make_sweep(self, jobs: list[list[str]], config: Config) -> None:
-        if self.sweep is None:
-            now = time.strftime("%Y%m%d-%H%M%S")
-            self.sweep = create_exclusively(sweep_path(config.outputs, now, jobs, config.run.name))
-            shutil.copy(Path(self.config.hydra.sweep.dir) / "multirun.yaml", self.sweep)
 
-    def _run(self, cfg: DictConfig, seed: int, path: Path) -> JobReturn:
-        if self.sweep is not None:
-            with open_dict(cfg):
-                cfg.seed, cfg.run.dir = seed, str(self.sweep / path)
-        return run_job(
-            task_function=self.task_function,
-            config=cfg,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-            hydra_context=self.hydra_context,
-            configure_logging=False,
-        )
+def _fixed_keys(config: DictConfig) -> set[str]:
+    """Keys that have one value in every job: those on the command line and in ``hydra.sweeper.params`` with one."""
+    params: Any = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create({}))
+    given = [*config.hydra.overrides.task, *(f"{key}={value}" for key, value in params.items())]
+    parsed = OverridesParser.create().parse_overrides(given)
+    return {override.get_key_element().lstrip("+~") for override in parsed if not override.is_sweep_override()}
 
 
-def register(try_out: Callable[[Config], None]) -> None:
-    """Make the launcher known to Hydra, which takes plugins from a package ``hydra_plugins`` and no other.
+def _returned(overrides: list[str], value: float) -> JobReturn:
+    returned = JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
+    returned.return_value = value
+    return returned
 
-    Args:
-        try_out: Raises ``WrongInput`` where what a config names is not there.
+
+def limits(parameters: dict[str, Any]) -> Limits:
+    """Of ``hydra.launcher``.
+
+    Raises:
+        WrongInput: A value can't be.
     """
-    LocalLauncher.try_out = staticmethod(try_out)
+    return Limits(_count(parameters, "seeds"), _count(parameters, "at_a_time"))
+
+
+def _count(parameters: dict[str, Any], key: str) -> int | None:
+    value = parameters[key]
+    if value in (None, "auto"):
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        text = f"hydra.launcher.{key}={value} must be a whole number, at least 1, or auto"
+        raise WrongInput(text, train_command(f"hydra.launcher.{key}=2"))
+    return value
+
+
+def executor(parameters: dict[str, Any]) -> Execute:
+    """What runs the jobs of a launcher with these parameters.
+
+    Raises:
+        WrongInput: A value can't be.
+    """
+    hang = parameters["hang_minutes"]
+    if hang is not None and (isinstance(hang, bool) or not isinstance(hang, int | float) or not hang > 0):
+        text = f"hydra.launcher.hang_minutes={hang} must be a number above 0, or null"
+        raise WrongInput(text, train_command("hydra.launcher.hang_minutes=30"))
+
+    def execute(sweep: SweepDirectory, jobs: list[SweepJob], allotment: Allotment) -> int | None:
+        """On this machine."""
+        board = Board(sweep)
+        try:
+            return Pool(sweep, allotment, hang, board).run(jobs)
+        finally:
+            board.close()
+
+    return execute
+
+
+def register(session: Session) -> None:
+    """Make the launchers known to Hydra, which takes plugins from a package ``hydra_plugins`` and no other."""
+    LocalLauncher.session = session
     plugins = Plugins.instance()  # imports the true hydra_plugins, where one is installed
     sys.modules.setdefault("hydra_plugins", ModuleType("hydra_plugins"))
-    sys.modules["hydra_plugins.sac_runner"] = sys.modules[__name__]
-    LocalLauncher.__module__ = "hydra_plugins.sac_runner"
+    sys.modules[_PACKAGE] = sys.modules[__name__]
+    LocalLauncher.__module__ = _PACKAGE
     plugins.register(LocalLauncher)
-
-
-def _announce(jobs: list[list[str]]) -> None:
-    distinct = settings(jobs)
-    seeds = len(jobs) // distinct
-    print(
-        f"{len(jobs)} runs: {distinct} setting{'s'[: distinct > 1]} x {seeds} seed{'s'[: seeds > 1]}", file=sys.stderr
-    )

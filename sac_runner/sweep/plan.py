@@ -1,44 +1,79 @@
-"""Where the jobs of a sweep go: one folder for each setting, one in it for each seed."""
+"""Which jobs a sweep has, and where they go: one folder for each setting, one in it for each seed."""
 
 from pathlib import Path
 
+from sac_runner.errors import WrongInput, train_command
 from sac_runner.storage.names import override_name, safe_name
+from sac_runner.storage.sweep_directory import SweepJob
+
+Setting = dict[str, str]
+"""Swept key -> value as typed, the seed aside."""
 
 
-def sweep_path(outputs: str, time: str, jobs: list[list[str]], name: str | None) -> Path:
+def sweep_path(outputs: str, time: str, swept: list[str], name: str | None) -> Path:
     """``outputs/sweeps/<time>_<name>``, where the name lists the swept keys."""
-    keys = [key.rsplit(".", 1)[-1] for key in swept_keys(jobs) if key != "seed"] or ["seeds"]
+    keys = [key.rsplit(".", 1)[-1] for key in swept] or ["seeds"]
     return Path(outputs) / "sweeps" / f"{time}_{safe_name(name or '_'.join(keys))}"
 
 
-def job_paths(jobs: list[list[str]], seeds: list[int]) -> list[Path]:
-    """A path for each job within the sweep; where long names are cut to the same one, ``-2`` tells them apart."""
-    paths: list[Path] = []
-    for job, seed in zip(jobs, seeds, strict=True):
-        setting, name = job_path(job, jobs, seed).parts
-        alike = [setting, *(f"{setting}-{n}" for n in range(2, len(jobs) + 1))]
-        paths.append(next(path for path in (Path(s) / name for s in alike) if path not in paths))
-    return paths
+def setting_of(job: list[str], fixed: set[str]) -> Setting:
+    """What the overrides of ``job`` say that is not the same for every job: keys outside of ``fixed``."""
+    pairs = (override.lstrip("+~").partition("=") for override in job)
+    return {key: value for key, _, value in pairs if key not in fixed and key != "seed"}
 
 
-def job_path(job: list[str], jobs: list[list[str]], seed: int) -> Path:
-    """``<setting>/s<seed>`` within the sweep, the setting being what differs between jobs."""
-    swept = [key for key in swept_keys(jobs) if key != "seed"]
-    differing = [override for override in job if override.partition("=")[0] in swept]
-    parts = [o.removeprefix("env=") if o.startswith("env=") else override_name(o) for o in differing]
-    return Path(safe_name("_".join(parts)) or "default") / f"s{seed}"
+def folder_name(setting: Setting) -> str:
+    """``alpha-fixed_0.05_lr-1e-3``; an environment names itself."""
+    parts = [value if key == "env" else override_name(f"{key}={value}") for key, value in setting.items()]
+    return safe_name("_".join(parts)) or "default"
 
 
-def settings(jobs: list[list[str]]) -> int:
-    """How many different settings there are, seeds aside."""
-    return len({tuple(o for o in job if not o.startswith("seed=")) for job in jobs})
+def seeds_of(first: int | None, count: int | None, swept: bool) -> list[int | None]:
+    """The seeds of one setting, None where one is to be drawn.
+
+    Args:
+        first: ``seed``.
+        count: ``seeds``.
+        swept: Whether ``seed`` itself names several.
+
+    Raises:
+        WrongInput: Both name seeds.
+    """
+    if count is None:
+        return [first]
+    if swept:
+        raise WrongInput("seed and seeds both name the seeds of this sweep", train_command(f"seeds={count} ..."))
+    return [None] * count if first is None else list(range(first, first + count))
 
 
-def swept_keys(jobs: list[list[str]]) -> list[str]:
-    """Keys whose value differs between ``jobs``, in the order given."""
-    values: dict[str, set[str]] = {}
-    for job in jobs:
-        for override in job:
-            key, _, value = override.partition("=")
-            values.setdefault(key, set()).add(value)
-    return [key for key, seen in values.items() if len(seen) > 1]
+def number_jobs(
+    earlier: list[SweepJob], settings: list[Setting], seeds: list[int], budgets: list[int | None]
+) -> list[SweepJob]:
+    """A job for each setting and seed, with a run directory of its own.
+
+    Args:
+        earlier: Jobs that the sweep has already.
+        settings: One for each job.
+        seeds: One for each job.
+        budgets: Env steps of each.
+    """
+    taken = {job.path for job in earlier}
+    folders = {job.label: Path(job.path).parent.name for job in earlier}
+    jobs: list[SweepJob] = []
+    for setting, seed, budget in zip(settings, seeds, budgets, strict=True):
+        number = len(earlier) + len(jobs)
+        label = SweepJob(number, "", setting, seed, budget).label
+        path = _free_path(folders.get(label), folder_name(setting), seed, set(folders.values()), taken)
+        folders.setdefault(label, Path(path).parent.name)
+        taken.add(path)
+        jobs.append(SweepJob(number, path, setting, seed, budget))
+    return jobs
+
+
+def _free_path(known: str | None, name: str, seed: int, folders: set[str], taken: set[str]) -> str:
+    """In the setting's ``known`` folder, else in one of its own; where a run is there already, ``-2`` tells apart."""
+    folder, n = known or name, 1
+    while (known is None and folder in folders) or f"{folder}/s{seed}" in taken:
+        n += 1
+        known, folder = None, f"{name}-{n}"
+    return f"{folder}/s{seed}"

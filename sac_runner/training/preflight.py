@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import resource
 import shutil
 import statistics
 import time
@@ -17,12 +18,14 @@ from sac_runner.interaction.envs import make_env, raw_spaces
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.machine import available_memory
 from sac_runner.text import duration
-from sac_runner.training.device import resolve_device
+from sac_runner.training.console import Console
+from sac_runner.training.device import configure_torch, resolve_device
 from sac_runner.training.trainer import Trainer
 from sac_runner.types import Batch, UpdateNoise
 
 _PROBE_S = 0.7
 _WORTH_TELLING = 1000  # updates
+_WITHOUT_REPLAY = 10_000_000  # bytes of a run's other files
 
 
 def preflight(trainer: Trainer) -> str:
@@ -38,7 +41,7 @@ def preflight(trainer: Trainer) -> str:
     speed = f"{1e3 * env_s:.2f} ms per env step, {1e3 * update_s:.2f} ms per update"
     lines = [
         f"memory   {memory / 1e6:,.0f} MB replay for {_transitions(config):,} transitions{available}",
-        f"disk     {(kept + 10e6) / 1e6:,.0f} MB, {free / 1e9:,.1f} GB free{enough}",
+        f"disk     {(kept + _WITHOUT_REPLAY) / 1e6:,.0f} MB, {free / 1e9:,.1f} GB free{enough}",
         f"time     {_time(config, env_s, update_s)}: {speed}",
         f"updates  {_updates(config)}",
         f"scale    observations {obs_scale}; actions [-1, 1] -> {_bounds(config)}",
@@ -55,6 +58,27 @@ def try_out(config: Config) -> None:
     resolve_device(config.device)
     with contextlib.suppress(EnvironmentFailed):
         make_env(config.env).close()
+
+
+def needs(config: Config) -> tuple[float, int, int, int]:
+    """What a run of ``config`` needs: seconds without its evaluations, bytes of disk and memory, GPUs to choose from.
+
+    Raises:
+        WrongInput: Its device is not there.
+    """
+    device = resolve_device(config.device)
+    configure_torch(config)
+    gpus = torch.cuda.device_count() if device.type == "cuda" and device.index is None else 0
+    try:
+        with Trainer(config, config.seed or 0, device, Console(config)) as trainer:
+            memory = replay_bytes(trainer.replay, config.total_env_steps)
+            env_s, _ = _probe_steps(trainer)
+            seconds = _seconds(config, env_s, _probe_updates(trainer)) or 0.0
+    except EnvironmentFailed:  # its run will say so
+        return 0.0, 0, 0, gpus
+    kept, _ = _disk(config, memory)
+    process = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return seconds, kept + _WITHOUT_REPLAY, memory + process, gpus
 
 
 def require_fit(trainer: Trainer, continued: bool) -> None:
@@ -167,10 +191,14 @@ def _probe_updates(trainer: Trainer) -> float:
 
 
 def _time(config: Config, env_s: float, update_s: float) -> str:
+    seconds = _seconds(config, env_s, update_s)
+    return "depends on episode lengths" if seconds is None else f"about {duration(seconds)}, evaluation aside"
+
+
+def _seconds(config: Config, env_s: float, update_s: float) -> float | None:
     if not isinstance(config.schedule, PerStepConfig) or config.total_env_steps is None:
-        return "depends on episode lengths"
-    seconds = config.total_env_steps * env_s + _planned_updates(config) * update_s
-    return f"about {duration(seconds)}, evaluation aside"
+        return None
+    return config.total_env_steps * env_s + _planned_updates(config) * update_s
 
 
 def _updates(config: Config) -> str:

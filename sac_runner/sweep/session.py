@@ -1,0 +1,244 @@
+"""One sweep, from the first batch of jobs that a sweeper hands over to its table."""
+
+import secrets
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from sac_runner.config.convert import from_plain, to_plain
+from sac_runner.config.schema import Config
+from sac_runner.errors import WrongInput, train_command
+from sac_runner.machine import available_cores, available_memory
+from sac_runner.storage.find import find_run
+from sac_runner.storage.lock import RunLock
+from sac_runner.storage.names import create_exclusively
+from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob, read_signed
+from sac_runner.sweep.plan import Setting, number_jobs, seeds_of, sweep_path
+from sac_runner.sweep.resources import Allotment, Machine, Needs, allot, most_threads, visible_gpus
+from sac_runner.sweep.table import job_return, summarize
+from sac_runner.text import duration, plural, size
+
+_MEASURED = 4
+"""Configs that are measured at most; more of them are taken to need what the first one does."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How a sweep may use where it runs."""
+
+    seeds: int | None
+    """Runs of each setting; None takes the seeds that the overrides name."""
+    at_a_time: int | None
+    """Jobs that run at the same time; None takes as many as the machine allows."""
+
+
+class Proposed(NamedTuple):
+    """A setting as a sweeper hands it over, composed and checked."""
+
+    overrides: list[str]
+    setting: Setting
+    config: Config
+    recipe: str | None
+
+
+Execute = Callable[[SweepDirectory, list[SweepJob], Allotment], int | None]
+"""Runs jobs to their ends, on this machine or a cluster; returns the signal that stopped it, if one did."""
+
+
+class Session:
+    """The sweep of this process; a context manager, whose end is the table."""
+
+    def __init__(
+        self, command: list[str], try_out: Callable[[Config], None], needs: Callable[[Config], Needs]
+    ) -> None:
+        """No sweep yet.
+
+        Args:
+            command: As typed.
+            try_out: Raises ``WrongInput`` where what a config names is not there.
+            needs: Measures what a config needs.
+        """
+        self._command, self._try_out, self._needs = command, try_out, needs
+        self.sweep: SweepDirectory | None = None
+        self.stop_signal: int | None = None
+        self._jobs: list[SweepJob] = []
+        self._plan: dict[str, Any] = {}
+        self._at_the_end = ExitStack()
+
+    def run(self, proposed: list[Proposed], swept: list[str], limits: Limits, execute: Execute) -> list[float]:
+        """Freeze a job for each setting and seed, run them all, and score each setting.
+
+        Args:
+            proposed: The settings.
+            swept: Keys that differ, the seed aside.
+            limits: Of the sweep.
+            execute: Runs the jobs.
+
+        Returns:
+            For each of ``proposed`` the mean of its jobs' returns; 0 after a dry run.
+
+        Raises:
+            WrongInput: A job can't be run; none has started, and no file was made.
+        """
+        by_seed = len({p.config.seed for p in proposed}) > 1
+        drawn = [(p, seed) for p in proposed for seed in seeds_of(p.config.seed, limits.seeds, by_seed)]
+        configs = [_frozen(p.config, seed) for p, seed in drawn]
+        allotment, needs = self._allot(configs, limits)
+        configs = [replace(c, threads=allotment.threads if c.threads == "auto" else c.threads) for c in configs]
+        seeds = [c.seed for c in configs if c.seed is not None]
+        jobs = number_jobs(self._jobs, [p.setting for p, _ in drawn], seeds, [c.total_env_steps for c in configs])
+        if configs[0].dry_run:
+            print(_announcement(jobs, allotment, needs, None))
+            return [0.0] * len(proposed)
+        sweep = self._open(configs[0], swept)
+        self._jobs += jobs
+        self._plan |= {"at_a_time": allotment.at_a_time}
+        frozen = [_job_data(p, c, job) for (p, _), c, job in zip(drawn, configs, jobs, strict=True)]
+        sweep.write_plan(self._plan, self._jobs, frozen)
+        print(_announcement(jobs, allotment, needs, sweep.path), file=sys.stderr)
+        self._execute(sweep, jobs, allotment, execute)
+        returns = [job_return(sweep, job, self._jobs) for job in jobs]
+        of_setting = [[x for x, (p, _) in zip(returns, drawn, strict=True) if p is one] for one in proposed]
+        return [sum(some) / len(some) for some in of_setting]
+
+    def resume(self, sweep: SweepDirectory, limits: Limits, execute: Execute, dry_run: bool) -> None:
+        """Run what of ``sweep`` is missing, has failed or was cut off.
+
+        Raises:
+            WrongInput: It is no sweep, or what its jobs name is not there any more.
+            Damaged: Its plan can't be read.
+            RunInUse: Another process runs it.
+        """
+        jobs = sweep.jobs()
+        left = [job for job in jobs if sweep.status(job).state != "finished"]
+        words = f"{sweep.path}: {len(jobs) - len(left)} of {plural(len(jobs), 'run')} done, {len(left)} to go"
+        if dry_run:
+            print("\n".join([words, *(f"  {job.path}  {sweep.status(job).state}" for job in left)]))
+            return
+        print(words, file=sys.stderr)
+        self._own(sweep)
+        if left:
+            allotment, _ = self._allot([stored_config(sweep, job) for job in left], limits)
+            self._execute(sweep, left, allotment, execute)
+
+    def _allot(self, configs: list[Config], limits: Limits) -> tuple[Allotment, list[Needs]]:
+        """What each job gets, and what each needs."""
+        for config in {repr((config.env, config.device)): config for config in configs}.values():
+            self._try_out(config)
+        machine = Machine(available_cores(), available_memory(), 0)
+        threads = most_threads(configs)
+        at_first = allot(len(configs), limits.at_a_time, threads, 0, machine)
+        keys = [repr((c.env, c.agent, c.replay, c.schedule, c.total_env_steps, c.device)) for c in configs]
+        measured: dict[str, Needs] = {}
+        for key, config in list(dict(zip(keys, configs, strict=True)).items())[:_MEASURED]:
+            measured[key] = self._needs(replace(config, threads=at_first.threads))
+        each = [measured.get(key, next(iter(measured.values()))) for key in keys]
+        machine = replace(machine, gpus=max(needs.gpus for needs in each))
+        memory = max(needs.memory for needs in each)
+        return allot(len(configs), limits.at_a_time, threads, memory, machine, visible_gpus()), each
+
+    def _open(self, config: Config, swept: list[str]) -> SweepDirectory:
+        """The sweep's directory, made with its first batch."""
+        if self.sweep is None:
+            now = time.strftime("%Y%m%d-%H%M%S")
+            name = config.run.name
+            self._plan = {
+                "name": name or "_".join(swept) or "seeds",
+                "started": time.strftime("%FT%T%z"),
+                "command": self._command,
+                "swept": swept,
+            }
+            self._own(SweepDirectory(create_exclusively(sweep_path(config.outputs, now, swept, name))))
+        assert self.sweep is not None
+        return self.sweep
+
+    def _own(self, sweep: SweepDirectory) -> None:
+        self._at_the_end.enter_context(RunLock(sweep.path))
+        self.sweep = sweep
+
+    def _execute(self, sweep: SweepDirectory, jobs: list[SweepJob], allotment: Allotment, execute: Execute) -> None:
+        self.stop_signal = execute(sweep, jobs, allotment)
+        if self.stop_signal is not None:  # whatever else a sweeper had in mind
+            sys.exit(128 + self.stop_signal)
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._at_the_end:
+            if self.sweep is not None:
+                print(summarize(self.sweep), file=sys.stderr)
+
+    def exit_code(self) -> int:
+        """0 where every job is finished, else that of one that is not."""
+        if self.sweep is None:
+            return 0
+        for job in self.sweep.jobs():
+            if self.sweep.status(job).state != "finished":
+                ended = self.sweep.read_end(job)
+                return ended.exit_code if ended is not None and ended.exit_code in (70, 73, 74, 76) else 1
+        return 0
+
+
+def _frozen(config: Config, seed: int | None) -> Config:
+    """What does not depend on when or where the job starts: its seed, and which run ``init_from=last`` is."""
+    source = None if config.init_from is None else str(find_run(config.init_from, config.outputs).resolve())
+    return replace(config, seed=secrets.randbits(32) if seed is None else seed, init_from=source)
+
+
+def _job_data(proposed: Proposed, config: Config, job: SweepJob) -> dict[str, Any]:
+    overrides = [override for override in proposed.overrides if not override.startswith(("seed=", "sweep="))]
+    return {
+        "config": to_plain(config),
+        "overrides": [*overrides, f"seed={job.seed}"],
+        "recipe": proposed.recipe,
+        "setting": job.setting,
+        "path": job.path,
+    }
+
+
+def stored_config(sweep: SweepDirectory, job: SweepJob) -> Config:
+    """What ``job`` was frozen to.
+
+    Raises:
+        Damaged: It can't be read.
+        WrongInput: It is of another version.
+    """
+    return from_plain(read_signed(sweep.job_file(job))["config"])
+
+
+def _announcement(jobs: list[SweepJob], allotment: Allotment, needs: list[Needs], path: Path | None) -> str:
+    """The plan, before anything starts."""
+    settings = list(dict.fromkeys(job.label for job in jobs))
+    seeds = len(jobs) // len(settings)
+    lines = [f"{plural(len(jobs), 'run')}: {plural(len(settings), 'setting')} x {plural(seeds, 'seed')}"]
+    if len(settings) > 1:
+        lines += [f"  {label}" for label in settings[:8]]
+        lines += [f"  and {len(settings) - 8} more"] if len(settings) > 8 else []
+    seconds = sum(need.seconds for need in needs) / allotment.at_a_time
+    time_needed = f"about {duration(seconds)} in all, evaluation aside; " if seconds else ""
+    gpus = f" on GPU {', '.join(allotment.gpus)}" if allotment.gpus else ""
+    where = f" -> {path}" if path is not None else "; a dry run: nothing is written"
+    share = f"{allotment.at_a_time} at a time, {plural(allotment.threads, 'thread')} each{gpus}"
+    lines.append(f"{share}; {time_needed}{size(sum(need.disk for need in needs))} of disk{where}")
+    return "\n".join(lines)
+
+
+def refuse_own_directories(configs: list[Config]) -> None:
+    """A sweep makes its own runs.
+
+    Raises:
+        WrongInput: A job names its directory, or a run to go on with.
+    """
+    if any(config.resume is not None or config.run.dir is not None for config in configs):
+        raise WrongInput(
+            "a sweep makes its own runs: leave resume and run.dir out, or leave -m out",
+            train_command("resume=SWEEP, for a sweep that is there"),
+        )

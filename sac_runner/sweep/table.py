@@ -1,0 +1,172 @@
+"""What came out of a sweep: a table for people, the same as CSV and JSON, and a number for sweepers."""
+
+import contextlib
+import csv
+import io
+import statistics
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sac_runner.analysis.statistics import iqm, iqm_interval
+from sac_runner.errors import DiskFailed, command, train_command, warn
+from sac_runner.storage.files import json_bytes, write_atomically
+from sac_runner.storage.status import Status
+from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
+from sac_runner.text import columns, duration, number, plural
+
+_FEW = 4
+"""Seeds below which every value is shown in the place of an interval."""
+WORST_RETURN = -1e9
+"""Of a job without any evaluation, in a sweep without any: finite, as sweepers want it."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One setting."""
+
+    label: str
+    seeds: int
+    finals: list[float]
+    """Final evaluation mean of each finished job."""
+    bests: list[float]
+    """Best evaluation mean of each finished job."""
+    minutes: list[float]
+    """Wall time of each finished job."""
+
+
+def rows_of(jobs: list[tuple[SweepJob, Status]]) -> list[Row]:
+    """A row for each setting, the best final mean first; settings without one last."""
+    rows = []
+    for label in dict.fromkeys(job.label for job, _ in jobs):
+        own = [now for job, now in jobs if job.label == label]
+        done = [now for now in own if now.state == "finished" and "final" in now.scores]
+        finals = [float(now.scores["final"]["return_mean"]) for now in done]
+        bests = [float(now.scores["best"]["return_mean"]) for now in done]
+        rows.append(Row(label, len(own), finals, bests, [now.wall_time_s / 60 for now in done]))
+    return sorted(rows, key=lambda row: -statistics.fmean(row.finals) if row.finals else float("inf"))
+
+
+def summarize(sweep: SweepDirectory) -> str:
+    """The table of ``sweep``; ``sweep_summary.csv`` and ``.json`` are written beside its jobs."""
+    jobs = [(job, sweep.status(job)) for job in sweep.jobs()]
+    rows = rows_of(jobs)
+    try:
+        write_atomically(sweep.path / "sweep_summary.csv", _csv(jobs).encode())
+        write_atomically(sweep.path / "sweep_summary.json", json_bytes(_plain(rows, jobs)))
+    except DiskFailed as e:
+        warn(f"no sweep_summary: {e.message}")
+    return "\n".join([_headline(sweep, jobs), *_table(rows), *_unfinished(sweep, jobs), *_next(sweep, jobs)])
+
+
+def _headline(sweep: SweepDirectory, jobs: list[tuple[SweepJob, Status]]) -> str:
+    states = [now.state for _, now in jobs]
+    counts = [f"{states.count('finished')} done"]
+    counts += [f"{states.count(state)} {state}" for state in dict.fromkeys(states) if state != "finished"]
+    seconds = sum(now.wall_time_s for _, now in jobs)
+    return f"{sweep.path.name}: {plural(len(jobs), 'run')}, {', '.join(counts)}, {duration(seconds)} of training"
+
+
+def _table(rows: list[Row]) -> list[str]:
+    header = ["setting", "seeds", "final return", "IQM [95%]", "best", "min/run"]
+    return columns([header, *map(_cells, rows)], right=(1, 2, 4, 5))
+
+
+def _cells(row: Row) -> list[str]:
+    seeds = f"{len(row.finals)}/{row.seeds}"
+    if not row.finals:
+        return [row.label, seeds, "-", "", "-", "-"]
+    mean, best, minutes = (statistics.fmean(x) for x in (row.finals, row.bests, row.minutes))
+    spread = f" +- {number(statistics.stdev(row.finals))}" if len(row.finals) > 1 else ""
+    return [row.label, seeds, number(mean) + spread, _interval(row.finals), number(best), f"{minutes:.1f}"]
+
+
+def _interval(finals: list[float]) -> str:
+    if len(finals) < _FEW:
+        return f"{plural(len(finals), 'seed')}: {' '.join(map(number, sorted(finals)))}"
+    scores = np.array(finals)
+    low, high = iqm_interval(scores)
+    return f"{number(iqm(scores))} [{number(low)}, {number(high)}]"
+
+
+def _unfinished(sweep: SweepDirectory, jobs: list[tuple[SweepJob, Status]]) -> list[str]:
+    lines = []
+    for job, now in jobs:
+        at = f" at {now.env_steps:,}" if now.env_steps else ""
+        if now.state in ("failed", "killed"):
+            lines.append(
+                f"{now.state:<8} {job.path}  {now.cause or 'ended without a word'}{at} -> {sweep.log_file(job)}"
+            )
+        elif now.state == "stopped":
+            lines.append(f"stopped  {job.path}{at}, saved")
+    return lines
+
+
+def _next(sweep: SweepDirectory, jobs: list[tuple[SweepJob, Status]]) -> list[str]:
+    left = sum(now.state != "finished" for _, now in jobs)
+    again = (
+        f"{train_command(f'resume={sweep.path}')} (only {'this' if left == 1 else 'these'} {left}) | " if left else ""
+    )
+    return [f"next     {again}{command('compare')} {sweep.path} | {command('tensorboard')} {sweep.path}"]
+
+
+def _csv(jobs: list[tuple[SweepJob, Status]]) -> str:
+    """A line for each job."""
+    keys = list(dict.fromkeys(key for job, _ in jobs for key in job.setting))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = ["final", "best"]
+    scores = [f"{name}_{what}" for name in names for what in ("return_mean", "return_std", "env_steps")]
+    writer.writerow(["run", *keys, "seed", "state", "cause", "env_steps", "wall_time_s", *scores])
+    for job, now in jobs:
+        found = [
+            now.scores.get(name, {}).get(what, "")
+            for name in names
+            for what in ("return_mean", "return_std", "env_steps")
+        ]
+        values = [job.setting.get(key, "") for key in keys]
+        writer.writerow(
+            [job.path, *values, job.seed, now.state, now.cause or "", now.env_steps, now.wall_time_s, *found]
+        )
+    return text.getvalue()
+
+
+def _plain(rows: list[Row], jobs: list[tuple[SweepJob, Status]]) -> dict[str, Any]:
+    settings = []
+    for row in rows:
+        scores = np.array(row.finals)
+        known = len(row.finals) > 0
+        settings.append(
+            {
+                "setting": row.label,
+                "seeds": row.seeds,
+                "final_returns": row.finals,
+                "best_returns": row.bests,
+                "final_mean": statistics.fmean(row.finals) if known else None,
+                "final_iqm": iqm(scores) if known else None,
+                "final_iqm_95": list(iqm_interval(scores)) if len(row.finals) >= _FEW else None,
+                "minutes": row.minutes,
+            }
+        )
+    runs = [{"run": job.path, "setting": job.setting, "seed": job.seed, **now._asdict()} for job, now in jobs]
+    return {"settings": settings, "runs": runs}
+
+
+def job_return(sweep: SweepDirectory, job: SweepJob, jobs: list[SweepJob]) -> float:
+    """The mean of ``job``'s final evaluation, for a sweeper; of one that is not finished, the lowest of the sweep's.
+
+    A sweeper takes no NaN, and must not prefer what fails.
+    """
+    now = sweep.status(job)
+    if now.state == "finished" and "final" in now.scores:
+        return float(now.scores["final"]["return_mean"])
+    lowest = [_lowest(sweep, other) for other in jobs]
+    return min((x for x in lowest if x is not None), default=WORST_RETURN)
+
+
+def _lowest(sweep: SweepDirectory, job: SweepJob) -> float | None:
+    with contextlib.suppress(OSError, DiskFailed):
+        curve = sweep.run(job).read_metrics().get("eval/return_mean", [])
+        return min((mean for _, mean in curve), default=None)
+    return None
