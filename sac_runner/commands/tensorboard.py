@@ -1,4 +1,4 @@
-"""``sac-tensorboard``: TensorBoard on runs, for this host only."""
+"""``sac-tensorboard``: TensorBoard on runs and sweeps, for this host only."""
 
 import os
 import socket
@@ -7,13 +7,17 @@ from functools import partial
 from getpass import getuser
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from sac_runner.commands.arguments import Parser, add_outputs, open_door, port_number
 from sac_runner.errors import WrongInput, command
-from sac_runner.storage.find import find_run, list_runs, outputs_folder, run_label
+from sac_runner.storage.find import find_run_or_sweep, list_runs, outputs_folder, run_label
+from sac_runner.storage.run_directory import RunDirectory
+from sac_runner.storage.sweep_directory import SweepDirectory
 
 HOST = "127.0.0.1"
 _PORTS = range(6006, 6106)
+_BY_SETTING = "?runColorGroup=regex:%28.%2A%29/s"  # the seeds of a setting, (.*)/s0 and so on, in one colour
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -22,9 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> Parser:
-    parser = Parser("tensorboard", "Show runs in TensorBoard, all of them by default; on this host only.")
+    parser = Parser("tensorboard", "Show runs and sweeps in TensorBoard, all of them by default; on this host only.")
     parser.add_argument(
-        "runs", metavar="RUN", nargs="*", help="a path (a sweep's too), a unique part of a name, or last"
+        "runs", metavar="RUN", nargs="*", help="a run or sweep: a path, a unique part of a name, or last"
     )
     parser.add_argument("--port", type=port_number, metavar="N", help="default: the first free one from 6006")
     add_outputs(parser)
@@ -36,33 +40,47 @@ def _tensorboard(arguments: Sequence[str] | None) -> None:
     outputs = outputs_folder(options.outputs)
     folders = [_folder(text, outputs) for text in options.runs]
     if not folders and not list_runs(outputs):
-        find_run("last", outputs)  # says that there are none
+        find_run_or_sweep("last", outputs)  # says that there are none
     port = free_port(options.port)
-    print(f"http://{HOST}:{port}/   (Ctrl-C ends it)", flush=True)
+    colours = _BY_SETTING if folders and all(SweepDirectory(folder).is_sweep for folder in folders) else ""
+    print(f"http://{HOST}:{port}/{colours}   (Ctrl-C ends it)", flush=True)
     if "SSH_CONNECTION" in os.environ:
         print(f"from your own machine: {tunnel(os.environ['SSH_CONNECTION'], port)}", flush=True)
     with TemporaryDirectory(prefix="sac-tensorboard-") as links:
-        logdir = link(folders, Path(links)) if folders else outputs
-        serve(command_line(logdir, port))
+        serve(command_line(log_folder(folders, Path(links)) if folders else outputs, port))
 
 
 def _folder(text: str, outputs: Path) -> Path:
-    """A run, or a folder of runs such as a sweep."""
+    """A run, a sweep, or any other folder of runs or of event files, such as what ``compare`` writes."""
     path = Path(text).expanduser()
-    holds_runs = any(next(path.glob("*/" * depth + "config.yaml"), None) for depth in range(5))
-    return path if path.is_dir() and holds_runs else find_run(text, outputs)
+    files = (next(path.glob("*/" * depth + name), None) for depth in range(5) for name in ("config.yaml", "*tfevents*"))
+    return path if path.is_dir() and any(files) else find_run_or_sweep(text, outputs)
 
 
-def link(folders: list[Path], links: Path) -> Path:
-    """One link for each folder, whose name is what TensorBoard shows; its own --logdir_spec adds ``/.`` to each."""
-    for folder in dict.fromkeys(map(Path.resolve, folders)):
-        label = run_label(folder) if (folder / "config.yaml").exists() else folder.name
-        place = links / label.strip("/")
-        if os.path.lexists(place):  # a copy of another one
+def log_folder(folders: list[Path], links: Path) -> Path:
+    """The folder below which TensorBoard finds ``folders`` under names that tell runs apart.
+
+    One folder of runs is that folder itself. Otherwise there is a link to each in ``links``: TensorBoard's own
+    ``--logdir_spec`` adds ``/.`` to every name.
+    """
+    chosen = list(dict.fromkeys(map(Path.resolve, folders)))
+    chosen = [folder for folder in chosen if not set(folder.parents) & set(chosen)]
+    if len(chosen) == 1 and not RunDirectory(chosen[0]).is_run:
+        return chosen[0]
+    for folder in chosen:
+        place = links / _label(folder)
+        above = (links / part for part in place.relative_to(links).parents)
+        if os.path.lexists(place) or any(part.is_symlink() for part in above):  # a copy of another one
             place = links / str(folder).strip("/")
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(folder, target_is_directory=True)
     return links
+
+
+def _label(folder: Path) -> str:
+    if RunDirectory(folder).is_run:
+        return run_label(folder).strip("/")
+    return f"compare/{folder.parent.name}" if folder.name == "tensorboard" else folder.name
 
 
 def command_line(logdir: Path, port: int) -> list[str]:
@@ -97,9 +115,39 @@ def tunnel(connection: str, port: int) -> str:
 
 def serve(arguments: list[str]) -> None:
     """Serve until Ctrl-C or SIGTERM."""
-    from tensorboard.default import get_plugins
     from tensorboard.program import TensorBoard
 
-    tensorboard = TensorBoard(plugins=get_plugins())
+    tensorboard = TensorBoard(plugins=plugins())
     tensorboard.configure(argv=["tensorboard", *arguments])
     tensorboard.main()
+
+
+def plugins() -> list[Any]:
+    """TensorBoard's, with the hyperparameters of all runs in one table.
+
+    As it is (2.21), one run says for all which columns there are, whichever comes first. Where no run says so, the
+    plugin joins what each was started with, but takes every tag for a metric.
+    """
+    from tensorboard.default import get_plugins
+    from tensorboard.plugins.hparams.backend_context import Context
+    from tensorboard.plugins.hparams.hparams_plugin import HParamsPlugin
+    from tensorboard.plugins.hparams.metadata import EXPERIMENT_TAG
+
+    from sac_runner.storage.events import compared
+
+    class Joined(Context):  # type: ignore[misc]
+        def hparams_metadata(self, *arguments: Any, **options: Any) -> dict[str, dict[str, bytes]]:
+            runs = super().hparams_metadata(*arguments, **options)
+            return {run: {tag: x for tag, x in tags.items() if tag != EXPERIMENT_TAG} for run, tags in runs.items()}
+
+        def experiment_from_metadata(self, ctx: Any, experiment_id: str, include_metrics: bool, *more: Any) -> Any:
+            experiment = super().experiment_from_metadata(ctx, experiment_id, False, *more)
+            experiment.metric_infos.extend(compared() if include_metrics else [])
+            return experiment
+
+    class Plugin(HParamsPlugin):  # type: ignore[misc]
+        def __init__(self, context: Any) -> None:
+            super().__init__(context)
+            self._context = Joined(context)
+
+    return [Plugin if plugin is HParamsPlugin else plugin for plugin in get_plugins()]

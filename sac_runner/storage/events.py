@@ -23,10 +23,7 @@ COMPARED = ("score/final", "score/best", "score/area", "eval/return_mean")
 """Tags that the HParams tab holds against hyperparameters."""
 
 _CHARTS: dict[str, dict[str, list[str]]] = {
-    "learning": {
-        "return": ["eval/return_mean", "rollout/episode_return"],
-        "episode length": ["eval/length_mean", "rollout/episode_length"],
-    },
+    "training": {"return": ["rollout/episode_return"], "episode length": ["rollout/episode_length"]},
     "critics": {
         "loss": ["train/critic_loss"],
         "values": ["train/q_mean", "train/q_target_mean"],
@@ -127,7 +124,7 @@ def _hparam_type(x: bool | float | str) -> Any:
 
 def _layout() -> Summary:
     spread = layout_pb2.Chart(
-        title="evaluation, worst to best episode",
+        title="return, worst to best episode",
         margin=layout_pb2.MarginChartContent(
             series=[
                 layout_pb2.MarginChartContent.Series(
@@ -136,7 +133,8 @@ def _layout() -> Summary:
             ]
         ),
     )
-    categories = [
+    categories = [layout_pb2.Category(title="evaluation", chart=[spread])]
+    categories += [
         layout_pb2.Category(
             title=category,
             chart=[
@@ -146,7 +144,6 @@ def _layout() -> Summary:
         )
         for category, charts in _CHARTS.items()
     ]
-    categories[0].chart.insert(0, spread)
     layout = layout_pb2.Layout(category=categories).SerializeToString()
     value = Summary.Value(
         tag=custom_scalar.CONFIG_SUMMARY_TAG,

@@ -1,5 +1,7 @@
+import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -9,9 +11,16 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.plugins.base_plugin import TBContext
+from tensorboard.plugins.hparams.hparams_plugin import HParamsPlugin
+from werkzeug.test import Client
 
 from sac_runner.commands import tensorboard
-from sac_runner.commands.tensorboard import HOST, command_line, free_port, link, main, tunnel
+from sac_runner.commands.tensorboard import HOST, command_line, free_port, log_folder, main, plugins, tunnel
+from sac_runner.storage.events import EventLog
+from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
 
 
 @pytest.fixture
@@ -22,12 +31,34 @@ def served(monkeypatch):
     def serve(arguments):
         options = dict(zip(arguments[::2], arguments[1::2], strict=True))
         logdir = Path(options["--logdir"])
-        runs = [Path(folder) for folder, _, files in os.walk(logdir, followlinks=True) if "config.yaml" in files]
+        runs = [Path(folder) for folder, _, files in os.walk(logdir, followlinks=True) if _is_shown(files)]
         seen.append((options, sorted(str(run.relative_to(logdir)) for run in runs)))
 
     monkeypatch.setattr(tensorboard, "serve", serve)
     monkeypatch.delenv("SSH_CONNECTION", raising=False)
     return seen
+
+
+def _is_shown(files):
+    return any(name == "config.yaml" or "tfevents" in name for name in files)
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Makes a sweep as its launcher leaves it: a plan, ``jobs/`` and run directories."""
+
+    def make(name, at="outputs", started="2026-01-01T00:00:00+00:00"):
+        folder = SweepDirectory(tmp_path / at / "sweeps" / name)
+        jobs = [SweepJob(n, f"alpha-auto/s{n}", {"alpha": "auto"}, n, 100) for n in (0, 1)]
+        folder.path.mkdir(parents=True)
+        folder.write_plan({"name": name, "started": started}, jobs, [{}, {}])
+        for job in jobs:
+            folder.log_file(job).write_text("a line\n")
+            folder.run(job).path.mkdir(parents=True)
+            (folder.run(job).path / "config.yaml").touch()
+        return folder.path
+
+    return make
 
 
 def test_all_runs_on_this_host_only(run, call, served):
@@ -53,18 +84,115 @@ def test_runs_of_the_same_name_and_with_a_comma_and_named_twice(tmp_path):
         folder.mkdir(parents=True)
         (folder / "config.yaml").touch()
     links = tmp_path / "links"
-    link([*folders, folders[0]], links)
+    assert log_folder([*folders, folders[0]], links) == links
     targets = [path.resolve() for path in links.rglob("*") if path.is_symlink()]
     assert sorted(targets) == sorted(folders)
 
 
-def test_sweep_by_its_path(tmp_path, call, served):
-    for seed in (0, 1):
-        (tmp_path / f"sweeps/t_alpha/default/s{seed}").mkdir(parents=True)
-        (tmp_path / f"sweeps/t_alpha/default/s{seed}/config.yaml").touch()
-    assert call(main, tmp_path / "sweeps/t_alpha").code == 0
+@pytest.mark.parametrize("which", ["its path", "t_al", "last"])
+def test_runs_of_one_sweep_are_named_by_setting_and_seed(sweep, which, call, served):
+    folder = sweep("t_alpha")
+    answer = call(main, folder if which == "its path" else which, "--outputs", folder.parents[1])
+    assert answer.code == 0, answer.err
+    ((options, names),) = served
+    assert names == ["alpha-auto/s0", "alpha-auto/s1"]
+    assert re.match(rf"http://127\.0\.0\.1:{options['--port']}/\?runColorGroup=\S+ ", answer.out)
+
+
+def test_runs_of_several_sweeps_are_named_by_the_sweep_too(sweep, call, served):
+    folders = [sweep("t_alpha"), sweep("t_lr"), sweep("t_lr", at="other")]
+    assert call(main, *folders).code == 0
     ((_, names),) = served
-    assert names == ["t_alpha/default/s0", "t_alpha/default/s1"]
+    elsewhere = str(folders[2]).strip("/")
+    assert names == sorted(f"{name}/alpha-auto/s{seed}" for name in ("t_alpha", "t_lr", elsewhere) for seed in (0, 1))
+
+
+def test_last_is_a_sweep_or_a_run_whichever_is_newer(sweep, run, call, served):
+    folder = sweep("t_alpha", started="2020-01-01T00:00:00+00:00")
+    single = folder.parents[1] / "runs" / "pendulum" / "tiny_s3"
+    shutil.copytree(run, single)
+    call(main, "last", "--outputs", folder.parents[1])
+    sweep("t_lr", started="2120-01-01T00:00:00+00:00")
+    call(main, "last", "--outputs", folder.parents[1])
+    (_, of_the_run), (_, of_the_sweep) = served
+    assert of_the_run == ["pendulum/tiny_s3"] and of_the_sweep == ["alpha-auto/s0", "alpha-auto/s1"]
+
+
+def test_a_job_beside_its_own_sweep_is_shown_once_and_nothing_is_written_into_another(sweep, call, served):
+    first, other = sweep("t_alpha"), sweep("t_alpha", at="other")
+    before = sorted(first.rglob("*"))
+    assert call(main, first, first / "alpha-auto/s0", other / "alpha-auto/s1").code == 0
+    ((_, names),) = served
+    elsewhere = str(other / "alpha-auto/s1").strip("/")
+    assert names == sorted(["t_alpha/alpha-auto/s0", "t_alpha/alpha-auto/s1", elsewhere])
+    assert sorted(first.rglob("*")) == before
+
+
+def test_groups_that_compare_wrote(sweep, tmp_path, call, served):
+    groups = tmp_path / "outputs" / "compare" / "t_alpha" / "tensorboard"
+    (groups / "alpha=auto").mkdir(parents=True)
+    (groups / "alpha=auto" / "events.out.tfevents.1.host.2").touch()
+    for arguments in ([groups], [groups.parent], [sweep("t_alpha"), groups]):
+        assert call(main, *arguments).code == 0
+    assert [names for _, names in served] == [
+        ["alpha=auto"],
+        ["tensorboard/alpha=auto"],
+        ["compare/t_alpha/alpha=auto", "t_alpha/alpha-auto/s0", "t_alpha/alpha-auto/s1"],
+    ]
+
+
+def write_events(folder, hyperparameters, scores=()):
+    folder.mkdir(parents=True)
+    log = EventLog(folder, -1)
+    log.begin_session(hyperparameters)
+    log.scalars(10, {"train/alpha": 0.5, "eval/return_mean": -3.0} | dict(scores))
+    log.close()
+
+
+def hparams_tab(logdir):
+    """What the HParams tab asks for: columns of hyperparameters, those of metrics, and each run's row."""
+    (kind,) = [x for x in plugins() if isinstance(x, type) and issubclass(x, HParamsPlugin)]
+    multiplexer = EventMultiplexer().AddRunsFromDirectory(str(logdir))
+    provider = MultiplexerDataProvider(multiplexer.Reload(), str(logdir))
+    apps = kind(TBContext(data_provider=provider, logdir=str(logdir))).get_plugin_apps()
+
+    def ask(route, **request):
+        return json.loads(Client(apps[route]).post(data=json.dumps(request)).data)
+
+    statuses = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
+    experiment = ask("/experiment")
+    groups = ask("/session_groups", allowedStatuses=statuses, colParams=[], startIndex=0, sliceSize=100)
+    rows = {
+        group["name"]: (group["hparams"], {x["name"]["tag"]: x["value"] for x in group["metricValues"]})
+        for group in groups["sessionGroups"]
+    }
+    return experiment["hparamInfos"], [info["name"]["tag"] for info in experiment["metricInfos"]], rows
+
+
+def test_sweeps_and_single_runs_share_one_table_of_hyperparameters(tmp_path):
+    scores = {"score/final": -3.0, "score/best": -1.0, "score/area": -2.0}
+    write_events(tmp_path / "runs" / "single", {"agent.gamma": 0.99, "agent.lr": 3e-4, "seed": 0})
+    write_events(tmp_path / "sweeps" / "t_alpha" / "a", {"alpha": "auto", "seed": 0}, scores)
+    write_events(tmp_path / "sweeps" / "t_alpha" / "b", {"alpha": "fixed", "seed": 1}, scores)
+    write_events(tmp_path / "sweeps" / "t_lr" / "a", {"agent.lr": 1e-3, "seed": 0})
+    hyperparameters, metrics, rows = hparams_tab(tmp_path)
+    columns = {info["name"]: (info["type"], info["differs"]) for info in hyperparameters}
+    assert list(columns)[:3] == ["agent.lr", "alpha", "seed"]  # what differs comes first
+    assert columns == {
+        **{"agent.lr": ("DATA_TYPE_FLOAT64", True), "alpha": ("DATA_TYPE_STRING", True)},
+        **{"seed": ("DATA_TYPE_FLOAT64", True), "agent.gamma": ("DATA_TYPE_FLOAT64", False)},
+    }
+    assert metrics == [*scores, "eval/return_mean"]
+    assert rows == {
+        "runs/single": ({"agent.gamma": 0.99, "agent.lr": 3e-4, "seed": 0}, {"eval/return_mean": -3.0}),
+        "sweeps/t_alpha/a": ({"alpha": "auto", "seed": 0}, scores | {"eval/return_mean": -3.0}),
+        "sweeps/t_alpha/b": ({"alpha": "fixed", "seed": 1}, scores | {"eval/return_mean": -3.0}),
+        "sweeps/t_lr/a": ({"agent.lr": 1e-3, "seed": 0}, {"eval/return_mean": -3.0}),
+    }
+
+
+def test_without_a_run_the_table_is_empty(tmp_path):
+    assert hparams_tab(tmp_path)[2] == {}
 
 
 def test_over_ssh_the_tunnel_is_said(run, call, served, monkeypatch):
@@ -101,10 +229,9 @@ def test_nothing_to_show(tmp_path, refused, served):
 
 
 def test_tensorboard_takes_these_arguments():
-    from tensorboard.default import get_plugins
     from tensorboard.program import TensorBoard
 
-    program = TensorBoard(plugins=get_plugins())
+    program = TensorBoard(plugins=plugins())
     program.configure(argv=["tensorboard", *command_line(Path("outputs"), 6006)])
     assert (program.flags.logdir, program.flags.host, program.flags.port) == ("outputs", HOST, 6006)
 

@@ -7,7 +7,7 @@ from tensorboard.plugins.hparams import metadata
 from tensorboard.util import tensor_util
 
 from sac_runner.storage.events import EventLog
-from sac_runner.training.metrics import METRICS
+from sac_runner.training.metrics import METRICS, SCORES
 from tests.support import short_of_room
 
 HYPERPARAMETERS = {"agent.lr": 3e-4, "alpha.mode": "auto", "normalization.obs": True, "seed": 3}
@@ -53,7 +53,7 @@ def test_hyperparameters_are_listed_under_the_run_itself(tmp_path):
     assert listed == HYPERPARAMETERS
     experiment = metadata.parse_experiment_plugin_data(contents[metadata.EXPERIMENT_TAG])
     assert {info.name for info in experiment.hparam_infos} == set(HYPERPARAMETERS)
-    assert [info.name.tag for info in experiment.metric_infos] == ["eval/return_mean"]
+    assert [info.name.tag for info in experiment.metric_infos] == [*SCORES, "eval/return_mean"]
 
 
 @pytest.mark.parametrize(("succeeded", "status"), [(True, 1), (False, 2)])
@@ -72,6 +72,8 @@ def test_the_layout_of_charts_names_only_tags_there_are(tmp_path):
     tags += [tag for chart in charts for line in chart.margin.series for tag in (line.value, line.lower, line.upper)]
     assert len(charts) >= 5 and set(tags) <= set(METRICS)
     assert {"eval/return_mean", "train/alpha", "train/entropy"} <= set(tags)
+    (line,) = layout.category[0].chart[0].margin.series  # first in sight
+    assert (line.value, line.lower, line.upper) == ("eval/return_mean", "eval/return_min", "eval/return_max")
 
 
 def test_a_run_that_went_on_has_one_curve_without_what_lay_after_the_checkpoint(tmp_path):

@@ -1,3 +1,6 @@
+import csv
+from math import fsum
+
 import numpy as np
 import pytest
 import torch
@@ -7,10 +10,11 @@ from sac_runner.storage.checkpoints import find
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.console import Console
 from sac_runner.training.evaluation import Evaluation
+from sac_runner.training.metrics import SCORES
 from sac_runner.training.record import Record
 from sac_runner.training.schedule import Counters
 from sac_runner.training.trainer import Trainer
-from tests.runs import advance
+from tests.runs import advance, curves
 from tests.support import CPU, config, sac, short_of_room
 
 
@@ -103,3 +107,73 @@ def test_no_checkpoint_is_on_the_disk_before_its_rows(record, monkeypatch):
         room[0] = 1000
         record.checkpoint(trainer.state)
     assert len(find(record.run.checkpoints)) == len(record.run.read_metrics()["perf/wall_time_s"]) == 1
+
+
+def end(record, env_steps, mean=None):
+    """The end of a run at ``env_steps``; without ``mean`` a stop comes in its evaluation."""
+    with Trainer(record.config, 0, CPU, Console(record.config)) as trainer:
+        trainer.counters.env_steps = env_steps
+        record.begin_end(trainer.counters)
+        if mean is not None:
+            evaluate(record, env_steps, mean)
+        record.checkpoint(trainer.state, finished=mean is not None)
+
+
+def scores(run):
+    """Tag -> (env steps, value) of the scores that TensorBoard shows of ``run``."""
+    return {tag: curve for tag, curve in curves(run).items() if tag in SCORES and curve}
+
+
+def test_at_its_end_a_run_is_scored_by_its_last_and_best_evaluation_and_the_area_under_all(record):
+    for env_steps, mean in [(0, -50.0), (10, -10.0), (40, -20.0)]:
+        evaluate(record, env_steps, mean)
+    end(record, 60, -30.0)
+    area = (10 * (-50 - 10) / 2 + 30 * (-10 - 20) / 2 + 20 * (-20 - 30) / 2) / 60
+    assert scores(record.run.path) == {
+        "score/final": [(60, -30.0)],
+        "score/best": [(60, -10.0)],
+        "score/area": [(60, pytest.approx(area))],
+    }
+    with (record.run.path / "metrics.csv").open() as file:
+        assert not set(SCORES) & set(next(csv.reader(file)))
+
+
+def test_a_run_that_ends_where_it_begins_is_scored_by_its_only_evaluation(record):
+    end(record, 0, -7.0)
+    assert scores(record.run.path) == dict.fromkeys(SCORES, [(0, -7.0)])
+
+
+def test_a_stop_within_the_last_evaluation_is_no_end(record):
+    evaluate(record, 0, -50.0)
+    end(record, 60)
+    assert not scores(record.run.path)
+
+
+def test_only_the_newest_end_of_a_run_is_scored(tmp_path):
+    def budget(total):
+        return config(total_env_steps=total, eval={"every_env_steps": 8, "episodes": 1, "max_episode_steps": 5})
+
+    seen = {}
+    for name, total, stop_at in [("end", 20, None), ("stopped", 44, 33), ("longer", 44, None), ("longest", 48, None)]:
+        advance(budget(total), tmp_path / "run", stop_at)
+        seen[name] = scores(tmp_path / "run")
+    assert [len(score) for name in seen for score in seen[name].values()] == [1] * 9
+    assert seen["stopped"] == {}
+    for name, total in [("end", 20), ("longer", 44), ("longest", 48)]:
+        assert {env_steps for ((env_steps, _),) in seen[name].values()} == {total}
+    returns = RunDirectory(tmp_path / "run").read_metrics()["eval/return_mean"]
+    assert [env_steps for env_steps, _ in returns] == [0, 8, 16, 24, 32, 40, 48]
+    ((_, area),) = seen["longest"]["score/area"]
+    heights = [mean * (0.5 if env_steps in (0, 48) else 1.0) for env_steps, mean in returns]
+    assert area == pytest.approx(fsum(heights) / 6, rel=1e-6)
+    assert seen["longest"]["score/final"] == [(48, pytest.approx(returns[-1][1], rel=1e-6))]
+    assert seen["longest"]["score/best"] == [(48, pytest.approx(max(mean for _, mean in returns), rel=1e-6))]
+
+
+def test_a_run_without_its_metrics_ends_all_the_same(record):
+    evaluate(record, 0, -50.0)
+    (record.run.path / "metrics.csv").unlink()
+    end(record, 60, -30.0)
+    assert {tag: value for tag, ((_, value),) in scores(record.run.path).items()} == {
+        **{"score/final": -30.0, "score/best": -30.0, "score/area": -30.0}
+    }

@@ -4,8 +4,12 @@ import signal
 import sys
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata
 
-from sac_runner.training.run import stop_on_signals
+from sac_runner.storage.lock import RunLock
+from sac_runner.training.run import hyperparameters, stop_on_signals, train
+from tests.support import config
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
@@ -22,3 +26,33 @@ def test_a_second_signal_ends_the_process_at_once(number):
     process.start()
     process.join(60)
     assert process.exitcode == -number
+
+
+@pytest.mark.parametrize(
+    ("typed", "listed"),
+    [
+        *[("1e-3", 0.001), ("3", 3.0), ("1_000", 1000.0), ("-0.5", -0.5)],
+        *[("true", True), ("False", False), ("fixed_0.05", "fixed_0.05"), ("[64,64]", "[64,64]"), ("null", "null")],
+        *[("inf", "inf"), ("-nan", "-nan"), ("1e999", "1e999"), ("", "")],
+    ],
+)
+def test_a_swept_value_is_listed_as_the_number_that_it_is(typed, listed):
+    seen = hyperparameters(config(seed=7), {"alpha": "auto", "agent.lr": typed})
+    assert seen == {"alpha": "auto", "agent.lr": listed, "seed": 7}
+    assert type(seen["agent.lr"]) is type(listed)
+
+
+def test_a_single_run_lists_all_that_may_be_swept():
+    seen = hyperparameters(config(seed=7, agent={"lr": 0.25}))
+    assert {"seed": 7, "agent.lr": 0.25, "agent.hidden_sizes": "[16, 12]", "alpha.mode": "auto"}.items() <= seen.items()
+    assert len(seen) > 20 and None not in seen.values()
+
+
+def test_a_job_of_a_sweep_lists_what_is_swept_with_its_events(tmp_path, capsys):
+    tiny = config(total_env_steps=4, eval={"episodes": 1, "max_episode_steps": 3}, seed=7)
+    tmp_path.joinpath("run").mkdir()
+    train(tiny, [], None, lambda: RunLock(tmp_path / "run"), swept={"agent.lr": "1e-3"})
+    events = EventAccumulator(str(tmp_path / "run")).Reload()
+    content = events.PluginTagToContent("hparams")[metadata.SESSION_START_INFO_TAG]
+    listed = metadata.parse_session_start_info_plugin_data(content).hparams
+    assert {key: value.number_value for key, value in listed.items()} == {"agent.lr": 1e-3, "seed": 7.0}
