@@ -5,7 +5,7 @@ import re
 from datetime import datetime
 from pathlib import Path
 
-from sac_runner.errors import Damaged, WrongInput, train_command
+from sac_runner.errors import RunnerError, WrongInput, train_command
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.sweep_directory import SweepDirectory
 
@@ -28,8 +28,8 @@ def find_run(text: str, outputs: Path | str | None = None) -> Path:
     Raises:
         WrongInput: No run, or more than one.
     """
-    path = Path(text).expanduser()
-    exists = bool(text) and path.exists()
+    path = _typed(text)
+    exists = bool(text) and os.path.exists(path)
     if exists and RunDirectory(path).is_run:
         return path
     runs = list_runs(outputs)
@@ -40,7 +40,7 @@ def find_run(text: str, outputs: Path | str | None = None) -> Path:
             f"there are no runs in {_folder(outputs)}/", train_command("env=pendulum") + ", or name a run by its path"
         )
     if text == "last":
-        return max(runs, key=_started)
+        return max(runs, key=started)
     matches = _matches(text, runs)
     if len(matches) == 1:
         return matches[0]
@@ -59,31 +59,52 @@ def find_run_or_sweep(text: str, outputs: Path | str | None = None) -> Path:
     Raises:
         WrongInput: Neither, or more than one.
     """
-    path = Path(text).expanduser()
-    if SweepDirectory(path).is_sweep:
+    path, sweeps = _typed(text), list_sweeps(outputs)
+    exists = bool(text) and os.path.exists(path)
+    if exists and SweepDirectory(path).is_sweep:
         return path
-    sweeps = list_sweeps(outputs)
+    is_other_path = exists and (os.sep in text or text in (".", "..") or RunDirectory(path).is_run)
+    if not sweeps or not text or is_other_path:
+        return find_run(text, outputs)
+    singles = [run for run in list_runs(outputs) if not SweepDirectory(run.parents[1]).is_sweep]
     if text == "last":
-        singles = [run for run in list_runs(outputs) if run.parts[-3:-2] == ("runs",)]
-        return max([*singles, *sweeps], key=_started) if sweeps else find_run(text, outputs)
-    matches = [sweep for sweep in sweeps if text and text in sweep.name] if not path.exists() else []
-    matches = [sweep for sweep in matches if sweep.name == text] or matches
+        return max([*singles, *sweeps], key=started)
+    wanted = Path(text).parts
+    matches = [sweep for sweep in sweeps if sweep.parts[-len(wanted) :] == wanted]
+    matches = matches or [sweep for sweep in sweeps if text in sweep.name]
+    if not matches:
+        return find_run(text, outputs)
+    if len(matches) == 1 and matches[0].name == wanted[-1]:
+        return matches[0]
+    matches += [run for run in singles if text in run_label(run)]
     if len(matches) > 1:
-        newest = sorted(matches, key=_started, reverse=True)
-        raise WrongInput(f'"{text}" is part of the names of {len(matches)} sweeps', f"one of {_listed(newest)}")
-    return matches[0] if matches else find_run(text, outputs)
+        newest = sorted(matches, key=started, reverse=True)
+        text = f'"{text}" is part of the names of {len(matches)} runs and sweeps'
+        raise WrongInput(text, f"one of {_listed(newest)}")
+    return matches[0]
 
 
 def list_sweeps(outputs: Path | str | None = None) -> list[Path]:
     """All sweeps under ``outputs`` (as for ``outputs_folder``), by path."""
-    return sorted(plan.parent for plan in _folder(outputs).glob("sweeps/*/sweep.json"))
+    return _in_sight(_folder(outputs), "sweeps/*/sweep.json")
 
 
 def list_runs(outputs: Path | str | None = None) -> list[Path]:
     """All runs and sweep jobs under ``outputs`` (as for ``outputs_folder``), by path."""
-    folder = _folder(outputs)
-    configs = [*folder.glob("runs/*/*/config.yaml"), *folder.glob("sweeps/*/*/*/config.yaml")]
-    return sorted(config.parent for config in configs)
+    return _in_sight(_folder(outputs), "runs/*/*/config.yaml", "sweeps/*/*/*/config.yaml")
+
+
+def _in_sight(folder: Path, *patterns: str) -> list[Path]:
+    """Where ``folder`` has such files, less what a removal has given a hidden name."""
+    found = [file.parent for pattern in patterns for file in folder.glob(pattern)]
+    return sorted(path for path in found if not any(p.startswith(".") for p in path.relative_to(folder).parts))
+
+
+def _typed(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # ~ of nobody
+        return Path(text)
 
 
 def _folder(outputs: Path | str | None) -> Path:
@@ -103,13 +124,13 @@ def run_label(run: Path) -> str:
     return "/".join(run.parts[-below:])
 
 
-def _started(path: Path) -> tuple[float, str]:
-    """When a run or sweep was started, in seconds; its path decides between equal times."""
+def started(path: Path) -> tuple[float, str]:
+    """When a run or sweep was started, in seconds since 1970, 0 where nothing says; its path decides between equals."""
     sweep = SweepDirectory(path)
     try:
         begun = sweep.read_plan() if sweep.is_sweep else RunDirectory(path).read_meta()
         return datetime.fromisoformat(begun["started"]).timestamp(), str(path)
-    except (Damaged, KeyError, TypeError, ValueError, OverflowError):
+    except (RunnerError, KeyError, TypeError, ValueError, OverflowError):
         pass
     try:
         return datetime.strptime(_TIME.findall(run_label(path))[0], "%Y%m%d-%H%M%S").timestamp(), str(path)
@@ -131,7 +152,7 @@ def _no_run(path: Path) -> WrongInput:
 
 
 def _not_one(text: str, matches: list[Path], runs: list[Path]) -> WrongInput:
-    newest = sorted(matches or runs, key=_started, reverse=True)
+    newest = sorted(matches or runs, key=started, reverse=True)
     if matches:
         return WrongInput(f'"{text}" is part of the names of {_count(matches)}', f"one of {_listed(newest)}")
     return WrongInput(f'no run has "{text}" in its name', f"last, or one of {_listed(newest)}")

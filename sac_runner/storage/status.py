@@ -51,9 +51,10 @@ def status(run: RunDirectory) -> Status:
         state, cause = "waiting", None
     elif state == "running":
         state, cause = "killed", "summary.json is damaged" if damaged else last_words(run)
-    values = newest_values(run) if run.is_run else {}
-    steps = max(steps, int(values.get("env_steps", 0)))
-    seconds = max(seconds, values.get("perf/wall_time_s", 0.0))
+    if state in ("running", "killed"):  # its summary is as old as its checkpoint
+        values = newest_values(run)
+        steps = max(steps, int(values.get("env_steps", 0)))
+        seconds = max(seconds, values.get("perf/wall_time_s", 0.0))
     return Status(state, cause, steps, seconds, scores)
 
 
@@ -90,9 +91,10 @@ def _intact(path: Path) -> dict[str, Any] | None:
 
 
 def counted(states: Iterable[State]) -> str:
-    """``12 finished, 1 running, 2 failed``."""
+    """``12 done, 1 running, 2 failed``."""
     counts = Counter(states)
-    return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    words = {"finished": "done"}
+    return ", ".join(f"{counts[state]} {words.get(state, state)}" for state in STATES if counts[state])
 
 
 def is_owned(run: Path) -> bool:
@@ -123,12 +125,19 @@ def newest_values(run: RunDirectory) -> dict[str, float]:
         begin = file.tell()
         file.seek(max(file.seek(0, os.SEEK_END) - _TAIL, begin))
         torn = file.tell() > begin
-        for line in file.read().decode(errors="replace").split("\n")[torn:-1]:
-            cells = line.split(",")
-            with contextlib.suppress(ValueError):
-                row = {tag: float(cell) for tag, cell in zip(header, cells, strict=True) if cell}
-                values |= {tag: x for tag, x in row.items() if math.isfinite(x)}
+        rows = file.read().decode(errors="replace").split("\n")[torn:-1]
+        for cells in (row.split(",") for row in reversed(rows)):
+            if len(cells) == len(header) and _is_number(cells[0]):
+                news = {tag: cell for tag, cell in zip(header, cells, strict=True) if tag not in values}
+                values |= {tag: float(cell) for tag, cell in news.items() if _is_number(cell)}
     return values
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return math.isfinite(float(cell or "nan"))
+    except ValueError:
+        return False
 
 
 def silent_s(run: Path) -> float:

@@ -70,6 +70,10 @@ class Board:
             self._write(self._to_top() + "\033[J")
             self._drawn = []
 
+    def headline(self) -> str:
+        """How the sweep stands now, on one line."""
+        return self._headline(self._look(), 1000)
+
     def _look(self) -> list[_Row]:
         self._read_plan()
         begun = _mtime(self.sweep.path / ".lock") if is_owned(self.sweep.path) else None

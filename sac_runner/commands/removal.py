@@ -1,0 +1,116 @@
+"""``sac-runs --prune``: what would go, the question, and the removal."""
+
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from sac_runner.commands.runs_table import bytes_of, sizes, table
+from sac_runner.errors import RunnerError, WrongInput
+from sac_runner.storage.overview import RunSeen, SweepSeen
+from sac_runner.storage.prune import clean_up_removed, prune_replay, prune_run, prune_sweep
+from sac_runner.storage.run_directory import RunDirectory
+from sac_runner.storage.sweep_directory import SweepDirectory
+from sac_runner.text import plural
+
+
+class _Step(NamedTuple):
+    """One removal."""
+
+    path: Path
+    runs: int
+    n_bytes: int
+    remove: Callable[[], None]
+
+
+def remove(what: str, singles: list[RunSeen], sweeps: list[SweepSeen], outputs: Path, yes: bool) -> None:
+    """List what goes, ask, and remove it; exit 1 if some of it stays.
+
+    Args:
+        what: ``replay`` or ``runs``.
+        singles: Runs that are no job of a sweep, as far as they match.
+        sweeps: Sweeps, with the jobs that match.
+        outputs: Nothing outside of it goes.
+        yes: Not to ask.
+
+    Raises:
+        WrongInput: There is nobody to ask; nothing was removed.
+    """
+    whole = [] if what == "replay" else [sweep for sweep in sweeps if _goes_whole(sweep)]
+    parts = [sweep for sweep in sweeps if sweep not in whole]
+    within = [job for sweep in parts for job in sweep.jobs if what == "replay" or not sweep.is_owned]
+    runs = [run for run in [*singles, *within] if _goes(run, what)]
+    steps = [_step(run, what, outputs) for run in runs] + [_sweep_step(sweep, outputs) for sweep in whole]
+    if not steps:
+        clean_up_removed(outputs)
+        print(f"nothing to remove in {outputs}/", file=sys.stderr)
+        return
+    print(*table(runs, whole, False, time.time(), None), *_consequences(what, parts, runs), sep="\n", flush=True)
+    _ask(what, steps, yes)
+    clean_up_removed(outputs)
+    _remove_all(what, steps)
+
+
+def _goes_whole(sweep: SweepSeen) -> bool:
+    idle = not sweep.is_owned and all(job.status.state != "running" for job in sweep.jobs)
+    return idle and len(sweep.jobs) == sweep.n_jobs
+
+
+def _goes(run: RunSeen, what: str) -> bool:
+    if what == "replay":
+        return run.status.state == "finished" and run.replay_bytes > 0
+    return run.status.state != "running" and RunDirectory(run.path).is_run
+
+
+def _step(run: RunSeen, what: str, outputs: Path) -> _Step:
+    prune, freed = (prune_replay, run.replay_bytes) if what == "replay" else (prune_run, run.n_bytes)
+    return _Step(run.path, 1, freed, partial(prune, RunDirectory(run.path), outputs))
+
+
+def _sweep_step(sweep: SweepSeen, outputs: Path) -> _Step:
+    return _Step(
+        sweep.path, len(sweep.jobs), bytes_of(sweep), partial(prune_sweep, SweepDirectory(sweep.path), outputs)
+    )
+
+
+def _consequences(what: str, parts: list[SweepSeen], runs: list[RunSeen]) -> list[str]:
+    """What is lost, and what stays."""
+    if what == "replay":
+        return ["without their replay they can't be continued; they are evaluated, watched and compared as before"]
+    going = {run.path for run in runs}
+    again = [sweep.path.name for sweep in parts if any(job.path in going for job in sweep.jobs)]
+    busy = [sweep.path.name for sweep in parts if sweep.is_owned]
+    return [f"{name} would train them anew, should it be resumed" for name in again] + [
+        f"{name} stays: it is running" for name in busy
+    ]
+
+
+def _ask(what: str, steps: list[_Step], yes: bool) -> None:
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise WrongInput("nothing was removed: there is no terminal to ask on", "the same command with --yes")
+    print(f"remove {_described(what, steps)}? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        print("nothing was removed", file=sys.stderr)
+        sys.exit(1)
+
+
+def _described(what: str, steps: list[_Step]) -> str:
+    whose = "the replay of " if what == "replay" else ""
+    return f"{whose}{plural(sum(step.runs for step in steps), 'run')}, {sizes(sum(s.n_bytes for s in steps), 0)}"
+
+
+def _remove_all(what: str, steps: list[_Step]) -> None:
+    done = []
+    for step in steps:
+        try:
+            step.remove()
+            done.append(step)
+        except RunnerError as e:
+            print(f"left: {e.message}", file=sys.stderr)
+    print(f"removed {_described(what, done)}")
+    if len(done) < len(steps):
+        sys.exit(1)

@@ -1,0 +1,184 @@
+"""``sac-runs``: which runs and sweeps there are, how they stand, and the way to be rid of them."""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sac_runner.commands.arguments import Parser, add_outputs, open_door
+from sac_runner.commands.removal import remove
+from sac_runner.commands.runs_table import table, totals
+from sac_runner.errors import WrongInput, command, train_command
+from sac_runner.storage.find import find_run_or_sweep, list_sweeps, outputs_folder, started
+from sac_runner.storage.overview import RunSeen, SweepSeen, see
+from sac_runner.storage.status import STATES, State, is_owned
+from sac_runner.storage.sweep_directory import SweepDirectory
+from sac_runner.sweep.board import Board
+
+_LOOK_S = 0.2
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of ``sac-runs`` and ``scripts/runs``."""
+    open_door(partial(_runs, arguments))
+
+
+def _parser() -> Parser:
+    parser = Parser("runs", "List runs and sweeps, newest first; follow a sweep; remove what is not needed any more.")
+    parser.add_argument("text", metavar="TEXT", nargs="*", help="only these: a part of the name, a path, or last")
+    parser.add_argument("--env", metavar="NAME", help="only those of this environment")
+    parser.add_argument("--state", type=_states, metavar="STATE[,STATE]", help=f"only these: {', '.join(STATES)}")
+    parser.add_argument("--sweeps", action="store_true", help="only sweeps")
+    parser.add_argument("--all", action="store_true", help="the runs of each sweep too")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--json", action="store_true", help="one JSON object on stdout, and nothing else")
+    what.add_argument("--follow", nargs="?", const="last", metavar="SWEEP", help="watch a sweep (default: last)")
+    what.add_argument("--prune", choices=("replay", "runs"), help="remove these, or only their replay; asks first")
+    parser.add_argument("--yes", action="store_true", help="remove without asking")
+    add_outputs(parser)
+    return parser
+
+
+def _states(text: str) -> tuple[State, ...]:
+    asked = ["finished" if state == "done" else state for state in text.split(",")]
+    found = tuple(state for state in STATES if state in asked)
+    if unknown := [state for state in asked if state not in STATES]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is no state; there are {', '.join(STATES)}")
+    return found
+
+
+def _runs(arguments: Sequence[str] | None) -> None:
+    options = _parser().read(arguments)
+    outputs = outputs_folder(options.outputs)
+    if options.yes and not options.prune:
+        raise WrongInput("--yes answers what --prune asks", f"{command('runs')} --prune replay --yes")
+    if options.follow is not None:
+        _follow(_find_sweep(options.follow, outputs))
+        return
+    if options.outputs is not None and not outputs.is_dir():
+        raise WrongInput(f"--outputs {outputs} is no folder", "the folder that holds runs/ and sweeps/")
+    singles, sweeps = _select(options, outputs, *see(outputs))
+    if options.prune:
+        remove(options.prune, singles, sweeps, outputs, options.yes)
+    elif options.json:
+        print(json.dumps({"runs": [_plain(run) for run in singles], "sweeps": [_plain_sweep(s) for s in sweeps]}))
+    elif not singles and not sweeps:
+        print(f"no such runs in {outputs}/" if _filters(options) else f"no runs in {outputs}/ yet", file=sys.stderr)
+    else:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        shown = singles, sweeps, bool(options.all or options.text) and not options.sweeps
+        print(*table(*shown, time.time(), width), totals(singles, sweeps), sep="\n", flush=True)
+
+
+def _filters(options: argparse.Namespace) -> bool:
+    return bool(options.text or options.env or options.state or options.sweeps)
+
+
+def _select(
+    options: argparse.Namespace, outputs: Path, singles: list[RunSeen], sweeps: list[SweepSeen]
+) -> tuple[list[RunSeen], list[SweepSeen]]:
+    """What the options ask for; a sweep keeps those of its jobs that match."""
+    every = [*singles, *(job for sweep in sweeps for job in sweep.jobs)]
+    named = {text: _named(text, outputs, every) for text in options.text}
+    if options.env is not None and not any(_is_of(options.env, run) for run in every):
+        there = sorted({run.envs[0] for run in every if run.envs})
+        raise WrongInput(f"no run has --env {options.env}", f"one of {', '.join(there)}" if there else None)
+
+    def matches(run: RunSeen) -> bool:
+        return (
+            (not named or any(run.path in paths for paths in named.values()))
+            and (options.env is None or _is_of(options.env, run))
+            and (options.state is None or run.status.state in options.state)
+        )
+
+    kept = [sweep._replace(jobs=[job for job in sweep.jobs if matches(job)]) for sweep in sweeps]
+    bare = not _filters(options)
+    return (
+        [] if options.sweeps else [run for run in singles if matches(run)],
+        [sweep for sweep in kept if sweep.jobs or bare],
+    )
+
+
+def _is_of(env: str, run: RunSeen) -> bool:
+    return env.lower() in (name.lower() for name in run.envs)
+
+
+def _named(text: str, outputs: Path, every: list[RunSeen]) -> set[Path]:
+    """The runs that ``text`` means.
+
+    Raises:
+        WrongInput: There is none.
+    """
+    if text == "last" or (os.sep in text and os.path.exists(text)):
+        folder = Path(os.path.realpath(find_run_or_sweep(text, outputs) if text == "last" else text))
+        real = {run.path: Path(os.path.realpath(run.path)) for run in every}
+        found = {path for path, place in real.items() if place == folder or folder in place.parents}
+    else:
+        found = {run.path for run in every if text and text in run.label}
+    if not found:
+        find_run_or_sweep(text, outputs)  # says what there is
+        raise WrongInput(f"{text} holds no run that is in {outputs}", f"{command('runs')} --outputs DIR")
+    return found
+
+
+def _plain(run: RunSeen) -> dict[str, Any]:
+    state, cause, env_steps, wall_time_s, scores = run.status
+    means = {which: scores.get(which, {}).get("return_mean") for which in ("final", "best")}
+    return {
+        "name": run.label,
+        "path": str(run.path),
+        "state": state,
+        "cause": cause,
+        "env": run.envs[0] if run.envs else None,
+        "env_steps": env_steps,
+        "total_env_steps": run.total_env_steps,
+        "wall_time_s": wall_time_s,
+        **means,
+        "started": run.started or None,
+        "bytes": run.n_bytes,
+        "replay_bytes": run.replay_bytes,
+    }
+
+
+def _plain_sweep(sweep: SweepSeen) -> dict[str, Any]:
+    head = {"name": sweep.path.name, "path": str(sweep.path), "state": sweep.state, "started": sweep.started or None}
+    return head | {"damage": sweep.damage, "runs": [_plain(job) for job in sweep.jobs]}
+
+
+def _find_sweep(text: str, outputs: Path) -> SweepDirectory:
+    sweeps = list_sweeps(outputs)
+    path = max(sweeps, key=started) if sweeps and text == "last" else find_run_or_sweep(text, outputs)
+    sweep = SweepDirectory(path)
+    if not sweep.is_sweep:
+        raise WrongInput(f"{path} is a run, and --follow takes a sweep", f"{command('runs')} --sweeps")
+    return sweep
+
+
+def _follow(sweep: SweepDirectory) -> None:
+    """Show the board until nobody runs the sweep any more; exit 1 unless all of its runs are finished."""
+    board = Board(sweep)
+    sweep.jobs()  # a plan that can't be read is no empty one
+    try:
+        while is_owned(sweep.path) or any(sweep.status(job).state == "running" for job in sweep.jobs()):
+            board.update()
+            time.sleep(_LOOK_S)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        board.close()
+    print(board.headline(), flush=True)
+    now = {job: sweep.status(job) for job in sweep.jobs()}
+    for job, status in now.items():
+        if status.state in ("failed", "killed", "stopped"):
+            print(f"  {status.state}  {job.path}  {status.cause or ''}".rstrip())
+    if all(status.state == "finished" for status in now.values()):
+        return
+    if not is_owned(sweep.path):
+        print(f"nobody runs it. Go on: {train_command(f'resume={sweep.path}')}")
+    sys.exit(1)

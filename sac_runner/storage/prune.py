@@ -1,0 +1,149 @@
+"""Removing runs, sweeps, or only replay buffers: nothing that a living process owns, nothing that a link leads to.
+
+What goes gets another name first and is deleted under it: a kill leaves either all of it or something that is plainly
+gone, which ``clean_up_removed`` deletes later.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+
+from sac_runner.errors import DiskFailed, WrongInput
+from sac_runner.storage import checkpoints
+from sac_runner.storage.checkpoints import Checkpoint
+from sac_runner.storage.files import clean_up
+from sac_runner.storage.lock import RunLock
+from sac_runner.storage.run_directory import RunDirectory
+from sac_runner.storage.segments import drop_segments
+from sac_runner.storage.status import status
+from sac_runner.storage.sweep_directory import SweepDirectory
+
+_REMOVED = re.compile(r"\..+\.removed")
+
+
+def prune_run(run: RunDirectory, outputs: Path) -> None:
+    """Remove ``run``, and the folders above it that are empty then.
+
+    Raises:
+        RunInUse: A process owns it, or the sweep that it is a job of.
+        WrongInput: It is no run under ``outputs``, or can't be written.
+        DiskFailed: The disk refuses it; it is as it was, or plainly gone.
+    """
+    _require_own(run.path, outputs)
+    with ExitStack() as locks:
+        sweep = SweepDirectory(run.path.parents[1])
+        if sweep.is_sweep:
+            locks.enter_context(RunLock(sweep.path))
+        locks.enter_context(RunLock(run.path))
+        _require_run(run)
+        _remove(run.path)
+    _drop_empty(run.path.parent, outputs)
+
+
+def prune_sweep(sweep: SweepDirectory, outputs: Path) -> None:
+    """Remove ``sweep`` with all of its runs.
+
+    Raises:
+        RunInUse: A process owns it, or one of its runs.
+        WrongInput: It is no sweep under ``outputs``, or can't be written.
+        DiskFailed: The disk refuses it; it is as it was, or plainly gone.
+    """
+    _require_own(sweep.path, outputs)
+    with ExitStack() as locks:
+        locks.enter_context(RunLock(sweep.path))
+        if not sweep.is_sweep:
+            raise WrongInput(f"{sweep.path} is no sweep: it has no sweep.json")
+        for folder in sorted(
+            {path.parent for name in ("config.yaml", ".lock") for path in sweep.path.glob(f"*/*/{name}")}
+        ):
+            _require_own(folder, outputs)
+            locks.enter_context(RunLock(folder))
+        _remove(sweep.path)
+    _drop_empty(sweep.path.parent, outputs)
+
+
+def prune_replay(run: RunDirectory, outputs: Path) -> None:
+    """Remove the replay buffer of a finished run, which is then as if it had been trained to keep it until finished.
+
+    Its newest checkpoint says that it has none before the first segment goes, and older ones are of no use without.
+
+    Raises:
+        RunInUse: A process owns it.
+        WrongInput: It is no run under ``outputs``, is not finished, or can't be written.
+        Damaged: Its newest checkpoint is; it is as it was.
+        DiskFailed: The disk refuses it; what is left of the replay can be pruned again.
+    """
+    for folder in (run.path, run.checkpoints, run.replay):
+        _require_own(folder, outputs)
+    with RunLock(run.path):
+        _require_run(run)
+        if status(run).state != "finished":
+            raise WrongInput(f"{run.path} is not finished: it needs its replay")
+        found = checkpoints.find(run.checkpoints, "latest")
+        for checkpoint in found[-1:]:
+            _forget_replay(checkpoint)
+        for checkpoint in found[:-1]:
+            checkpoint.drop()
+        drop_segments(run.replay, set())
+        for folder in (run.checkpoints, run.replay):
+            clean_up(folder)
+
+
+def clean_up_removed(outputs: Path) -> None:
+    """Delete what a removal that was killed has left under ``outputs``."""
+    for pattern in ("runs/*/.*.removed", "sweeps/.*.removed", "sweeps/*/*/.*.removed"):
+        for path in outputs.glob(pattern):
+            if _REMOVED.fullmatch(path.name) and not path.is_symlink():
+                with contextlib.suppress(WrongInput):
+                    _require_own(path, outputs)
+                    shutil.rmtree(path, ignore_errors=True)
+                    _drop_empty(path.parent, outputs)
+
+
+def _forget_replay(checkpoint: Checkpoint) -> None:
+    """Save ``checkpoint`` again as one that lists no replay, in one rename."""
+    manifest = checkpoint.manifest()
+    names = [Path(file) for file in manifest["files"]]
+    arrays = {file.stem: checkpoint.arrays(file.stem) for file in names if file.suffix == ".safetensors"}
+    plain = {file.stem: checkpoint.plain(file.stem) for file in names if file.suffix == ".json"}
+    plain["state"]["replay"] = None
+    note = {key: value for key, value in manifest.items() if key not in ("format", "kind", "env_steps", "files")}
+    checkpoints.save(checkpoint.path.parent, "latest", checkpoint.env_steps, arrays, plain, note)
+
+
+def _require_own(path: Path, outputs: Path) -> None:
+    """Refuse what lies outside of ``outputs``, or is reached by a link within it."""
+    inside = os.path.relpath(path.absolute(), outputs.absolute())
+    if (
+        inside == "."
+        or inside.startswith("..")
+        or os.path.realpath(path) != os.path.join(os.path.realpath(outputs), inside)
+    ):
+        raise WrongInput(f"{path} is left alone: it does not lie in {outputs} itself")
+
+
+def _require_run(run: RunDirectory) -> None:
+    """Asked for under its lock: what was found a moment ago may be another's by now."""
+    if not run.is_run or not (run.path / "meta.json").is_file():
+        raise WrongInput(f"{run.path} is no run: it lacks config.yaml or meta.json")
+
+
+def _remove(path: Path) -> None:
+    aside = path.with_name(f".{path.name}.removed")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        os.rename(path, aside)
+        shutil.rmtree(aside)
+    except OSError as e:
+        raise DiskFailed(f"can't remove {path}: {e.strerror}") from e
+
+
+def _drop_empty(folder: Path, outputs: Path) -> None:
+    """``folder`` and those above it, as far as they are empty."""
+    with contextlib.suppress(OSError):
+        while os.path.realpath(folder) != os.path.realpath(outputs):
+            folder.rmdir()
+            folder = folder.parent
