@@ -11,10 +11,12 @@ import os
 import select
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 import traceback
+from types import SimpleNamespace
 
 
 class _Marks:
@@ -123,6 +125,77 @@ def _run(command):
     return 0
 
 
+class _Job:
+    """A job of a sweep, as ``subprocess.Popen`` would start it, but forked: without the seconds of its imports."""
+
+    def __init__(self, command, *, stdin, stdout, stderr, env, start_new_session):
+        assert command[1:4] == ["-m", "sac_runner.commands.train", "--job"] and start_new_session
+        self.returncode = None
+        self.pid = os.fork()
+        if not self.pid:
+            code = 1
+            try:
+                code = self._become(command[3:], stdout, env)
+            finally:
+                os._exit(code)
+
+    def _become(self, arguments, log, env):
+        global _marks
+        os.setsid()
+        _marks = _Marks()
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for descriptor, file in enumerate([os.open(os.devnull, os.O_RDONLY), log.fileno(), log.fileno()]):
+            os.dup2(file, descriptor)
+        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+        os.environ.clear()
+        os.environ.update(env)
+        code = _run(arguments)
+        sys.stdout.flush()
+        return code
+
+    def poll(self):
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+        return self.returncode
+
+    def wait(self, timeout):
+        end = time.monotonic() + timeout
+        while self.poll() is None and time.monotonic() < end:
+            time.sleep(0.01)
+
+    def send_signal(self, number):
+        os.kill(self.pid, number)
+
+    def terminate(self):
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+
+def _ask_fork(request):
+    """``probe.ask`` without the seconds of its imports."""
+    from sac_runner.sweep import probe
+    from sac_runner.training.preflight import needs, try_out
+
+    reads, writes = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            for line in probe.answer(request, try_out, needs):
+                os.write(writes, f"{line}\n".encode())
+        finally:
+            os._exit(0)
+    os.close(writes)
+    with os.fdopen(reads) as answers:
+        said = answers.read()
+    os.waitpid(pid, 0)
+    return said
+
+
 class _Signals:
     """What is to be sent to a process."""
 
@@ -164,8 +237,14 @@ def _watch(pids, marks, signals):
 
 
 def _serve():
+    import sac_runner.training.preflight
     import sac_runner.training.run  # noqa: F401
+    from sac_runner.sweep import pool, probe
     from tests.runs import TINY
+
+    pool.subprocess = SimpleNamespace(Popen=_Job, DEVNULL=None, TimeoutExpired=subprocess.TimeoutExpired)
+    probe.ask = _ask_fork
+    sac_runner.training.preflight._PROBE_S = 0.01
 
     os.fsync = lambda descriptor: None  # as in tests.conftest
     answers = os.fdopen(os.dup(1), "w")

@@ -159,7 +159,7 @@ class Waits(Countdown):
 
 
 class Faulty(Countdown):
-    """Does ``what`` in its ``at``-th step or reset."""
+    """Does ``what`` in its ``at``-th step or reset, unless there is a file named mended; other words are no fault."""
 
     def __init__(self, what, where="step", at=3):
         self.what, self.where, self.at, self.count = what, where, at, 0
@@ -180,7 +180,7 @@ class Faulty(Countdown):
 
     def _due(self, where):
         self.count += where == self.where
-        return where == self.where and self.count == self.at
+        return where == self.where and self.count == self.at and not os.path.exists("mended")
 
     def _fault(self, result):
         match self.what:
@@ -200,6 +200,8 @@ class Faulty(Countdown):
                 time.sleep(600)
             case "leaves":
                 sys.exit("the window was closed")
+            case _:
+                return result
 
 
 def needs_a_package():

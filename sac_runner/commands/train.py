@@ -24,7 +24,7 @@ from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.sweep_directory import SweepDirectory, read_signed
 from sac_runner.sweep.launchers import executor, limits, register
 from sac_runner.sweep.pool import end_with_launcher
-from sac_runner.sweep.resources import Needs
+from sac_runner.sweep.probe import answer_on_stdout
 from sac_runner.sweep.session import Session
 
 if TYPE_CHECKING:
@@ -38,16 +38,19 @@ def main() -> None:
     """Entry point of ``sac-train`` and ``scripts/train``."""
     if sys.argv[1:2] == ["--job"]:
         open_door(partial(_train_frozen, sys.argv[2:]))
+    elif sys.argv[1:] == ["--probe"]:
+        open_door(_probe)
     else:
         open_door(_launch)
 
 
 def _launch() -> None:
     typed = [Path(sys.argv[0]).name, *sys.argv[1:]]
-    with Session(typed, _try_out, _needs) as session:
+    with Session(typed) as session:
         register(session)
         from_command_line(sys.argv[1:], partial(_train, session), lambda: session.sweep is not None)
-    sys.exit(session.exit_code())
+    if code := session.exit_code():
+        sys.exit(code)
 
 
 def _train_frozen(arguments: list[str]) -> None:
@@ -171,16 +174,11 @@ def _continue(
         return _finish(train(config, job.overrides, None, lambda: owned, continued, swept))
 
 
-def _try_out(config: Config) -> None:
-    from sac_runner.training.preflight import try_out
+def _probe() -> None:
+    """``--probe``: what jobs of a sweep need, for its launcher."""
+    from sac_runner.training.preflight import needs, try_out
 
-    try_out(config)
-
-
-def _needs(config: Config) -> Needs:
-    from sac_runner.training.preflight import needs
-
-    return Needs(*needs(config))
+    answer_on_stdout(try_out, needs)
 
 
 def _finish(outcome: "Outcome") -> float:

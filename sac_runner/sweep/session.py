@@ -19,12 +19,10 @@ from sac_runner.storage.lock import RunLock
 from sac_runner.storage.names import create_exclusively
 from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob, read_signed
 from sac_runner.sweep.plan import Setting, number_jobs, seeds_of, sweep_path
+from sac_runner.sweep.probe import measure
 from sac_runner.sweep.resources import Allotment, Machine, Needs, allot, most_threads, visible_gpus
 from sac_runner.sweep.table import job_return, summarize
 from sac_runner.text import duration, plural, size
-
-_MEASURED = 4
-"""Configs that are measured at most; more of them are taken to need what the first one does."""
 
 
 @dataclass(frozen=True)
@@ -53,17 +51,9 @@ Execute = Callable[[SweepDirectory, list[SweepJob], Allotment], int | None]
 class Session:
     """The sweep of this process; a context manager, whose end is the table."""
 
-    def __init__(
-        self, command: list[str], try_out: Callable[[Config], None], needs: Callable[[Config], Needs]
-    ) -> None:
-        """No sweep yet.
-
-        Args:
-            command: As typed.
-            try_out: Raises ``WrongInput`` where what a config names is not there.
-            needs: Measures what a config needs.
-        """
-        self._command, self._try_out, self._needs = command, try_out, needs
+    def __init__(self, command: list[str]) -> None:
+        """No sweep yet; ``command`` is what was typed."""
+        self._command = command
         self.sweep: SweepDirectory | None = None
         self.stop_signal: int | None = None
         self._jobs: list[SweepJob] = []
@@ -128,16 +118,10 @@ class Session:
 
     def _allot(self, configs: list[Config], limits: Limits) -> tuple[Allotment, list[Needs]]:
         """What each job gets, and what each needs."""
-        for config in {repr((config.env, config.device)): config for config in configs}.values():
-            self._try_out(config)
         machine = Machine(available_cores(), available_memory(), 0)
         threads = most_threads(configs)
         at_first = allot(len(configs), limits.at_a_time, threads, 0, machine)
-        keys = [repr((c.env, c.agent, c.replay, c.schedule, c.total_env_steps, c.device)) for c in configs]
-        measured: dict[str, Needs] = {}
-        for key, config in list(dict(zip(keys, configs, strict=True)).items())[:_MEASURED]:
-            measured[key] = self._needs(replace(config, threads=at_first.threads))
-        each = [measured.get(key, next(iter(measured.values()))) for key in keys]
+        each = measure([replace(config, threads=at_first.threads) for config in configs])
         machine = replace(machine, gpus=max(needs.gpus for needs in each))
         memory = max(needs.memory for needs in each)
         return allot(len(configs), limits.at_a_time, threads, memory, machine, visible_gpus()), each

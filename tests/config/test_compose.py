@@ -32,6 +32,8 @@ def composing(file):
     group, name = str(Path(file).parent), Path(file).stem
     if group in GROUPS:
         return choosing(group, name)
+    if group == "sweep":
+        return [f"sweep={name}"]
     if group == "tuned":
         return [f"env={name}"]
     if group.startswith("tuned/"):

@@ -1,157 +1,293 @@
-"""Sweeps, through the train command."""
+"""Sweeps, through the train command; their jobs are processes of their own."""
 
+import csv
+import json
+import math
 import os
 import re
 import signal
-from pathlib import Path
+import sys
 
 import pytest
 import yaml
 
 from sac_runner.storage.run_directory import RunDirectory
-from sac_runner.training.console import Console
-from tests.runs import BUDGET, TINY, train
+from sac_runner.storage.sweep_directory import SweepDirectory
+from tests.processes import AT_ONCE, Server, alive, soon
+from tests.runs import BUDGET, TINY
 
-FAILS = ["env=custom", "env.id=tests.scripted:Fails-v0", *BUDGET]
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sac_runner.analysis.figures.learning_curve", lambda run: None)  # half of a run's time
-    return tmp_path
-
-
-def the_sweep():
-    (sweep,) = Path("outputs/sweeps").iterdir()
-    return sweep
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and looks for processes in /proc")
+FAULTY = ["env=custom", "env.id=tests.scripted:Faulty-v0", "env.kwargs.at=40", *BUDGET]
+FAULTS = ["raises", "leaves", "segfault", "killed", "hangs"]
+CAUSES = {
+    "raises": "the rotor came off",
+    "leaves": "the window was closed",
+    "segfault": "killed by signal 11 (Segmentation fault), Fatal Python error: Segmentation fault",
+    "killed": "killed by signal 9 (out of memory?)",
+    "hangs": "no sign of life for 0.05 minutes: ended; crash.log shows where it hung",
+}
 
 
-def runs_of(sweep):
-    return {str(path.parent.relative_to(sweep)): RunDirectory(path.parent) for path in sweep.glob("*/*/config.yaml")}
+class Sweeps:
+    """``sac-train`` where every test has its own folder of outputs."""
+
+    def __init__(self, server, name):
+        self.server, self.outputs = server, server.folder / name
+        self._word = f"outputs={name}"
+
+    def train(self, *arguments, signals=()):
+        ending = self.server.run([*arguments, self._word], *signals)
+        return ending, self.server.said()
+
+    def refused(self, *arguments):
+        ending, said = self.train(*arguments)
+        assert ending.code == 2 and len(said.splitlines()) <= 3 and said.startswith("error: "), said
+        assert not self.outputs.exists()
+        return said
+
+    @property
+    def sweep(self):
+        (found,) = (self.outputs / "sweeps").iterdir()
+        return SweepDirectory(found)
+
+    def runs(self):
+        return {job.path: self.sweep.run(job) for job in self.sweep.jobs()}
+
+    def states(self):
+        return {job.path: self.sweep.status(job).state for job in self.sweep.jobs()}
+
+    def policies(self):
+        return {path: policy(run) for path, run in self.runs().items()}
 
 
 def policy(run):
     return (run.checkpoint("latest").path / "policy.safetensors").read_bytes()
 
 
-def test_a_sweep_makes_a_run_for_each_setting_and_seed_and_nothing_else(elsewhere):
-    answer = train("-m", *TINY, "alpha=auto,fixed_0.05", "seed=0,1")
-    assert answer.code == 0, answer.err
-    assert answer.err.splitlines()[0] == "4 runs: 2 settings x 2 seeds"
-    sweep = the_sweep()
-    assert re.fullmatch(r"\d{8}-\d{6}_alpha", sweep.name)
-    assert sorted(path.name for path in sweep.iterdir()) == ["alpha-auto", "alpha-fixed_0.05", "multirun.yaml"]
-    runs = runs_of(sweep)
-    assert sorted(runs) == ["alpha-auto/s0", "alpha-auto/s1", "alpha-fixed_0.05/s0", "alpha-fixed_0.05/s1"]
-    for name, run in runs.items():
-        config = yaml.safe_load(run.config_text())
-        assert run.read_summary()["status"] == "finished"
-        assert name == f"alpha-{'auto' if config['alpha']['mode'] == 'auto' else 'fixed_0.05'}/s{config['seed']}"
-    assert len({policy(run) for run in runs.values()}) == 4
-    assert [path.name for path in elsewhere.iterdir()] == ["outputs"]
-    assert [path.name for path in (elsewhere / "outputs").iterdir()] == ["sweeps"]
-
-    assert train(*TINY, "alpha=fixed_0.05", "seed=1", "run.dir=alone").code == 0
-    assert policy(RunDirectory(Path("alone"))) == policy(runs["alpha-fixed_0.05/s1"])
+def config_of(run):
+    return yaml.safe_load(run.config_text())
 
 
-def test_seeds_is_a_sweep_by_itself():
-    answer = train(*TINY, "seeds=2", "run.name=twice")
-    assert answer.code == 0 and answer.err.splitlines()[0] == "2 runs: 1 setting x 2 seeds"
-    assert the_sweep().name.endswith("_twice")
-    assert sorted(runs_of(the_sweep())) == ["default/s0", "default/s1"]
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with Server(tmp_path_factory.mktemp("sweeps") / "here") as server:
+        yield server
 
 
-def test_drawn_seeds_are_recorded_within_the_sweep():
-    assert train("-m", *TINY, "seed=null", "agent.tau=0.1,0.2").code == 0
-    runs = runs_of(the_sweep())
-    assert sorted(name.split("/")[0] for name in runs) == ["tau-0.1", "tau-0.2"]
-    seeds = {name.split("/")[1]: yaml.safe_load(run.config_text())["seed"] for name, run in runs.items()}
-    assert len(seeds) == 2 and all(name == f"s{seed}" for name, seed in seeds.items())
+@pytest.fixture
+def sweeps(server, request):
+    return Sweeps(server, re.sub(r"\W+", "-", request.node.name)[:80])
 
 
-def test_tuned_values_follow_each_environment_of_a_sweep():
+@pytest.fixture(scope="module")
+def ragged(server):
+    """Three settings, one of them without the keys of the others, and two seeds."""
+    sweeps = Sweeps(server, "ragged")
+    ending, said = sweeps.train("-m", *TINY, "alpha=auto,fixed_0.05,fixed", "seeds=2")
+    assert ending.code == 0, said
+    return sweeps, said
+
+
+def test_a_sweep_makes_a_run_for_each_setting_and_seed(ragged):
+    sweeps, said = ragged
+    settings = ["  alpha=auto", "  alpha=fixed_0.05", "  alpha=fixed"]
+    assert said.splitlines()[:4] == ["6 runs: 3 settings x 2 seeds", *settings]
+    assert re.fullmatch(r"\d{8}-\d{6}_alpha", sweeps.sweep.path.name)
+    runs = sweeps.runs()
+    assert [*runs] == [f"alpha-{alpha}/s{seed}" for alpha in ("auto", "fixed_0.05", "fixed") for seed in (0, 1)]
+    for path, run in runs.items():
+        config, alpha = config_of(run), path.split("/")[0]
+        assert f"s{config['seed']}" == path.split("/")[1] and run.read_summary()["status"] == "finished"
+        assert config["alpha"].get("value") == {"alpha-fixed": 0.2, "alpha-fixed_0.05": 0.05}.get(alpha)
+    assert len(set(sweeps.policies().values())) == 6
+    names = {path.name for path in sweeps.sweep.path.iterdir()}
+    of_the_sweep = {".lock", "jobs", "sweep.json", "sweep_summary.csv", "sweep_summary.json"}
+    assert names == of_the_sweep | {path.split("/")[0] for path in runs}
+
+
+def test_a_job_is_the_run_that_it_would_be_alone(ragged, server):
+    sweeps, _ = ragged
+    alone = server.folder / "alone"
+    assert server.run([*TINY, "alpha=fixed_0.05", "seed=1", f"run.dir={alone}"]).code == 0
+    assert policy(RunDirectory(alone)) == sweeps.policies()["alpha-fixed_0.05/s1"]
+
+
+def test_at_its_end_there_is_a_table_best_first(ragged):
+    sweeps, said = ragged
+    lines = said[said.index(f"{sweeps.sweep.path.name}: 6 runs, 6 done") :].splitlines()
+    assert lines[1].split() == ["setting", "seeds", "final", "return", "IQM", "[95%]", "best", "min/run"]
+    assert {line.split()[0] for line in lines[2:5]} == {"alpha=auto", "alpha=fixed_0.05", "alpha=fixed"}
+    assert all(line.split()[1] == "2/2" and "2 seeds: " in line for line in lines[2:5])
+    finals = {path: run.read_summary()["scores"]["final"]["return_mean"] for path, run in sweeps.runs().items()}
+    means = [math.fsum(finals[f"{line.split()[0].replace('=', '-')}/s{s}"] for s in (0, 1)) / 2 for line in lines[2:5]]
+    assert means == sorted(means, reverse=True)
+    assert lines[5].startswith(f"next     sac-compare {sweeps.sweep.path.relative_to(sweeps.server.folder)} | ")
+
+    with (sweeps.sweep.path / "sweep_summary.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["run"]: float(row["final_return_mean"]) for row in rows} == finals
+    assert [row["alpha"] for row in rows[::2]] == ["auto", "fixed_0.05", "fixed"] and rows[1]["seed"] == "1"
+    summary = json.loads((sweeps.sweep.path / "sweep_summary.json").read_text())
+    assert [setting["final_mean"] for setting in summary["settings"]] == pytest.approx(means)
+    assert [run["state"] for run in summary["runs"]] == ["finished"] * 6
+
+
+def test_a_sweep_that_is_done_has_nothing_left_to_do(ragged):
+    sweeps, _ = ragged
+    before = sweeps.policies()
+    ending, said = sweeps.train(f"resume={sweeps.sweep.path}")
+    assert ending.code == 0 and "6 of 6 runs done, 0 to go" in said and "6 runs, 6 done" in said
+    assert sweeps.policies() == before
+
+
+def test_a_sweep_goes_on_as_it_was_planned(ragged):
+    sweeps, _ = ragged
+    ending, said = sweeps.train(f"resume={sweeps.sweep.path.name}", "total_env_steps=100")
+    assert ending.code == 2 and "can't change what its jobs are" in said and "resume=" in said.splitlines()[1]
+
+
+def test_seeds_is_a_sweep_by_itself_from_the_first_seed_on(sweeps):
+    ending, said = sweeps.train(*TINY, "seeds=2", "seed=7", "run.name=twice")
+    assert ending.code == 0 and said.splitlines()[0] == "2 runs: 1 setting x 2 seeds"
+    assert sweeps.sweep.path.name.endswith("_twice")
+    assert [*sweeps.runs()] == ["default/s7", "default/s8"]
+
+
+def test_seeds_may_be_drawn_and_are_recorded(sweeps):
+    assert sweeps.train(*TINY, "seed=null", "seeds=2")[0].code == 0
+    seeds = [config_of(run)["seed"] for run in sweeps.runs().values()]
+    assert len(set(seeds)) == 2 and [f"default/s{seed}" for seed in seeds] == [*sweeps.runs()]
+
+
+def test_tuned_values_follow_each_environment_of_a_sweep(sweeps):
     size = [x for x in BUDGET if not x.startswith("schedule.")]
-    assert train("-m", "env=pendulum,lunarlander", *size, "schedule.warmup_env_steps=20", "env.num_envs=1").code == 0
-    runs = runs_of(the_sweep())
-    assert sorted(runs) == ["lunarlander/s0", "pendulum/s0"]
-    norms = {n: yaml.safe_load(run.config_text())["agent"]["critic_layer_norm"] for n, run in runs.items()}
-    assert norms == {"lunarlander/s0": True, "pendulum/s0": False}
-
-
-@pytest.mark.parametrize("fault", [["agent.tau=0.1,7"], ["alpha=auto,fixed", "alpha.lr=1"], ["agent.nope=1,2"]])
-def test_a_fault_in_one_job_stops_the_sweep_before_anything_is_made(elsewhere, fault):
-    answer = train("-m", *TINY, *fault)
-    assert answer.code == 2 and len(answer.err.splitlines()) <= 3 and answer.err.startswith("error: ")
-    assert list(elsewhere.iterdir()) == []
+    size += ["schedule.warmup_env_steps=20", "env.num_envs=1"]
+    ending, said = sweeps.train("-m", "env=pendulum,lunarlander", *size)
+    assert ending.code == 0, said
+    norms = {path: config_of(run)["agent"]["critic_layer_norm"] for path, run in sweeps.runs().items()}
+    assert norms == {"pendulum/s0": False, "lunarlander/s0": True}
 
 
 @pytest.mark.parametrize(
-    "fault", ["env.id=NoSuchEnv-v0,Pendulum-v1", "env.id=CartPole-v1,Pendulum-v1", "device=cpu,cuda:9"]
+    "fault",
+    [
+        ["agent.tau=0.1,7"],
+        ["alpha=auto,fixed", "alpha.lr=1"],
+        ["agent.nope=1,2"],
+        ["seed=0,1", "seeds=2"],
+        ["seed=0,1", "run.dir=mine"],
+        ["seed=0,1", "hydra.launcher.at_a_time=0"],
+        ["seed=0,1", "hydra.launcher.hang_minutes=-1"],
+        ["device=cpu,cuda:9"],
+        ["init_from=nobody", "seeds=2"],
+    ],
+    ids=" ".join,
 )
-def test_what_is_not_there_stops_the_sweep_before_anything_is_made(elsewhere, fault):
-    answer = train("-m", "env=custom", "env.id=Pendulum-v1", *BUDGET, fault)
-    assert answer.code == 2 and len(answer.err.splitlines()) <= 3
-    assert not (elsewhere / "outputs").exists()
+def test_a_fault_in_one_job_stops_the_sweep_before_anything_is_made(sweeps, fault):
+    sweeps.refused("-m", *TINY, *fault)
 
 
-def test_a_job_that_fails_leaves_the_others_done():
-    answer = train("-m", *FAILS, "env.kwargs.at=5,1000")
-    assert answer.code == 70 and "Traceback" not in answer.err and "the rotor came off" in answer.err
-    statuses = {name: run.read_summary()["status"] for name, run in runs_of(the_sweep()).items()}
-    assert statuses == {"at-5/s0": "failed", "at-1000/s0": "finished"}
+@pytest.mark.parametrize("ids", ["NoSuchEnv-v0,Pendulum-v1", "CartPole-v1,Pendulum-v1"])
+def test_an_environment_that_is_not_there_stops_the_sweep_before_anything_is_made(sweeps, ids):
+    sweeps.refused("-m", "env=custom", "env.id=Pendulum-v1", *BUDGET, f"env.id={ids}")
 
 
-def test_a_job_whose_environment_can_not_be_made_leaves_the_others_done():
+def test_a_dry_run_of_a_sweep_makes_nothing(sweeps):
+    ending, said = sweeps.train("-m", *TINY, "seed=0,1", "agent.tau=0.1,0.2", "dry_run=true")
+    assert ending.code == 0 and "4 runs: 2 settings x 2 seeds" in said and "a dry run: nothing is written" in said
+    assert not sweeps.outputs.exists()
+
+
+def test_a_ready_sweep_needs_no_m(sweeps):
+    ending, said = sweeps.train("sweep=alpha", "seeds=1", *TINY, "dry_run=true")
+    assert ending.code == 0 and "3 runs: 3 settings x 1 seed" in said
+
+
+def test_each_fault_costs_its_own_job_alone_and_a_resume_runs_those_again(sweeps):
+    whats = [*FAULTS, "nothing", "also-nothing"]
+    limits = ["hydra.launcher.hang_minutes=0.05", "hydra.launcher.at_a_time=3"]
+    sweep_of = ["-m", *FAULTY, f"env.kwargs.what={','.join(whats)}", *limits]
+    ending, said = sweeps.train(*sweep_of)
+    assert ending.code == 70 and "Traceback" not in said, said
+    expected = {f"what-{what}/s0": "failed" if what in FAULTS else "finished" for what in whats}
+    assert sweeps.states() == expected
+    for what, cause in CAUSES.items():
+        at_once, in_the_end = (line for line in said.splitlines() if line.startswith(f"failed   what-{what}/s0  "))
+        assert cause in at_once and cause in in_the_end and " -> " in at_once
+    assert "in _fault" in (sweeps.runs()["what-hangs/s0"].path / "crash.log").read_text()
+
+    begun = {path: run.read_meta()["started"] for path, run in sweeps.runs().items()}
+    logs = {job.path: sweeps.sweep.log_file(job).stat().st_size for job in sweeps.sweep.jobs()}
+    mended = sweeps.server.folder / "mended"
+    mended.touch()
+    try:
+        ending, said = sweeps.train("resume=last", *limits[1:])
+    finally:
+        mended.unlink()
+    assert ending.code == 0 and "2 of 7 runs done, 5 to go" in said, said
+    assert set(sweeps.states().values()) == {"finished"}
+    healthy = {path for path, state in expected.items() if state == "finished"}
+    assert all(sweeps.runs()[path].read_meta()["started"] == begun[path] for path in healthy)
+    again = {job.path for job in sweeps.sweep.jobs() if sweeps.sweep.log_file(job).stat().st_size > logs[job.path]}
+    assert again == {path for path, state in expected.items() if state == "failed"}
+    assert len(set(sweeps.policies().values())) == 1  # all are the same run, however often it began
+
+
+def test_a_job_that_can_not_begin_is_named_with_its_cause(sweeps):
     ids = "env.id=tests.scripted:Breaks-v0,tests.scripted:Countdown-v0"
-    answer = train("-m", "env=custom", ids, *BUDGET)
-    assert answer.code == 70 and "Traceback" not in answer.err and "can't be made" in answer.err
-    assert [run.read_summary()["status"] for run in runs_of(the_sweep()).values()] == ["finished"]
+    ending, said = sweeps.train("-m", "env=custom", ids, *BUDGET)
+    assert ending.code == 70 and "can't be made" in said and "Traceback" not in said
+    assert sorted(sweeps.states().values()) == ["failed", "finished"]
 
 
-def test_a_fault_of_ours_in_one_job_is_not_swallowed(monkeypatch):
-    from sac_runner.training import trainer
-
-    evaluate, calls = trainer.evaluate, []
-
-    def fails_first(*arguments, **options):
-        calls.append(1)
-        if len(calls) == 1:
-            raise AssertionError("a bug")
-        return evaluate(*arguments, **options)
-
-    monkeypatch.setattr(trainer, "evaluate", fails_first)
-    with pytest.raises(AssertionError, match="a bug"):
-        train("-m", *TINY, "seed=0,1")
-    assert [run.read_summary()["status"] for _, run in sorted(runs_of(the_sweep()).items())] == ["failed", "finished"]
+def test_ctrl_c_stops_and_saves_every_job_and_begins_no_other(sweeps, server):
+    server.begin([*TINY, "total_env_steps=100_000", "seeds=4", "hydra.launcher.at_a_time=2", sweeps._word])
+    assert soon(lambda: started(sweeps) and [*sweeps.states().values()].count("running") == 2), server.said()
+    (launcher,) = re.findall(r"process (\d+)", (sweeps.sweep.path / ".lock").read_text())
+    os.kill(int(launcher), signal.SIGINT)
+    (ending,) = server.endings()
+    assert ending.code == 130, server.said()
+    assert [*sweeps.states().values()] == ["stopped", "stopped", "waiting", "waiting"]
+    said = server.said()
+    assert "4 runs, 0 done, 2 stopped, 2 waiting" in said and "(only these 4)" in said
+    assert not any(alive(int(pid)) for pid in re.findall(r"process (\d+)", locks(sweeps)))
 
 
-def test_a_signal_stops_the_whole_sweep(monkeypatch):
-    progress = Console.progress
-
-    def with_signal(self, counters, record):
-        progress(self, counters, record)
-        if counters.env_steps == 30:
-            signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(Console, "progress", with_signal)
-    answer = train("-m", *TINY, "seed=0,1,2")
-    assert answer.code == 130
-    assert {name: run.read_summary()["status"] for name, run in runs_of(the_sweep()).items()} == {
-        "default/s0": "stopped"
-    }
+def locks(sweeps):
+    return "".join((run.path / ".lock").read_text() for run in sweeps.runs().values() if run.path.exists())
 
 
-def test_a_dry_run_of_a_sweep_makes_nothing(elsewhere, monkeypatch):
-    monkeypatch.setattr("sac_runner.training.preflight._PROBE_S", 0.01)
-    answer = train("-m", *TINY, "seed=0,1", "dry_run=true")
-    assert answer.code == 0 and answer.out.count("a dry run: nothing is written") == 2
-    assert list(elsewhere.iterdir()) == []
+def started(sweeps):
+    return (sweeps.outputs / "sweeps").is_dir() and sweeps.sweep.is_sweep
 
 
-def test_multirun_yaml_can_be_read_and_names_the_sweep():
-    assert train("-m", *TINY, "seed=3,4").code == 0
-    text = (the_sweep() / "multirun.yaml").read_text()
-    assert "seed=3,4" in yaml.safe_load(text)["hydra"]["overrides"]["task"]
-    assert os.path.getsize(the_sweep() / "multirun.yaml") < 20_000
+@pytest.mark.parametrize("done", [0, 3])
+def test_a_sweep_that_was_killed_goes_on_to_the_same_end(sweeps, server, ragged, done):
+    undisturbed, _ = ragged
+    server.begin(["-m", *TINY, "alpha=auto,fixed_0.05,fixed", "seeds=2", sweeps._word])
+    assert soon(lambda: started(sweeps) and has_come_to(sweeps, done)), server.said()
+    (launcher,) = re.findall(r"process (\d+)", (sweeps.sweep.path / ".lock").read_text())
+    os.kill(int(launcher), signal.SIGKILL)
+    assert server.endings()[0].code == -signal.SIGKILL
+    left = [path for path, state in sweeps.states().items() if state != "finished"]
+    assert left
+    ending, said = sweeps.train(f"resume={sweeps.sweep.path}")
+    assert ending.code == 0, said
+    assert sweeps.policies() == undisturbed.policies()
+    assert set(sweeps.states().values()) == {"finished"}
+    again = [job.path for job in sweeps.sweep.jobs() if "is finished" in sweeps.sweep.log_file(job).read_text()]
+    assert again == []
+
+
+def has_come_to(sweeps, done):
+    states = [*sweeps.states().values()]
+    return "running" in states and states.count("finished") >= done
+
+
+def test_two_launchers_never_run_one_sweep(ragged, server):
+    sweeps, _ = ragged
+    from sac_runner.storage.lock import RunLock
+
+    with RunLock(sweeps.sweep.path):
+        ending, said = sweeps.train(f"resume={sweeps.sweep.path}")
+    assert ending.code == 73 and "is in use by process" in said
