@@ -158,6 +158,14 @@ class Waits(Countdown):
         return super().step(action)
 
 
+class Prints(Countdown):
+    """Says what it does, where others' words are expected too."""
+
+    def step(self, action):
+        print('{"needs": "nothing"}', flush=True)
+        return super().step(action)
+
+
 class Faulty(Countdown):
     """Does ``what`` in its ``at``-th step or reset, unless there is a file named mended; other words are no fault."""
 
@@ -222,6 +230,7 @@ for _name, _entry in {
     "Shortens-v0": Shortens,
     "Fails-v0": Fails,
     "Waits-v0": Waits,
+    "Prints-v0": Prints,
     "Faulty-v0": Faulty,
     "NeedsAPackage-v0": needs_a_package,
     "Breaks-v0": breaks,

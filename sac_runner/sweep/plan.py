@@ -58,7 +58,9 @@ def number_jobs(
         budgets: Env steps of each.
     """
     taken = {job.path for job in earlier}
-    folders = {job.label: Path(job.path).parent.name for job in earlier}
+    folders: dict[str, str] = {}
+    for job in earlier:
+        folders.setdefault(job.label, Path(job.path).parent.name)
     jobs: list[SweepJob] = []
     for setting, seed, budget in zip(settings, seeds, budgets, strict=True):
         number = len(earlier) + len(jobs)

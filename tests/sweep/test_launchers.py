@@ -13,7 +13,7 @@ import yaml
 
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.sweep_directory import SweepDirectory
-from tests.processes import AT_ONCE, Server, alive, soon
+from tests.processes import Server, alive, soon
 from tests.runs import BUDGET, TINY
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and looks for processes in /proc")

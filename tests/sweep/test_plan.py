@@ -1,55 +1,89 @@
 import re
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sac_runner.sweep.plan import job_path, job_paths, settings, sweep_path, swept_keys
+from sac_runner.errors import WrongInput
+from sac_runner.storage.sweep_directory import SweepJob
+from sac_runner.sweep.plan import folder_name, number_jobs, seeds_of, setting_of, sweep_path
 
-JOBS = [["env=pendulum", f"alpha={alpha}", f"seed={seed}"] for alpha in ("auto", "fixed_0.05") for seed in (0, 1)]
+
+def paths(settings, seeds, earlier=()):
+    return [job.path for job in number_jobs(list(earlier), settings, seeds, [None] * len(seeds))]
 
 
-def test_swept_is_what_differs_between_jobs():
-    assert swept_keys(JOBS) == ["alpha", "seed"]
-    assert swept_keys(JOBS[:2]) == ["seed"] and swept_keys(JOBS[:1]) == []
-    assert settings(JOBS) == 2 and settings(JOBS[:2]) == settings(JOBS[:1]) == 1
+def test_a_setting_is_what_is_not_the_same_for_every_job():
+    job = ["env=pendulum", "alpha=fixed_0.05", "++env.kwargs.g=5", "seed=1"]
+    assert setting_of(job, {"env"}) == {"alpha": "fixed_0.05", "env.kwargs.g": "5"}
+    assert setting_of(job, {"env", "alpha", "env.kwargs.g"}) == {}
 
 
 def test_a_sweep_is_named_by_when_and_by_what_is_swept():
-    assert str(sweep_path("outputs", "20260101-120000", JOBS, None)) == "outputs/sweeps/20260101-120000_alpha"
-    assert sweep_path("outputs", "T", JOBS[:2], None).name == "T_seeds"
-    assert sweep_path("outputs", "T", JOBS, "my temperatures").name == "T_my-temperatures"
-    rates = [[f"agent.lr={lr}", f"agent.tau={tau}"] for lr in (1, 2) for tau in (1, 2)]
-    assert sweep_path("outputs", "T", rates, None).name == "T_lr_tau"
+    assert str(sweep_path("outputs", "20260101-120000", ["alpha"], None)) == "outputs/sweeps/20260101-120000_alpha"
+    assert sweep_path("outputs", "T", [], None).name == "T_seeds"
+    assert sweep_path("outputs", "T", ["alpha"], "my temperatures").name == "T_my-temperatures"
+    assert sweep_path("outputs", "T", ["agent.lr", "agent.tau"], None).name == "T_lr_tau"
 
 
 def test_each_setting_has_a_folder_and_each_seed_one_in_it():
-    paths = [str(path) for path in job_paths(JOBS, [0, 1, 0, 1])]
-    assert paths == ["alpha-auto/s0", "alpha-auto/s1", "alpha-fixed_0.05/s0", "alpha-fixed_0.05/s1"]
-    assert str(job_path(JOBS[0], JOBS[:2], 7)) == "default/s7"
+    settings = [{"alpha": alpha} for alpha in ("auto", "fixed_0.05") for _ in (0, 1)]
+    assert paths(settings[:3], [0, 1, 0]) == ["alpha-auto/s0", "alpha-auto/s1", "alpha-fixed_0.05/s0"]
+    assert paths([{}], [7]) == ["default/s7"]
 
 
 def test_environments_name_themselves():
-    jobs = [[f"env={env}", f"agent.lr={lr}"] for env in ("pendulum", "hopper") for lr in ("1e-3", "1e-4")]
-    assert str(job_path(jobs[1], jobs, 0)) == "pendulum_lr-1e-4/s0"
-
-
-def test_what_usually_names_no_run_names_a_setting_where_it_is_swept():
-    jobs = [[f"checkpoint.every_env_steps={n}", f"threads={threads}"] for n in (1, 2) for threads in (1, 2)]
-    assert len({path.parent for path in job_paths(jobs, [0] * 4)}) == 4
+    assert folder_name({"env": "pendulum", "agent.lr": "1e-3"}) == "pendulum_lr-1e-3"
 
 
 def test_names_that_are_cut_to_the_same_length_stay_apart():
-    jobs = [["env.kwargs.text=" + "x" * 150 + end] for end in "abc"]
-    paths = job_paths(jobs, [0, 0, 0])
-    assert len(set(paths)) == 3 and paths[1].parts[0] == paths[0].parts[0] + "-2"
+    settings = [{"env.kwargs.text": "x" * 150 + end} for end in "abc"]
+    found = paths(settings, [0, 0, 0])
+    assert len(set(found)) == 3 and Path(found[1]).parts[0] == Path(found[0]).parts[0] + "-2"
 
 
-@given(st.lists(st.tuples(st.text(max_size=12), st.integers(0, 3)), min_size=1, max_size=6))
+def test_settings_of_one_folder_name_keep_their_seeds_together():
+    settings = [{"env.kwargs.x": x} for x in ("a b", "a-b") for _ in range(2)]
+    assert paths(settings, [0, 1, 0, 1]) == ["x-a-b/s0", "x-a-b/s1", "x-a-b-2/s0", "x-a-b-2/s1"]
+
+
+def test_a_setting_that_a_sweeper_tries_again_has_a_run_of_its_own():
+    first = number_jobs([], [{"agent.lr": "1e-3"}], [0], [100])
+    (again,) = number_jobs(first, [{"agent.lr": "1e-3"}], [0], [100])
+    assert again == SweepJob(1, "lr-1e-3-2/s0", {"agent.lr": "1e-3"}, 0, 100)
+
+
+def test_a_later_batch_of_a_setting_joins_its_folder():
+    first = number_jobs([], [{"agent.lr": "1e-3"}], [0], [None])
+    assert paths([{"agent.lr": "1e-3"}], [1], first) == ["lr-1e-3/s1"]
+
+
+def test_seeds_count_from_the_first_one():
+    assert seeds_of(3, None, swept=True) == [3]
+    assert seeds_of(0, 3, swept=False) == [0, 1, 2]
+    assert seeds_of(10, 2, swept=False) == [10, 11]
+    assert seeds_of(None, 2, swept=False) == [None, None]
+
+
+def test_seed_and_seeds_do_not_both_name_the_seeds():
+    with pytest.raises(WrongInput, match="both name the seeds"):
+        seeds_of(0, 3, swept=True)
+
+
+@given(st.lists(st.tuples(st.text(max_size=12), st.integers(0, 3)), min_size=1, max_size=8))
 def test_no_two_jobs_share_a_folder_whatever_is_swept(values):
-    jobs = [[f"env.kwargs.x={text}", f"seed={seed}"] for text, seed in values]
-    paths = job_paths(jobs, [seed for _, seed in values])
-    assert len(set(paths)) == len(jobs)
-    for path, (_, seed) in zip(paths, values, strict=True):
-        assert len(path.parts) == 2 and path.name == f"s{seed}"
-        assert re.fullmatch(r"[A-Za-z0-9._-]+", path.parts[0]) and Path(path.parts[0]).name == path.parts[0]
+    settings = [{"env.kwargs.x": text} for text, _ in values]
+    found = paths(settings, [seed for _, seed in values])
+    assert len(set(found)) == len(values)
+    for path, (_, seed) in zip(found, values, strict=True):
+        setting, name = path.split("/")
+        assert name == f"s{seed}" and re.fullmatch(r"[A-Za-z0-9._-]+", setting) and setting not in (".", "..")
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab-"), st.integers(0, 2)), max_size=6), st.integers(0, 6))
+def test_it_makes_no_difference_in_how_many_batches_jobs_come(values, cut):
+    settings, seeds = [{"env.kwargs.x": x} for x, _ in values], [seed for _, seed in values]
+    first = number_jobs([], settings[:cut], seeds[:cut], [None] * len(seeds[:cut]))
+    rest = number_jobs(first, settings[cut:], seeds[cut:], [None] * len(seeds[cut:]))
+    assert [*first, *rest] == number_jobs([], settings, seeds, [None] * len(seeds))
