@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -13,7 +14,7 @@ from typing import Any
 
 from sac_runner.commands.arguments import Parser, add_outputs, open_door
 from sac_runner.commands.removal import remove
-from sac_runner.commands.runs_table import table, totals
+from sac_runner.commands.runs_table import short_cause, table, totals
 from sac_runner.errors import WrongInput, command, train_command
 from sac_runner.storage.find import find_run_or_sweep, list_sweeps, outputs_folder, started
 from sac_runner.storage.overview import RunSeen, SweepSeen, see
@@ -69,7 +70,8 @@ def _runs(arguments: Sequence[str] | None) -> None:
     elif options.json:
         print(json.dumps({"runs": [_plain(run) for run in singles], "sweeps": [_plain_sweep(s) for s in sweeps]}))
     elif not singles and not sweeps:
-        print(f"no such runs in {outputs}/" if _filters(options) else f"no runs in {outputs}/ yet", file=sys.stderr)
+        yet = f"no runs in {outputs}/ yet; make one: {train_command('env=pendulum')}"
+        print(f"no such runs in {outputs}/" if _filters(options) else yet, file=sys.stderr)
     else:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         shown = singles, sweeps, bool(options.all or options.text) and not options.sweeps
@@ -115,12 +117,12 @@ def _named(text: str, outputs: Path, every: list[RunSeen]) -> set[Path]:
     Raises:
         WrongInput: There is none.
     """
-    if text == "last" or (os.sep in text and os.path.exists(text)):
+    is_path = os.path.exists(text)
+    found = {run.path for run in every if text and text in run.label and text != "last"}
+    if text == "last" or (is_path and (os.sep in text or not found)):
         folder = Path(os.path.realpath(find_run_or_sweep(text, outputs) if text == "last" else text))
         real = {run.path: Path(os.path.realpath(run.path)) for run in every}
-        found = {path for path, place in real.items() if place == folder or folder in place.parents}
-    else:
-        found = {run.path for run in every if text and text in run.label}
+        found = {path for path, place in real.items() if folder in (place, *place.parents)}
     if not found:
         find_run_or_sweep(text, outputs)  # says what there is
         raise WrongInput(f"{text} holds no run that is in {outputs}", f"{command('runs')} --outputs DIR")
@@ -173,12 +175,12 @@ def _follow(sweep: SweepDirectory) -> None:
     finally:
         board.close()
     print(board.headline(), flush=True)
-    now = {job: sweep.status(job) for job in sweep.jobs()}
-    for job, status in now.items():
+    now = [(job.path, sweep.status(job)) for job in sweep.jobs()]
+    for path, status in now:
         if status.state in ("failed", "killed", "stopped"):
-            print(f"  {status.state}  {job.path}  {status.cause or ''}".rstrip())
-    if all(status.state == "finished" for status in now.values()):
+            print(f"  {status.state:<7}  {path}  {short_cause(status)}".rstrip())
+    if all(status.state == "finished" for _, status in now):
         return
     if not is_owned(sweep.path):
-        print(f"nobody runs it. Go on: {train_command(f'resume={sweep.path}')}")
+        print(f"nobody runs it. Go on: {train_command(f'resume={shlex.quote(str(sweep.path))}')}")
     sys.exit(1)

@@ -1,7 +1,7 @@
 """The table of ``sac-runs``: a line for each run and sweep, cut to the width of the terminal."""
 
 from sac_runner.storage.overview import RunSeen, SweepSeen, newest_first
-from sac_runner.storage.status import counted
+from sac_runner.storage.status import Status, counted
 from sac_runner.text import columns, cut, number, plural, rough
 
 _HEAD = ("run", "state", "env steps", "final", "best", "started", "size", "")
@@ -9,7 +9,7 @@ _NAME, _CAUSE = 0, 7
 _RIGHT = ("env steps", "final", "best")
 _GIVEN_UP = ("size", "best", "started", "env steps", "final", "")
 """What a narrow terminal goes without, in this order."""
-_LEAST_NAME, _LEAST_CAUSE, _MOST_CAUSE = 24, 20, 100
+_LEAST_NAME, _LEAST_CAUSE, _MOST_CAUSE = 22, 20, 100
 
 Row = tuple[str, ...]
 
@@ -41,9 +41,15 @@ def _row(run: RunSeen, name: str, now: float) -> Row:
     final, best = (number(mean) if isinstance(mean, int | float) else "" for mean in means)
     total = run.total_env_steps
     steps = f"{env_steps:,}" if total in (None, env_steps) else f"{env_steps:,}/{total:,}"
-    why = cut(cause or "", _MOST_CAUSE) if state in ("failed", "killed", "stopped") else ""
+    why = cut(short_cause(run.status), _MOST_CAUSE)
     size = sizes(run.n_bytes, run.replay_bytes) if run.n_bytes else ""
     return name, state, steps, final, best, _ago(run.started, now), size, why
+
+
+def short_cause(now: Status) -> str:
+    """Why a run is not finished, as far as its state does not say so itself."""
+    ended_early = now.state in ("failed", "killed", "stopped")
+    return now.cause if ended_early and now.cause not in (None, now.state) else ""
 
 
 def _sweep_row(sweep: SweepSeen, now: float) -> Row:
@@ -90,9 +96,10 @@ def _fitted(rows: list[Row], width: int | None) -> list[str]:
         for i in map(_HEAD.index, _GIVEN_UP):
             if i in kept and _taken(least, kept) > width:
                 kept.remove(i)
-        name = max(min(widths[_NAME], least[_NAME] + width - _taken(least, kept)), 1)
-        least[_NAME] = name
-        cause = least[_CAUSE] + max(width - _taken(least, kept), 0)
+        spare = width - _taken(least, kept)
+        cause = min(widths[_CAUSE], least[_CAUSE] + max(spare // 2, 0)) if _CAUSE in kept else least[_CAUSE]
+        name = max(min(widths[_NAME], least[_NAME] + spare - (cause - least[_CAUSE])), 1)
+        cause += max(spare - (name - least[_NAME]) - (cause - least[_CAUSE]), 0)
         rows = [(_end_of(row[_NAME], name), *row[1:_CAUSE], cut(row[_CAUSE], cause)) for row in rows]
     chosen = [[row[i] for i in kept] for row in rows]
     return columns(chosen, [place for place, i in enumerate(kept) if _HEAD[i] in _RIGHT])
