@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sac_runner.errors import Damaged, WrongInput
+from sac_runner.errors import Damaged, RunnerError, WrongInput
 from sac_runner.storage.checkpoints import digest, signed
 from sac_runner.storage.files import json_bytes, make_folder, read_whole, write_atomically
 from sac_runner.storage.run_directory import RunDirectory
@@ -97,13 +97,11 @@ class SweepDirectory:
             Damaged: The plan can't be read.
         """
         try:
-            jobs = [SweepJob(**job) for job in self.read_plan()["jobs"]]
+            return [_job(**row) for row in self.read_plan()["jobs"]]
         except (KeyError, TypeError) as e:
-            raise Damaged(f"{self.path / 'sweep.json'} is damaged") from e
-        for job in jobs:  # a plan that somebody sent must not lead out of its folder
-            if Path(job.path).is_absolute() or ".." in Path(job.path).parts:
-                raise Damaged(f"{self.path / 'sweep.json'} names {job.path}, which lies outside the sweep")
-        return jobs
+            raise Damaged(f"{self.path / 'sweep.json'} is damaged: its jobs are not what was written") from e
+        except ValueError as e:
+            raise Damaged(f"{self.path / 'sweep.json'} names {e}, which is no place for a run") from e
 
     def run(self, job: SweepJob) -> RunDirectory:
         """The run directory of ``job``, which need not be there yet."""
@@ -144,8 +142,27 @@ class SweepDirectory:
         try:
             data = read_signed(self._end_file(job))
             return Ended(int(data["exit_code"]), str(data["cause"]))
-        except (Damaged, KeyError, TypeError, ValueError):
+        except (RunnerError, KeyError, TypeError, ValueError):
             return None
+
+
+def _job(**row: Any) -> SweepJob:
+    """A job as the plan has it.
+
+    Raises:
+        TypeError: It has other keys or types.
+        ValueError: Its path, which is all that it says, is none of a run: a plan that somebody sent must not lead out
+            of its folder.
+    """
+    job = SweepJob(**row)
+    texts = (job.path, *job.setting, *job.setting.values()) if isinstance(job.setting, dict) else (None,)
+    budget = job.total_env_steps
+    counts = (job.number, job.seed, 0 if budget is None else budget)
+    if not all(type(text) is str for text in texts) or not all(type(count) is int for count in counts):
+        raise TypeError(row)
+    if len(Path(job.path).parts) != 2 or Path(job.path).is_absolute() or ".." in Path(job.path).parts:
+        raise ValueError(job.path)
+    return job
 
 
 def read_signed(path: Path) -> dict[str, Any]:
