@@ -3,8 +3,9 @@
 import contextlib
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from google.protobuf.struct_pb2 import Value
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
@@ -149,5 +150,53 @@ def _layout() -> Summary:
         tag=custom_scalar.CONFIG_SUMMARY_TAG,
         metadata=custom_scalar.create_summary_metadata(),
         tensor=tensor_util.make_tensor_proto(layout),
+    )
+    return Summary(value=[value])
+
+
+class BandPoint(NamedTuple):
+    """A group of runs at some env step."""
+
+    env_steps: int
+    seconds: float
+    """Of wall time since their start."""
+    middle: float
+    low: float | None
+    """The band's lower end; None where there is none."""
+    high: float | None
+
+
+def write_band(folder: Path, tag: str, points: Sequence[BandPoint]) -> None:
+    """An event file of a group of runs: ``tag`` and, as ``tag_low`` and ``tag_high``, its band, with a chart for them.
+
+    Raises:
+        DiskFailed: Not all of it is there.
+    """
+    now = time.time()
+    file = Appended(folder / f"events.out.tfevents.{time.time_ns():020}.{os.uname().nodename}.{os.getpid()}", "xb")
+    writer = RecordWriter(file)
+    writer.write(Event(wall_time=now, file_version="brain.Event:2").SerializeToString())
+    writer.write(Event(wall_time=now, summary=_band_layout(tag)).SerializeToString())
+    for point in points:
+        values = {tag: point.middle, f"{tag}_low": point.low, f"{tag}_high": point.high}
+        row = Summary(value=[Summary.Value(tag=name, simple_value=x) for name, x in values.items() if x is not None])
+        writer.write(Event(wall_time=now + point.seconds, step=point.env_steps, summary=row).SerializeToString())
+    try:
+        file.flush()
+    finally:
+        file.close()
+
+
+def _band_layout(tag: str) -> Summary:
+    margin = layout_pb2.MarginChartContent.Series(value=tag, lower=f"{tag}_low", upper=f"{tag}_high")
+    charts = [
+        layout_pb2.Chart(title=f"{tag}, IQM and 95 % band", margin=layout_pb2.MarginChartContent(series=[margin])),
+        layout_pb2.Chart(title=f"{tag}, IQM", multiline=layout_pb2.MultilineChartContent(tag=[tag])),
+    ]
+    layout = layout_pb2.Layout(category=[layout_pb2.Category(title="groups", chart=charts)])
+    value = Summary.Value(
+        tag=custom_scalar.CONFIG_SUMMARY_TAG,
+        metadata=custom_scalar.create_summary_metadata(),
+        tensor=tensor_util.make_tensor_proto(layout.SerializeToString()),
     )
     return Summary(value=[value])

@@ -1,0 +1,117 @@
+"""What makes runs hard to compare, each in one sentence that names the groups: nothing is mixed in silence."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sac_runner.analysis.grouping import Group, Grouping, written
+from sac_runner.analysis.load import Run
+from sac_runner.text import plural
+
+_PROTOCOL = ("eval.episodes", "eval.deterministic", "eval.seed", "eval.num_envs", "eval.max_episode_steps")
+_NAMED = 3  # groups; of more their number is given
+
+Aspect = Callable[[Run], str]
+
+
+def cautions(grouping: Grouping, metric: str) -> list[str]:
+    """Of the groups of one environment."""
+    runs = [run for group in grouping.groups for run in group.runs]
+    said = [_mixed(label, keys) for label, keys in grouping.mixed.items()]
+    if metric.startswith("eval/"):
+        said += [_differs(key, _of_config(key), "not the same evaluation", grouping) for key in _PROTOCOL]
+    worlds = [key for key in dict.fromkeys(key for run in runs for key in run.config) if key.startswith("env.kwargs.")]
+    worlds.append("env.max_episode_steps")
+    said += [_differs(key, _of_config(key), "not the same environment", grouping) for key in worlds]
+    for package in ("gymnasium", "mujoco", "Box2D"):
+        said.append(_differs(package, _version_of(package), "perhaps not the same environment", grouping))
+    said += [
+        _differs("code", _code, "not the same program", grouping),
+        _uncommitted(grouping),
+        _differs("torch", _version_of("torch"), "not the same program", grouping),
+        _differs("precision", _of_meta("precision"), "not the same arithmetic", grouping),
+        _differs("device", _device, "minutes can't be compared", grouping),
+        *[_same_seeds(group) for group in grouping.groups],
+    ]
+    return [caution for caution in said if caution]
+
+
+def alike(grouping: Grouping) -> list[str]:
+    """Of code, torch and the environments' versions, those that all runs share."""
+    runs = [run for group in grouping.groups for run in group.runs]
+    aspects = {"code": _code, **{name: _version_of(name) for name in ("torch", "gymnasium")}}
+    values = {name: {aspect(run) for run in runs} for name, aspect in aspects.items()}
+    return [name for name, seen in values.items() if len(seen) == 1 and "unknown" not in seen]
+
+
+def _differs(what: str, aspect: Aspect, consequence: str, grouping: Grouping) -> str:
+    """``what`` differs: VALUE in GROUPS; VALUE in GROUPS (consequence); empty if it does not."""
+    places: dict[str, list[str]] = {}
+    for group in grouping.groups:
+        values = [aspect(run) for run in group.runs]
+        for value in dict.fromkeys(values):
+            some = "" if values.count(value) == len(values) else f" ({values.count(value)} of {len(values)})"
+            places.setdefault(value, []).append(group.label + some)
+    if len(places) < 2:
+        return ""
+    parts = [f"{value} in {_listed(labels)}" for value, labels in places.items()]
+    return f"{what} differs, so {consequence}: {'; '.join(parts)}"
+
+
+def _listed(labels: Sequence[str]) -> str:
+    more = len(labels) - _NAMED
+    return ", ".join(labels[:_NAMED]) + (f" and {plural(more, 'other group')}" if more > 0 else "")
+
+
+def _mixed(label: str, keys: list[str]) -> str:
+    return f"{label} mixes settings: its runs differ in {', '.join(key.removesuffix('.mode') for key in keys)}"
+
+
+def _same_seeds(group: Group) -> str:
+    seeds = [written(run.seed) for run in group.runs]
+    twice = [seed for seed in dict.fromkeys(seeds) if seeds.count(seed) > 1]
+    return f"{group.label} has seed {', '.join(twice)} more than once: not independent of each other" if twice else ""
+
+
+def _uncommitted(grouping: Grouping) -> str:
+    labels = [group.label for group in grouping.groups if any(_is_dirty(run) for run in group.runs)]
+    return f"code had changes that were not committed, which may differ: {_listed(labels)}" if labels else ""
+
+
+def _of_config(key: str) -> Aspect:
+    return lambda run: written(run.config[key]) if key in run.config else "not given"
+
+
+def _of_meta(key: str) -> Aspect:
+    return lambda run: str(run.meta.get(key, "unknown"))
+
+
+def _device(run: Run) -> str:
+    return f"{run.meta.get('device', 'unknown')} with {run.meta.get('threads', 'unknown')} threads"
+
+
+def _starts(run: Run) -> list[dict[str, Any]]:
+    """``meta.json`` of each start: a run may go on under another version."""
+    earlier = run.meta.get("earlier_starts")
+    starts = [*(earlier if isinstance(earlier, list) else []), run.meta]
+    return [start for start in starts if isinstance(start, dict)]
+
+
+def _version_of(package: str) -> Aspect:
+    def version(run: Run) -> str:
+        found = [start.get("versions") for start in _starts(run)]
+        versions = [str(x.get(package)) if isinstance(x, dict) and package in x else "unknown" for x in found]
+        return ", then ".join(dict.fromkeys(versions))
+
+    return version
+
+
+def _code(run: Run) -> str:
+    """The commits, or where there is no clone the versions."""
+    commits = [git.get("commit") for start in _starts(run) if isinstance(git := start.get("git"), dict)]
+    if not commits:
+        return _version_of("sac-runner")(run)
+    return ", then ".join(dict.fromkeys(str(commit)[:7] for commit in commits))
+
+
+def _is_dirty(run: Run) -> bool:
+    return any(isinstance(git := start.get("git"), dict) and bool(git.get("dirty")) for start in _starts(run))

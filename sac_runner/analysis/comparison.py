@@ -1,0 +1,253 @@
+"""Groups of runs held against each other: scores, intervals and lines, of each environment by itself."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+
+from sac_runner.analysis import statistics
+from sac_runner.analysis.cautions import alike, cautions
+from sac_runner.analysis.grouping import Group, Grouping, group, written
+from sac_runner.analysis.load import LeftOut, Loaded, Run
+from sac_runner.analysis.statistics import Floats
+from sac_runner.errors import WrongInput
+
+FEW = 4
+"""Seeds below which there is no interval: of three it would be their range."""
+_POINTS = 200  # of a line at most, more than a picture shows
+
+
+class Score(NamedTuple):
+    """What a run is counted with."""
+
+    run: Run
+    final: float
+    """At the env step of the comparison."""
+    best: float
+    """Up to there, at an evaluation."""
+    area: float
+    """Mean height of the curve up to there."""
+    minutes: float
+    """Of wall time up to there, NaN where unknown."""
+    reached: tuple[float, float] | None
+    """Env steps and minutes of the first evaluation at the level asked for; None if there was none, or none asked."""
+
+
+class Better(NamedTuple):
+    """A group against the baseline."""
+
+    probability: float
+    """That a run of it scores more."""
+    interval: tuple[float, float] | None
+    """None where seeds are few."""
+    chance: float
+    """How often equal settings come out as far apart, or farther."""
+
+
+class Line(NamedTuple):
+    """The middle of a group where all of its counted runs are."""
+
+    x: Floats
+    middle: Floats
+    band: tuple[Floats, Floats] | None
+    """None where seeds are few."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A group's results; every number is NaN where no run is counted."""
+
+    group: Group
+    scores: list[Score]
+    """Of the runs that are counted."""
+    iqm: float
+    interval: tuple[float, float] | None
+    """None where seeds are few."""
+    best: float
+    """IQM, as ``area``."""
+    area: float
+    minutes: float
+    """Median."""
+    better: Better | None
+    """None for the baseline itself."""
+    over_steps: Line | None
+    over_minutes: Line | None
+
+    @property
+    def finals(self) -> Floats:
+        """(counted runs,)."""
+        return np.array([score.final for score in self.scores])
+
+    @property
+    def reached(self) -> list[tuple[float, float]]:
+        """Env steps and minutes of those that came to the level."""
+        return [score.reached for score in self.scores if score.reached is not None]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One environment."""
+
+    env_id: str
+    at: float
+    """Env steps at which scores are taken."""
+    grouping: Grouping
+    rows: list[Row]
+    """The baseline first, then by falling IQM."""
+    short: list[LeftOut]
+    """Runs that end before, and are left out of the scores."""
+    cautions: list[str]
+    alike: list[str]
+    """What else all runs share: code, versions."""
+
+    @property
+    def baseline(self) -> Row:
+        """What the others are held against."""
+        return self.rows[0]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that is shown."""
+
+    metric: str
+    to_reach: float | None
+    panels: list[Panel]
+    left_out: list[LeftOut]
+    """Runs that could not be used at all."""
+
+
+def compare(
+    loaded: Loaded, metric: str, by: list[str] | None, baseline: str | None, to_reach: float | None, at: float | None
+) -> Comparison:
+    """Hold the groups of ``loaded`` against each other.
+
+    Args:
+        loaded: The runs.
+        metric: The tag that their curves are of.
+        by: As for ``group``.
+        baseline: A group's label or a unique part of it; None takes the first.
+        to_reach: A level.
+        at: Env steps at which scores are taken; None takes the last that all finished runs came to.
+
+    Raises:
+        WrongInput: No run came to ``at``, or there is no such group or key.
+    """
+    groupings, copies = zip(*map(_without_copies, group(loaded.runs, by)), strict=True)
+    if baseline is not None and not any(_named(baseline, grouping) for grouping in groupings):
+        labels = [x.label for grouping in groupings for x in grouping.groups]
+        raise WrongInput(f"--baseline {baseline}: no group, or more than one", f"one of {', '.join(labels)}")
+    panels = [_panel(grouping, metric, baseline, to_reach, at) for grouping in groupings]
+    return Comparison(metric, to_reach, panels, [*loaded.left_out, *chain(*copies)])
+
+
+def _without_copies(grouping: Grouping) -> tuple[Grouping, list[LeftOut]]:
+    """A copy of a run, or the same run done twice, is no second seed."""
+    copies: list[LeftOut] = []
+    groups = []
+    for x in grouping.groups:
+        kept: dict[tuple[str, bytes, bytes], Run] = {}
+        for run in x.runs:
+            curve = run.curve.env_steps.tobytes(), run.curve.values.tobytes()
+            first = kept.setdefault((written(run.seed), *curve), run)
+            if first is not run:
+                copies.append(LeftOut(run.name, f"has the seed and, to the bit, the curve of {first.name}"))
+        groups.append(replace(x, runs=list(kept.values())))
+    return replace(grouping, groups=groups), copies
+
+
+def _named(text: str, grouping: Grouping) -> Group | None:
+    exact = [x for x in grouping.groups if x.label == text]
+    parts = exact or [x for x in grouping.groups if text in x.label]
+    return parts[0] if len(parts) == 1 else None
+
+
+def _panel(
+    grouping: Grouping, metric: str, baseline: str | None, to_reach: float | None, asked_at: float | None
+) -> Panel:
+    runs = [run for x in grouping.groups for run in x.runs]
+    at = _taken_at(runs) if asked_at is None else asked_at
+    counted = [run for run in runs if run.curve.reach >= at]
+    if not counted:
+        longest = max(run.curve.reach for run in runs)
+        message = f"--at {at:,.0f}: no run of {grouping.env_id} came so far, the longest to {longest:,.0f} env steps"
+        raise WrongInput(message, f"--at {longest:.0f}")
+    begin = min(max(run.curve.env_steps[0] for run in counted), at)
+    scores = {id(run): _score(run, begin, at, to_reach) for run in counted}
+    members = {x.label: [scores[id(run)] for run in x.runs if id(run) in scores] for x in grouping.groups}
+    base = (_named(baseline, grouping) if baseline else None) or grouping.groups[0]
+    rows = [_row(x, members[x.label], members[base.label], x is base) for x in grouping.groups]
+    rows.sort(key=lambda row: (row.group is not base, not row.scores, -row.iqm if row.scores else 0.0))
+    short = [LeftOut(run.name, _how_far(run)) for run in runs if id(run) not in scores]
+    return Panel(grouping.env_id, at, grouping, rows, short, cautions(grouping, metric), alike(grouping))
+
+
+def _taken_at(runs: list[Run]) -> float:
+    """The last env step that all have come to which finished; if none has, those that go on, and else all."""
+    of_state = {
+        state: [run.curve.reach for run in runs if run.status.state == state] for state in ("finished", "running")
+    }
+    return min(of_state["finished"] or of_state["running"] or [run.curve.reach for run in runs])
+
+
+def _how_far(run: Run) -> str:
+    state = "still running" if run.status.state == "running" else run.status.state
+    cause = f" ({run.status.cause})" if run.status.cause and run.status.state != "finished" else ""
+    return f"{state} at {run.curve.reach:,.0f}{cause}"
+
+
+def _score(run: Run, begin: float, at: float, to_reach: float | None) -> Score:
+    curve = run.curve
+    return Score(
+        run,
+        curve.at(at),
+        max(curve.best(at), curve.at(at)),
+        curve.area(begin, at),
+        curve.minutes_at(at),
+        None if to_reach is None else curve.first_at_least(to_reach, at),
+    )
+
+
+def _row(x: Group, scores: list[Score], base: list[Score], is_base: bool) -> Row:
+    finals = np.array([score.final for score in scores])
+    of_base = np.array([score.final for score in base])
+    few = len(scores) < FEW
+    curves = [score.run.curve for score in scores]
+    return Row(
+        x,
+        scores,
+        statistics.iqm(finals) if scores else math.nan,
+        None if few else statistics.iqm_interval(finals),
+        statistics.iqm(np.array([score.best for score in scores])) if scores else math.nan,
+        statistics.iqm(np.array([score.area for score in scores])) if scores else math.nan,
+        float(np.median([score.minutes for score in scores])) if scores else math.nan,
+        None if is_base or not scores or not base else _better(finals, of_base),
+        _line([(curve.env_steps, curve.values) for curve in curves]),
+        _line([(curve.minutes, curve.values) for curve in curves]),
+    )
+
+
+def _better(finals: Floats, base: Floats) -> Better:
+    few = min(len(finals), len(base)) < FEW
+    return Better(
+        statistics.probability_of_improvement([finals], [base]),
+        None if few else statistics.improvement_interval([finals], [base]),
+        statistics.chance(finals, base),
+    )
+
+
+def _line(curves: Sequence[tuple[Floats, Floats]]) -> Line | None:
+    """Between the latest beginning and the earliest end; None where that is nowhere, or not known."""
+    if not curves or any(np.isnan(x).any() for x, _ in curves):
+        return None
+    begin, end = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
+    if begin > end:
+        return None
+    grid = np.unique(np.concatenate([x for x, _ in curves]).clip(begin, end))
+    if len(grid) > _POINTS:
+        grid = np.linspace(begin, end, _POINTS)
+    values = np.array([np.interp(grid, x, y) for x, y in curves])
+    return Line(grid, statistics.middle(values), None if len(curves) < FEW else statistics.band(values))

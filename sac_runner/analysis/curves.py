@@ -1,0 +1,120 @@
+"""One metric of one run over env steps and over wall time, read fast: only the columns that are needed."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sac_runner.analysis.statistics import Floats
+from sac_runner.errors import Damaged
+from sac_runner.storage.files import read_whole
+
+_WALL_TIME = "perf/wall_time_s"
+_MOST = 2**53  # env steps that float64 tells apart
+
+
+class Curve(NamedTuple):
+    """A metric where it was measured; at least one point."""
+
+    env_steps: Floats
+    """(points,), rising."""
+    minutes: Floats
+    """(points,) of wall time; NaN where the run tells none."""
+    values: Floats
+    """(points,)."""
+
+    @property
+    def reach(self) -> float:
+        """Env steps at the last point."""
+        return float(self.env_steps[-1])
+
+    def at(self, env_steps: float) -> float:
+        """The value there, on the straight line between two points."""
+        return float(np.interp(env_steps, self.env_steps, self.values))
+
+    def minutes_at(self, env_steps: float) -> float:
+        """The same of the wall time."""
+        return float(np.interp(env_steps, self.env_steps, self.minutes))
+
+    def best(self, end: float) -> float:
+        """The highest value up to ``end`` env steps."""
+        return float(self.values[self.env_steps <= end].max(initial=-math.inf))
+
+    def area(self, begin: float, end: float) -> float:
+        """The mean height from ``begin`` to ``end`` env steps: the area under the curve over their distance."""
+        between = self.env_steps[(self.env_steps > begin) & (self.env_steps < end)]
+        steps = np.array([begin, *between, end])
+        values = np.interp(steps, self.env_steps, self.values)
+        return float(np.trapezoid(values, steps) / (end - begin)) if end > begin else float(values[-1])
+
+    def first_at_least(self, level: float, end: float) -> tuple[float, float] | None:
+        """Env steps and minutes of the first point up to ``end`` that is at ``level`` or above; None if none is."""
+        (there,) = np.nonzero((self.values >= level) & (self.env_steps <= end))
+        return (float(self.env_steps[there[0]]), float(self.minutes[there[0]])) if len(there) else None
+
+
+class Columns(NamedTuple):
+    """Some columns of a ``metrics.csv``."""
+
+    tags: list[str]
+    """Of all columns there are."""
+    points: dict[str, dict[int, float]]
+    """Wanted tag -> env steps -> value; a later row of the same step counts."""
+    damaged: int
+    """Rows that can't be read."""
+
+
+def read_columns(metrics: Path, wanted: Sequence[str]) -> Columns:
+    """The columns ``wanted``, as far as they can be read; a torn last row is that of a run that goes on.
+
+    Raises:
+        Damaged: There is no such file, or it has no env steps.
+        DiskFailed: It can't be read.
+    """
+    text = read_whole(metrics).decode(errors="replace")
+    header, *lines = text[: text.rfind("\n") + 1].splitlines() or [""]
+    names = header.split(",")
+    if "env_steps" not in names:
+        raise Damaged(f"{metrics} is damaged: it has no column env_steps")
+    steps_at, n_cells, damaged = names.index("env_steps"), len(names), 0
+    points: dict[str, dict[int, float]] = {tag: {} for tag in wanted}
+    places = [(names.index(tag), points[tag]) for tag in wanted if tag in names]
+    for line in lines:
+        cells = line.split(",")
+        try:
+            step = int(cells[steps_at])
+            row = [(there, float(cells[place])) for place, there in places if cells[place]]
+        except (ValueError, IndexError):
+            step = -1
+        if not 0 <= step < _MOST or len(cells) != n_cells:
+            damaged += 1
+            continue
+        for there, value in row:
+            if math.isfinite(value):
+                there[step] = value
+    return Columns(names, points, damaged)
+
+
+def read_curve(metrics: Path, tag: str, end: tuple[int, float]) -> tuple[Curve | None, Columns]:
+    """The curve of ``tag``, None where it has no point, and what it was read from.
+
+    Args:
+        metrics: ``metrics.csv``.
+        tag: Of the metric.
+        end: Env steps and seconds at the run's end, as far as they are known.
+
+    Raises:
+        Damaged: There is no such file, or it has no env steps.
+        DiskFailed: It can't be read.
+    """
+    columns = read_columns(metrics, [tag, _WALL_TIME])
+    points, clock = columns.points[tag], columns.points[_WALL_TIME]
+    if not points:
+        return None, columns
+    clock = {0: 0.0, **clock, **({end[0]: end[1]} if end[1] > 0 else {})}
+    steps, seconds = np.array(sorted(clock.items()), dtype=np.float64).T
+    at = np.array(sorted(points), dtype=np.float64)
+    minutes = np.interp(at, steps, np.maximum.accumulate(seconds)) / 60 if len(clock) > 1 else np.full_like(at, np.nan)
+    return Curve(at, minutes, np.array([points[step] for step in sorted(points)])), columns

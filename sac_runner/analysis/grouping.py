@@ -1,0 +1,194 @@
+"""Which runs are one and the same setting over several seeds, and what the others differ in."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from sac_runner.analysis.load import Run
+from sac_runner.errors import WrongInput, command
+
+# How far a run goes, how it is watched, where it computes and where it lies: not what it learns.
+_ASIDE = (
+    *("seed", "total_env_steps", "schedule.rounds", "device", "threads", "outputs", "resume", "dry_run"),
+    *("env.id", "env.name", "env.timeout_s", "eval.every_env_steps", "eval.every_rounds"),
+)
+_GROUPS_ASIDE = ("run.", "log.", "checkpoint.", "stop.")
+_OF_A_LINEAR_RATE = ("agent.lr_final_share", "agent.lr_decay_env_steps")
+_ENV = ("env", "env.id")
+_ABSENT: Any = object()
+"""In the place of a key that a run's config does not have."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in nothing but their seed and what does not matter; of one environment."""
+
+    label: str
+    runs: list[Run]
+    values: dict[str, Any]
+    """Key -> value, of the keys that groups differ in."""
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """The groups of one environment."""
+
+    env_id: str
+    groups: list[Group]
+    """In the order of their first run."""
+    differing: dict[str, list[str]]
+    """Key that they differ in -> other keys that always have the same value, such as ``agent.lr`` -> ``alpha.lr``."""
+    equal: int
+    """How many other keys all runs share."""
+    mixed: dict[str, list[str]]
+    """Label -> keys that its runs differ in all the same; only where ``--group-by`` asks for it."""
+
+
+def group(runs: list[Run], by: list[str] | None) -> list[Grouping]:
+    """Groups of each environment by itself.
+
+    Args:
+        runs: At least one.
+        by: Keys or groups of keys of the config; None takes all that differ.
+
+    Raises:
+        WrongInput: ``by`` names what is no key.
+    """
+    if by is not None:
+        _check_keys(by, runs)
+    envs = dict.fromkeys(run.env_id for run in runs)
+    return [_group([run for run in runs if run.env_id == env_id], by) for env_id in envs]
+
+
+def _group(runs: list[Run], by: list[str] | None) -> Grouping:
+    swept = {key.lstrip("+~") for run in runs for key in run.setting or {}} - {"seed", *_ENV}
+    meant = [_meant(run, swept | set(by or ())) for run in runs]
+    keys = list(dict.fromkeys(key for config in meant for key in config))
+    differing = _differing(keys, meant)
+    chosen = differing if by is None else _asked(by, keys, differing)
+    members: dict[tuple[Any, ...], list[int]] = {}
+    for i, config in enumerate(meant):
+        members.setdefault(tuple(_value(config, key) for key in chosen), []).append(i)
+    values = [{key: meant[own[0]][key] for key in chosen if key in meant[own[0]]} for own in members.values()]
+    own_runs = [[runs[i] for i in own] for own in members.values()]
+    within = [_followed(_differing(differing, [meant[i] for i in own]), meant) for own in members.values()]
+    labels = (_as_typed(own_runs) if by is None else None) or _labels(values, chosen, _exact(by, keys))
+    groups = [Group(*parts) for parts in zip(labels, own_runs, values, strict=True)]
+    return Grouping(
+        runs[0].env_id,
+        groups,
+        _followed(chosen if by is None else [key for key in chosen if key in differing], meant),
+        sum(not _is_aside(key) for key in keys) - sum(not _is_aside(key) for key in differing),
+        {label: list(keys) for label, keys in zip(labels, within, strict=True) if keys},
+    )
+
+
+def _meant(run: Run, asked: set[str]) -> dict[str, Any]:
+    """The keys of its config that matter: those that are ``asked`` about, and all that decide what is learned."""
+    unused = () if run.config.get("agent.lr_schedule") == "linear" else _OF_A_LINEAR_RATE
+    aside = {key for key, x in run.config.items() if _is_aside(key) or key in unused or x == {}}
+    meant = {key: x for key, x in run.config.items() if key in asked or key not in aside}
+    if meant.get("init_from") is not None:  # each seed may begin from one of its own
+        meant["init_from"] = "another run"
+    return meant
+
+
+def _is_aside(key: str) -> bool:
+    return key in _ASIDE or key.startswith(_GROUPS_ASIDE)
+
+
+def _value(config: dict[str, Any], key: str) -> Any:
+    """Something that can be hashed, equal if and only if the value is."""
+    return _hashable(config[key]) if key in config else _ABSENT
+
+
+def _hashable(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value)  # True is 1 otherwise
+    return value if isinstance(value, int | float | str | None) else repr(value)
+
+
+def _differing(keys: list[str], configs: list[dict[str, Any]]) -> list[str]:
+    return [key for key in keys if len({_value(config, key) for config in configs}) > 1]
+
+
+def _followed(keys: list[str], configs: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """``keys`` less those that go with an earlier one or come and go with a mode, which are listed with it."""
+    columns = {key: [_value(config, key) for config in configs] for key in keys}
+    leaders: dict[str, list[str]] = {}
+    for key, column in columns.items():
+        leader = next((other for other in leaders if columns[other] == column), None)
+        if leader is not None:
+            leaders[leader].append(key)
+        elif len(set(column) - {_ABSENT}) > 1 or f"{key.rpartition('.')[0]}.mode" not in columns:
+            leaders[key] = []
+    return leaders
+
+
+def _check_keys(by: list[str], runs: list[Run]) -> None:
+    known = dict.fromkeys(prefix for run in runs for key in run.config for prefix in _prefixes(key))
+    for key in by:
+        if key == "seed":
+            raise WrongInput("seeds never split a group: each group is a setting over its seeds")
+        if key not in known:
+            near = [x for x in known if x.endswith(f".{key}")] or difflib.get_close_matches(key, known, 1)
+            remedy = f"--group-by {near[0]}" if near else f"{command('train')} --cfg job --resolve   (lists them)"
+            raise WrongInput(f"--group-by {key}: no run's config has such a key", remedy)
+
+
+def _prefixes(key: str) -> list[str]:
+    """``env``, ``env.kwargs`` and ``env.kwargs.gravity``."""
+    return list(accumulate(key.split("."), "{}.{}".format))
+
+
+def _asked(by: list[str], keys: list[str], differing: list[str]) -> list[str]:
+    """The keys themselves; of a group of keys those that differ, ``mode`` in any case."""
+    exact = _exact(by, keys)
+    of_groups = {key for name in by for key in keys if key.startswith(f"{name}.")}
+    return [key for key in keys if key in exact or (key in of_groups and (key in differing or key.endswith(".mode")))]
+
+
+def _exact(by: list[str] | None, keys: list[str]) -> list[str]:
+    return [key for key in keys if key in (by or [])]
+
+
+def _as_typed(groups: list[list[Run]]) -> list[str] | None:
+    """``alpha=fixed_0.05``: what was swept tells them apart, if all of them come from sweeps over the same keys."""
+    runs = [run for own in groups for run in own]
+    settings = [{k: x for k, x in (run.setting or {}).items() if k not in _ENV} for run in runs]
+    if any(run.setting is None for run in runs) or len({tuple(setting) for setting in settings}) > 1:
+        return None
+    texts = [" ".join(f"{key}={value}" for key, value in setting.items()) for setting in settings]
+    of_groups = dict(zip((id(run) for run in runs), texts, strict=True))
+    labels = [of_groups[id(own[0])] or "all runs" for own in groups]
+    return labels if len(set(labels)) == len(labels) else None
+
+
+def _labels(groups: list[dict[str, Any]], keys: Sequence[str], always: Iterable[str]) -> list[str]:
+    """``alpha=auto`` and ``alpha=fixed alpha.value=0.05``: as few of ``keys`` as tell all groups apart."""
+    shown = list(always)
+    for key in sorted(keys, key=lambda key: not key.endswith(".mode")):
+        if _count(groups, [*shown, key]) > _count(groups, shown):
+            shown.append(key)
+    texts = [
+        " ".join(f"{key.removesuffix('.mode')}={written(own[key])}" for key in shown if key in own) for own in groups
+    ]
+    return [text or ("default" if shown else "all runs") for text in texts]
+
+
+def _count(groups: list[dict[str, Any]], keys: list[str]) -> int:
+    return len({tuple(_value(own, key) for key in keys) for own in groups})
+
+
+def written(value: Any) -> str:
+    """As it is typed on the command line: ``0.0003``, ``null``, ``true``, ``[256,256]``."""
+    match value:
+        case None | bool():
+            return {None: "null", True: "true", False: "false"}[value]
+        case float():
+            return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+        case list():
+            return f"[{','.join(map(written, value))}]"
+    return str(value)

@@ -1,0 +1,190 @@
+"""A comparison in words for the terminal: a table, what differs, and what the seeds do and do not tell."""
+
+import math
+from collections.abc import Sequence
+
+from sac_runner.analysis.comparison import Comparison, Panel, Row
+from sac_runner.analysis.grouping import Grouping
+from sac_runner.analysis.load import LeftOut
+from sac_runner.text import columns, cut, number, plural, short
+
+_MORE_IS_BETTER = ("eval/return_", "eval/success", "rollout/episode_return", "rollout/success")
+_SURE = 0.05  # how often chance may look like what is called a difference
+_LISTED = 5  # runs that were left out; the report lists all
+_CELL = 60  # characters, of a long label; the report has all of them
+_LINE = 400
+
+
+def lines(comparison: Comparison) -> list[str]:
+    """All that is printed before the names of the files."""
+    said: list[str] = []
+    for panel in comparison.panels:
+        said += [*([""] if said else []), *_of_panel(panel, comparison)]
+    if len(comparison.panels) > 1:
+        said += ["", "Each environment is compared by itself: returns of different ones have no common mean."]
+    return [cut(line, _LINE) for line in [*said, *_named(comparison.left_out)]]
+
+
+def _of_panel(panel: Panel, comparison: Comparison) -> list[str]:
+    cells = table(panel, comparison.metric, comparison.to_reach)
+    return [
+        headline(panel, comparison.metric),
+        *columns([[cut(cell, _CELL) for cell in row] for row in cells], right=[len(cells[0]) - 1]),
+        differences(panel),
+        verdict(panel, comparison.metric),
+        *(f"caution: {caution}" for caution in panel.cautions),
+        *_named(panel.short),
+    ]
+
+
+def headline(panel: Panel, metric: str) -> str:
+    """``eval/return_mean at 100,000 env steps, deterministic, LunarLanderContinuous-v3``."""
+    runs = [score.run for row in panel.rows for score in row.scores]
+    ways = {run.config.get("eval.deterministic") for run in runs} if metric.startswith("eval/") else set()
+    way = "" if not ways else f", {'deterministic' if ways == {True} else 'sampled' if ways == {False} else 'mixed'}"
+    return f"{metric} at {panel.at:,.0f} env steps{way}, {panel.env_id}"
+
+
+def table(panel: Panel, metric: str, to_reach: float | None) -> list[list[str]]:
+    """Cells of the header, and of a line for each group."""
+    better = "better than" if metric.startswith(_MORE_IS_BETTER) else "above"
+    names = short_labels(panel)
+    other = names[panel.baseline.group.label]
+    header = ["group", "n", "IQM [95%]", "area", "minutes"]
+    if to_reach is not None:
+        header.insert(4, f"to {number(to_reach)}")
+    if len(panel.rows) > 1:
+        header.insert(-1, f"P({better} {other if len(other) <= 20 else 'baseline'})")
+    return [header, *(_cells(row, to_reach, len(panel.rows) > 1) for row in panel.rows)]
+
+
+def _cells(row: Row, to_reach: float | None, compared: bool) -> list[str]:
+    n, of = len(row.scores), len(row.group.runs)
+    cells = [row.group.label, str(n) if n == of else f"{n} of {of}", score(row), _number(row.area)]
+    if to_reach is not None:
+        cells.append(reached(row))
+    if compared:
+        cells.append(improvement(row))
+    return [*cells, _number(row.minutes)]
+
+
+def score(row: Row) -> str:
+    """``247 [221, 262]``; the values themselves where they are few."""
+    if row.interval is None:
+        return f"{plural(len(row.scores), 'seed')}: {' '.join(map(number, sorted(row.finals)))}" if row.scores else "-"
+    low, high = row.interval
+    return f"{number(row.iqm)} [{number(low)}, {number(high)}]"
+
+
+def reached(row: Row) -> str:
+    """``58k (5/5)``: the median over those that came to the level, and how many did."""
+    steps = sorted(steps for steps, _ in row.reached)
+    median = (steps[(len(steps) - 1) // 2] + steps[len(steps) // 2]) / 2 if steps else math.nan
+    return f"{short(int(float(f'{median:.3g}'))) if steps else '-'} ({len(steps)}/{len(row.scores)})"
+
+
+def improvement(row: Row) -> str:
+    """``0.56 [0.20, 0.88]``."""
+    if row.better is None:
+        return "baseline" if row.scores else "-"
+    interval = row.better.interval
+    return f"{row.better.probability:.2f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "")
+
+
+def _number(x: float) -> str:
+    return "-" if math.isnan(x) else number(x)
+
+
+def short_labels(panel: Panel) -> dict[str, str]:
+    """Label -> ``auto`` for ``alpha=auto``, where all of them are of one and the same key."""
+    labels = [row.group.label for row in panel.rows]
+    keys = {label.partition("=")[0] for label in labels}
+    alone = len(keys) == 1 and len(labels) > 1 and all(label.count("=") == 1 for label in labels)
+    return {label: label.partition("=")[2] if alone else label for label in labels}
+
+
+def differences(panel: Panel) -> str:
+    """What the groups differ in, and what all runs share."""
+    shared = ", ".join([f"{plural(panel.grouping.equal, 'other key')}", *panel.alike])
+    differing = ", ".join(differing_keys(panel.grouping))
+    return (
+        f"differ in {differing}; equal: {shared}."
+        if differing
+        else f"differ in no key but their seeds; equal: {shared}."
+    )
+
+
+def differing_keys(grouping: Grouping) -> list[str]:
+    """``alpha``, ``agent.lr (and 3 that follow it)``."""
+    names = []
+    for key, followers in grouping.differing.items():
+        follow = f" (and {len(followers)} that follow{'s'[: len(followers) == 1]} it)" if followers else ""
+        names.append(key.removesuffix(".mode") + follow)
+    return names
+
+
+def verdict(panel: Panel, metric: str) -> str:
+    """What the seeds do and do not tell, in a sentence or two."""
+    names = short_labels(panel)
+    base, others = panel.baseline, [row for row in panel.rows[1:] if row.scores]
+    name = names[base.group.label]
+    if not base.scores:
+        return f"No run of {name} is counted, so there is nothing to hold the others against."
+    if not others:
+        return f"{_seeds([base])} of one setting: nothing to hold it against."
+    more, less = ("better", "worse") if metric.startswith(_MORE_IS_BETTER) else ("above", "below")
+    kinds: dict[str, list[str]] = {}
+    for row in others:
+        kinds.setdefault(_kind(row, base), []).append(names[row.group.label])
+    than = {"more": f"{more} than", "less": f"{less} than"} if more == "better" else {"more": more, "less": less}
+    parts = [f"{_and(kinds[k])} {'is' if len(kinds[k]) == 1 else 'are'} {than[k]} {name}" for k in than if k in kinds]
+    if "open" in kinds:
+        parts.append(f"{_seeds([base, *others])} do not separate {_and(kinds['open'], 'or')} from {name}")
+    if "few" in kinds:
+        times = round(1 / max(_least_chance(row, base) for row in others if names[row.group.label] in kinds["few"]))
+        parts.append(
+            f"too few seeds to tell {_and(kinds['few'], 'or')} from {name}: "
+            f"even if every one of them did better, it would be chance 1 time in {times}"
+        )
+    return "; ".join(parts) + "." + _of_many(others, kinds)
+
+
+def _kind(row: Row, base: Row) -> str:
+    """``more`` or ``less`` than the baseline, ``open``, or ``few`` where no scores at all could have told."""
+    assert row.better is not None
+    if _least_chance(row, base) > _SURE:
+        return "few"
+    low, high = row.better.interval or (0.0, 1.0)
+    if row.better.chance > _SURE or low <= 0.5 <= high:
+        return "open"
+    return "more" if low > 0.5 else "less"
+
+
+def _least_chance(row: Row, base: Row) -> float:
+    """How often equal settings come out with all runs of the one above all of the other."""
+    return 2 / math.comb(len(row.scores) + len(base.scores), len(base.scores))
+
+
+def _of_many(others: Sequence[Row], kinds: dict[str, list[str]]) -> str:
+    found = len(kinds.get("more", [])) + len(kinds.get("less", []))
+    by_chance = _SURE * len(others)
+    return (
+        f" Of {len(others)} comparisons about {by_chance:.0f} looks like that by chance."
+        if found and by_chance >= 0.5
+        else ""
+    )
+
+
+def _seeds(rows: Sequence[Row]) -> str:
+    counts = sorted({len(row.scores) for row in rows})
+    return plural(counts[0], "seed") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+
+
+def _and(names: list[str], word: str = "and") -> str:
+    return f" {word} ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _named(left_out: list[LeftOut]) -> list[str]:
+    named = [f"left out {name}: {why}" for name, why in left_out[:_LISTED]]
+    more = len(left_out) - _LISTED
+    return [*named, f"left out {plural(more, 'more run')}, which the report lists"] if more > 0 else named
