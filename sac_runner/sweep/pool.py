@@ -8,11 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from sac_runner.errors import DiskFailed
 from sac_runner.storage.status import is_owned, silent_s
@@ -30,17 +31,62 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 @dataclass
-class _Process:
-    """A job that runs."""
+class JobProcess:
+    """The process of a job, and what it leaves when it ends."""
 
+    sweep: SweepDirectory
     job: SweepJob
-    slot: int
     popen: subprocess.Popen[bytes]
     log: BinaryIO
     log_begin: int
     started: float = field(default_factory=time.monotonic)
     hung_at: float | None = None
     """When it was found to hang."""
+
+    @classmethod
+    def start(cls, sweep: SweepDirectory, job: SweepJob, environment: dict[str, str], own_session: bool) -> Self:
+        """Start ``job``; it is told to stop where this process is killed.
+
+        Args:
+            sweep: Where it is frozen.
+            job: Of ``sweep``.
+            environment: Variables on top of those of this process.
+            own_session: Ctrl-C on the terminal does not reach it.
+        """
+        sweep.begin(job)
+        log = sweep.log_file(job).open("ab", buffering=0)
+        popen = subprocess.Popen(
+            job_command(sweep, job),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **environment, LAUNCHER: str(os.getpid())},
+            start_new_session=own_session,
+        )
+        return cls(sweep, job, popen, log, log.tell())
+
+    def end_if_hung(self, hang_s: float) -> None:
+        """One that hangs is asked where, which it can say even from within C, and killed after that."""
+        now = time.monotonic()
+        if self.hung_at is not None:
+            if now - self.hung_at > _LAST_WORDS_S:
+                self.popen.kill()
+        elif min(now - self.started, silent_s(self.sweep.run(self.job).path)) > hang_s:
+            self.hung_at = now
+            self.popen.send_signal(signal.SIGABRT)
+
+    def keep_end(self, hang_s: float) -> None:
+        """Say in the sweep how it has ended."""
+        self.log.close()
+        code = self.popen.returncode
+        if self.hung_at is not None:
+            cause = f"no sign of life for {hang_s / 60:g} minutes: ended"
+            if (self.sweep.run(self.job).path / "crash.log").is_file():
+                cause += "; crash.log shows where it hung"
+        else:
+            cause = _cause(code, self.sweep.log_file(self.job), self.log_begin)
+        with contextlib.suppress(DiskFailed):  # the run's own summary is what counts
+            self.sweep.write_end(self.job, Ended(128 - code if code < 0 else code, cause))
 
 
 class Pool:
@@ -58,7 +104,8 @@ class Pool:
         self.sweep, self.allotment, self.board = sweep, allotment, board
         self.hang_s = float("inf") if hang_minutes is None else 60 * hang_minutes
         self.stop_signal: int | None = None
-        self._running: list[_Process] = []
+        self._running: dict[int, JobProcess] = {}
+        """By slot."""
         self._told_of: set[int] = set()
 
     def run(self, jobs: list[SweepJob]) -> int | None:
@@ -68,12 +115,13 @@ class Pool:
             The signal that stopped it, if one did: running jobs have saved, the others have not begun.
         """
         waiting = list(jobs)
-        with self._signals():
+        with handling(_STOP_SIGNALS, self._handle):  # Ctrl-C and a scheduler's signals reach every job
             try:
                 while self._running or (waiting and self.stop_signal is None):
                     self._start_some(waiting)
                     self._reap()
-                    self._end_hung()
+                    for process in self._running.values():
+                        process.end_if_hung(self.hang_s)
                     self.board.update()
                     time.sleep(_POLL_S)
             finally:
@@ -81,7 +129,7 @@ class Pool:
         return self.stop_signal
 
     def _start_some(self, waiting: list[SweepJob]) -> None:
-        free = set(range(self.allotment.at_a_time)) - {process.slot for process in self._running}
+        free = set(range(self.allotment.at_a_time)) - self._running.keys()
         for job in list(waiting):
             if not free or self.stop_signal is not None:
                 return
@@ -89,75 +137,25 @@ class Pool:
                 self._tell_once(job)
                 continue
             waiting.remove(job)
-            self._running.append(self._start(job, free.pop()))
+            slot = free.pop()
+            self._running[slot] = JobProcess.start(self.sweep, job, self.allotment.environment(slot), own_session=True)
 
     def _tell_once(self, job: SweepJob) -> None:
         if job.number not in self._told_of:
             self._told_of.add(job.number)
             self.board.say(f"waiting  {job.path}  another process still trains it")
 
-    def _start(self, job: SweepJob, slot: int) -> _Process:
-        self.sweep.begin(job)
-        log = self.sweep.log_file(job).open("ab", buffering=0)
-        popen = subprocess.Popen(
-            job_command(self.sweep, job),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env={**os.environ, **self.allotment.environment(slot), LAUNCHER: str(os.getpid())},
-            start_new_session=True,  # Ctrl-C reaches the launcher alone, which passes it on once
-        )
-        return _Process(job, slot, popen, log, log.tell())
-
     def _reap(self) -> None:
-        for process in list(self._running):
+        for slot, process in list(self._running.items()):
             if process.popen.poll() is not None:
-                self._running.remove(process)
-                process.log.close()
-                self._keep_end(process)
-
-    def _keep_end(self, process: _Process) -> None:
-        job, code = process.job, process.popen.returncode
-        if process.hung_at is not None:
-            cause = f"no sign of life for {self.hang_s / 60:g} minutes: ended"
-            if (self.sweep.run(job).path / "crash.log").is_file():
-                cause += "; crash.log shows where it hung"
-        else:
-            cause = _cause(self.sweep, process)
-        with contextlib.suppress(DiskFailed):  # the run's own summary is what counts
-            self.sweep.write_end(job, Ended(128 - code if code < 0 else code, cause))
-        now = self.sweep.status(job)
-        if now.state == "failed":
-            at = f" at {now.env_steps:,}" if now.env_steps else ""
-            self.board.say(f"failed   {job.path}  {now.cause}{at} -> {self.sweep.log_file(job)}")
-
-    def _end_hung(self) -> None:
-        """A process that hangs is asked where, which it can say even from within C, and killed after that."""
-        now = time.monotonic()
-        for process in self._running:
-            if process.hung_at is not None:
-                if now - process.hung_at > _LAST_WORDS_S:
-                    process.popen.kill()
-            elif min(now - process.started, silent_s(self.sweep.run(process.job).path)) > self.hang_s:
-                process.hung_at = now
-                process.popen.send_signal(signal.SIGABRT)
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Ctrl-C and a scheduler's signals reach every job; once more, they end at once, unsaved."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, self._handle) for number in _STOP_SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+                del self._running[slot]
+                process.keep_end(self.hang_s)
+                if words := failure(self.sweep, process.job):
+                    self.board.say(words)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         again, self.stop_signal = self.stop_signal is not None, number
-        for process in self._running:
+        for process in list(self._running.values()):
             if process.popen.poll() is None:
                 process.popen.send_signal(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
         with contextlib.suppress(OSError):
@@ -166,13 +164,27 @@ class Pool:
 
     def _end_all(self) -> None:
         """After an error of ours: no job goes on unwatched."""
-        for process in self._running:
+        for process in self._running.values():
             with contextlib.suppress(OSError):
                 process.popen.terminate()
-        for process in self._running:
+        for process in self._running.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.popen.wait(30)
             process.log.close()
+
+
+@contextmanager
+def handling(signals: Iterable[int], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Have ``handler`` take ``signals``; in a thread, which can't take any, nothing does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in signals}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def job_command(sweep: SweepDirectory, job: SweepJob) -> list[str]:
@@ -180,20 +192,27 @@ def job_command(sweep: SweepDirectory, job: SweepJob) -> list[str]:
     return [sys.executable, "-m", "sac_runner.commands.train", "--job", str(sweep.job_file(job))]
 
 
-def _cause(sweep: SweepDirectory, process: _Process) -> str:
-    code = process.popen.returncode
+def failure(sweep: SweepDirectory, job: SweepJob) -> str | None:
+    """What to say of ``job`` at its end, if it has failed."""
+    now = sweep.status(job)
+    if now.state != "failed":
+        return None
+    at = f" at {now.env_steps:,}" if now.env_steps else ""
+    return f"failed   {job.path}  {now.cause}{at} -> {sweep.log_file(job)}"
+
+
+def _cause(code: int, log: Path, begin: int) -> str:
     if code == -signal.SIGKILL:
         return "killed by signal 9 (out of memory?)"
     if code < 0:
         return f"killed by signal {-code} ({signal.strsignal(-code)})"
-    said = _last_line(process.log_begin, sweep.log_file(process.job).read_bytes) if code else None
-    return said or f"exit code {code}"
+    return (last_line(log, begin) if code else None) or f"exit code {code}"
 
 
-def _last_line(begin: int, read: Callable[[], bytes]) -> str | None:
-    """Of what a process printed: its last error, or else its last line."""
+def last_line(log: Path, begin: int = 0) -> str | None:
+    """Of what a process printed from byte ``begin`` on: its last error, or else its last line."""
     try:
-        lines = read()[begin:].decode(errors="replace").splitlines()
+        lines = log.read_bytes()[begin:].decode(errors="replace").splitlines()
     except OSError:
         return None
     said = [line.strip() for line in lines if line.strip() and not line.startswith("  try:")]
