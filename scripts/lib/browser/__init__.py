@@ -1,0 +1,1 @@
+"""What ``scripts/look`` sees of TensorBoard in a real browser."""
