@@ -5,6 +5,7 @@ directory; ``jobs/`` adds what that can't know: what its process printed, and ho
 """
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.status import Status, status
 
 VERSION = 1
+_PATH = re.compile(r"(?!\.)[A-Za-z0-9._-]+/(?!\.)[A-Za-z0-9._-]+")
 _STOPPED = (130, 143)  # told to
 
 
@@ -160,7 +162,7 @@ def _job(**row: Any) -> SweepJob:
     counts = (job.number, job.seed, 0 if budget is None else budget)
     if not all(type(text) is str for text in texts) or not all(type(count) is int for count in counts):
         raise TypeError(row)
-    if len(Path(job.path).parts) != 2 or Path(job.path).is_absolute() or ".." in Path(job.path).parts:
+    if not _PATH.fullmatch(job.path):
         raise ValueError(job.path)
     return job
 
