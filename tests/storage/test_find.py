@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sac_runner.errors import WrongInput
-from sac_runner.storage.find import find_run, list_runs
+from sac_runner.storage.checkpoints import signed
+from sac_runner.storage.find import find_run, find_run_or_sweep, list_runs, list_sweeps
 
 
 @pytest.fixture
@@ -104,3 +105,110 @@ def test_folders_that_are_no_run(outputs):
 def test_torch_is_not_imported():
     code = "import sys, sac_runner, sac_runner.storage.find; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def make_sweep(folder, *jobs, started=None):
+    folder.mkdir(parents=True)
+    (folder / "sweep.json").write_bytes(signed({"version": 1, "started": started, "jobs": []}))
+    for job in jobs:
+        make_run(folder / job)
+    return folder
+
+
+def neither(text, outputs):
+    with pytest.raises(WrongInput) as refused:
+        find_run_or_sweep(text, outputs)
+    assert len(str(refused.value).splitlines()) <= 3
+    return str(refused.value)
+
+
+def test_sweeps_are_those_folders_that_have_a_plan(outputs):
+    assert list_sweeps(outputs) == []
+    second = make_sweep(outputs / "sweeps/20260102-000000_alpha")
+    first = make_sweep(outputs / "sweeps/20260101-000000_alpha", "alpha-auto/s0")
+    make_run(outputs / "sweeps/20260103-000000_of_before/alpha-auto/s0")
+    assert list_sweeps(outputs) == [first, second]
+
+
+def test_what_a_removal_has_hidden_is_no_run_and_no_sweep(outputs):
+    make_run(outputs / "runs/ant/.x_s0.removed")
+    make_sweep(outputs / "sweeps/.x.removed", "alpha-auto/s0")
+    make_run(outputs / "sweeps/x/alpha-auto/.s0.removed")
+    assert list_runs(outputs) == list_sweeps(outputs) == []
+
+
+def test_outputs_may_lie_in_a_hidden_folder(tmp_path):
+    run = make_run(tmp_path / ".data/outputs/runs/ant/x_s0")
+    sweep = make_sweep(tmp_path / ".data/outputs/sweeps/x")
+    assert list_runs(tmp_path / ".data/outputs") == [run] and list_sweeps(tmp_path / ".data/outputs") == [sweep]
+    assert list_runs(tmp_path / ".data/outputs" / ".." / "outputs") != []
+
+
+def test_a_sweep_is_found_by_its_path_its_name_and_a_part_of_it(outputs, monkeypatch):
+    sweep = make_sweep(outputs / "sweeps/20260101-000000_alpha", "alpha-auto/s0", "alpha-auto/s1")
+    make_run(outputs / "runs/ant/x_s0")
+    for text in (str(sweep), f"{sweep}/", "20260101-000000_alpha", "sweeps/20260101-000000_alpha", "alpha", "0101"):
+        assert find_run_or_sweep(text, outputs) == sweep, text
+    monkeypatch.chdir(outputs / "sweeps")
+    assert find_run_or_sweep("20260101-000000_alpha", outputs) == Path("20260101-000000_alpha")
+    monkeypatch.chdir(sweep)
+    assert find_run_or_sweep(".", outputs) == Path(".")
+
+
+def test_what_names_one_job_or_one_run_is_that(outputs):
+    sweep = make_sweep(outputs / "sweeps/20260101-000000_alpha", "alpha-auto/s0", "alpha-auto/s1")
+    run = make_run(outputs / "runs/ant/x_s0")
+    for text in ("alpha-auto/s1", "20260101-000000_alpha/alpha-auto/s1", str(sweep / "alpha-auto/s1")):
+        assert find_run_or_sweep(text, outputs) == sweep / "alpha-auto/s1"
+    assert find_run_or_sweep("ant", outputs) == find_run_or_sweep(str(run), outputs) == run
+    assert "part of the names of 2 runs" in neither("alpha-auto", outputs)
+
+
+def test_a_folder_of_the_same_name_here_hides_no_sweep(outputs, monkeypatch):
+    sweep = make_sweep(outputs / "sweeps/20260101-000000_alpha", "alpha-auto/s0", "alpha-auto/s1")
+    monkeypatch.chdir(outputs)
+    (outputs / "alpha").mkdir()
+    assert find_run_or_sweep("alpha", outputs) == sweep
+    assert "is no run" in neither("./alpha", outputs)
+    assert "is no run" in neither(".", outputs)  # and not what has a dot in its name
+
+
+def test_a_part_of_several_names_names_none_unless_it_is_a_whole_one(outputs):
+    first = make_sweep(outputs / "sweeps/20260101-000000_alpha", "alpha-auto/s0")
+    make_sweep(outputs / "sweeps/20260102-000000_alpha")
+    text = neither("alpha", outputs)
+    assert "part of the names of 2 runs and sweeps" in text
+    assert text.index("20260102") < text.index("20260101")
+    assert find_run_or_sweep("20260101-000000_alpha", outputs) == first
+    make_run(outputs / "runs/ant/20260101-000000_alpha-fixed_s0")
+    assert find_run_or_sweep("20260101-000000_alpha", outputs) == first
+    assert "2 runs and sweeps" in neither("20260101", outputs)
+
+
+def test_last_is_what_was_started_last_be_it_a_sweep_or_a_run_of_none(outputs):
+    run = make_run(outputs / "runs/ant/20260101-000000_s0", "2026-01-01T00:00:00+0000")
+    assert find_run_or_sweep("last", outputs) == run
+    sweep = make_sweep(outputs / "sweeps/x", "alpha-auto/s0", started="2026-01-01T02:30:00+0200")
+    assert find_run_or_sweep("last", outputs) == sweep and find_run("last", outputs) == run
+    newest = make_run(outputs / "sweeps/20260103-000000_of_before/alpha-auto/s0", "2026-01-03T00:00:00+0000")
+    assert find_run_or_sweep("last", outputs) == newest
+
+
+def test_last_reads_the_time_in_the_name_of_a_sweep_whose_plan_can_not_be_read(outputs):
+    make_run(outputs / "runs/ant/20260102-000000_s0")
+    damaged = make_sweep(outputs / "sweeps/20260103-000000_x")
+    (damaged / "sweep.json").write_text("{")
+    assert find_run_or_sweep("last", outputs) == damaged
+    unreadable = make_sweep(outputs / "sweeps/20260104-000000_x")
+    (unreadable / "sweep.json").unlink()
+    (unreadable / "sweep.json").symlink_to(unreadable / "sweep.json")
+    assert find_run_or_sweep("last", outputs) == damaged
+
+
+def test_names_that_are_neither(outputs):
+    assert "there are no runs" in neither("last", outputs)
+    make_sweep(outputs / "sweeps/20260101-000000_alpha", "alpha-auto/s0")
+    for text in ("walker", "", "~nobody-of-this-name/x", "x" * 5000, "a\0b"):
+        assert "alpha-auto" in neither(text, outputs), text
+        with pytest.raises(WrongInput):
+            find_run(text, outputs)
