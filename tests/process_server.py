@@ -240,10 +240,12 @@ def _serve():
     import sac_runner.training.preflight
     import sac_runner.training.run  # noqa: F401
     from sac_runner.sweep import pool, probe
+    from tests import climber
     from tests.runs import TINY
 
     pool.subprocess = SimpleNamespace(Popen=_Job, DEVNULL=None, TimeoutExpired=subprocess.TimeoutExpired)
     probe.ask = _ask_fork
+    climber.register()
     sac_runner.training.preflight._PROBE_S = 0.01
 
     os.fsync = lambda descriptor: None  # as in tests.conftest

@@ -48,7 +48,7 @@ def _launch() -> None:
     typed = [Path(sys.argv[0]).name, *sys.argv[1:]]
     with Session(typed) as session:
         register(session)
-        from_command_line(sys.argv[1:], partial(_train, session), lambda: session.sweep is not None)
+        from_command_line(sys.argv[1:], partial(_train, session), lambda: session.sweep.path if session.sweep else None)
     if code := session.exit_code():
         sys.exit(code)
 

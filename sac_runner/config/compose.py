@@ -6,6 +6,7 @@ Hydra composes and does nothing else: it makes no directory, changes none, logs 
 import contextlib
 import math
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -53,13 +54,14 @@ class Job:
     """``hydra.launcher``, for a sweep that goes on."""
 
 
-def from_command_line(arguments: list[str], run: Callable[[Job], float], sweeping: Callable[[], bool]) -> None:
+def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: Callable[[], Path | None]) -> None:
     """Hand ``arguments`` to Hydra, which composes each job for ``run``, or answers by itself (``--help``).
 
     Args:
         arguments: Of the command line.
         run: Called for a single run, and by launchers that are not ours.
-        sweeping: Whether a sweep of ours has begun, by which all its jobs were composed.
+        sweep: The folder of the sweep that has begun, by which all its jobs were composed; it gets what the sweeper
+            writes of its own.
 
     Raises:
         WrongInput: The arguments don't compose.
@@ -96,9 +98,13 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweepin
         try:
             hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
         except _NOT_COMPOSED as e:
-            if started or sweeping():
+            if started or sweep() is not None:
                 raise
             raise _explained(settings, options, e, sweeps) from e
+        folder = sweep()
+        if sweeps and folder is not None:
+            for file in set(Path(scratch).iterdir()) - {Path(scratch, "multirun.yaml")}:  # which sweep.json says better
+                shutil.copy(file, folder)
     if failures:
         raise failures[0]
 

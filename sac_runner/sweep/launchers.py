@@ -48,7 +48,7 @@ class LocalLauncher(Launcher):
                 file was made.
         """
         setup_globals()
-        fixed = _fixed_keys(self.config)
+        fixed = _fixed(self.config)
         proposed = [self._propose(list(job), initial_job_idx + i, fixed) for i, job in enumerate(job_overrides)]
         refuse_own_directories([p.config for p in proposed])
         swept = list(dict.fromkeys(key for p in proposed for key in p.setting))
@@ -68,12 +68,14 @@ class LocalLauncher(Launcher):
             raise WrongInput(f"job {' '.join(job)}: {e.message}", e.remedy) from e
 
 
-def _fixed_keys(config: DictConfig) -> set[str]:
-    """Keys that have one value in every job: those on the command line and in ``hydra.sweeper.params`` with one."""
+def _fixed(config: DictConfig) -> set[str]:
+    """``key=value`` of what has one value for all jobs, on the command line or in ``hydra.sweeper.params``."""
     params: Any = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create({}))
     given = [*config.hydra.overrides.task, *(f"{key}={value}" for key, value in params.items())]
     parsed = OverridesParser.create().parse_overrides(given)
-    return {override.get_key_element().lstrip("+~") for override in parsed if not override.is_sweep_override()}
+    single = [override for override in parsed if not override.is_sweep_override()]
+    as_typed = {(override.input_line or "").lstrip("+~") for override in single}
+    return as_typed | {f"{o.get_key_element().lstrip('+~')}={o.get_value_element_as_str()}" for o in single}
 
 
 def _returned(overrides: list[str], value: float) -> JobReturn:

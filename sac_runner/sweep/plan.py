@@ -17,9 +17,9 @@ def sweep_path(outputs: str, time: str, swept: list[str], name: str | None) -> P
 
 
 def setting_of(job: list[str], fixed: set[str]) -> Setting:
-    """What the overrides of ``job`` say that is not the same for every job: keys outside of ``fixed``."""
-    pairs = (override.lstrip("+~").partition("=") for override in job)
-    return {key: value for key, _, value in pairs if key not in fixed and key != "seed"}
+    """What the overrides of ``job`` say that is not the same for every job: those outside of ``fixed``."""
+    pairs = [override.lstrip("+~").partition("=") for override in job]
+    return {key: value for key, _, value in pairs if f"{key}={value}" not in fixed and key != "seed"}
 
 
 def folder_name(setting: Setting) -> str:

@@ -84,3 +84,14 @@ def test_runs_do_not_lock_each_other(tmp_path):
         (tmp_path / name).mkdir()
     with RunLock(tmp_path / "a"), RunLock(tmp_path / "b"):
         pass
+
+
+def test_the_owner_shows_that_it_gets_on(tmp_path, monkeypatch):
+    now = [100.0]
+    with RunLock(tmp_path) as lock:
+        monkeypatch.setattr("sac_runner.storage.lock.time.monotonic", lambda: now[0])
+        for seconds, beats in [(0.0, True), (0.5, False), (1.1, True)]:
+            os.utime(tmp_path / ".lock", (0, 0))
+            now[0] = 100.0 + seconds
+            lock.beat()
+            assert ((tmp_path / ".lock").stat().st_mtime > 0) == beats

@@ -284,6 +284,40 @@ def has_come_to(sweeps, done):
     return "running" in states and states.count("finished") >= done
 
 
+def test_yaml_that_is_edited_in_mid_sweep_changes_nothing(sweeps, server):
+    folder = server.folder / "my_conf" / "agent"
+    folder.mkdir(parents=True)
+    mine = "defaults: [sac]\ntau: {}\nhidden_sizes: [8, 8]\n"
+    (folder / "mine.yaml").write_text(mine.format(0.25))
+    tiny = [x for x in TINY if not x.startswith("agent.")]
+    options = ["--config-dir", "my_conf", "-m", "seed=0,1,2,3", "hydra.launcher.at_a_time=1"]
+    server.begin([*tiny, "agent=mine", *options, sweeps._word])
+    assert soon(lambda: started(sweeps)), server.said()
+    (folder / "mine.yaml").write_text(mine.format(0.75))
+    assert server.endings()[0].code == 0, server.said()
+    assert [config_of(run)["agent"]["tau"] for run in sweeps.runs().values()] == [0.25] * 4
+
+
+def test_an_optimizing_sweeper_grows_one_sweep_and_never_tunes_a_seed(sweeps, server):
+    """``tests.climber`` proposes one setting after the other from what the ones before returned."""
+    options = ["hydra/sweeper=climber", "hydra.searchpath=[pkg://tests.conf]", "hydra.launcher.at_a_time=2"]
+    fails = ["env=custom", "env.id=tests.scripted:Fails-v0", *BUDGET]
+    ending, said = sweeps.train(*fails, "-m", "env.kwargs.at=1000", "seeds=2", *options)
+    assert ending.code == 70, said
+    jobs = sweeps.sweep.jobs()
+    assert [(job.setting, job.seed) for job in jobs] == [
+        (setting, seed)
+        for setting in ({"agent.tau": "0.1"}, {"agent.tau": "0.2"}, {"agent.tau": "0.3", "env.kwargs.at": "3"})
+        for seed in (0, 1)
+    ]
+    assert [*sweeps.states().values()] == ["finished"] * 4 + ["failed"] * 2
+    returned = json.loads((sweeps.sweep.path / "climbed.json").read_text())
+    finals = [sweeps.sweep.status(job).scores["final"]["return_mean"] for job in jobs[:4]]
+    assert returned[:2] == pytest.approx([sum(finals[:2]) / 2, sum(finals[2:]) / 2])
+    assert math.isfinite(returned[2]) and returned[2] <= min(finals)
+    assert said.count("6 runs, 4 done, 2 failed") == 1 and not (sweeps.sweep.path / "multirun.yaml").exists()
+
+
 def test_two_launchers_never_run_one_sweep(ragged, server):
     sweeps, _ = ragged
     from sac_runner.storage.lock import RunLock

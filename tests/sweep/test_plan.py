@@ -16,8 +16,9 @@ def paths(settings, seeds, earlier=()):
 
 def test_a_setting_is_what_is_not_the_same_for_every_job():
     job = ["env=pendulum", "alpha=fixed_0.05", "++env.kwargs.g=5", "seed=1"]
-    assert setting_of(job, {"env"}) == {"alpha": "fixed_0.05", "env.kwargs.g": "5"}
-    assert setting_of(job, {"env", "alpha", "env.kwargs.g"}) == {}
+    assert setting_of(job, {"env=pendulum"}) == {"alpha": "fixed_0.05", "env.kwargs.g": "5"}
+    assert setting_of(job, {"env=pendulum", "alpha=fixed_0.05", "env.kwargs.g=5"}) == {}
+    assert setting_of(job, {"env=pendulum", "alpha=auto", "env.kwargs.g=5"}) == {"alpha": "fixed_0.05"}
 
 
 def test_a_sweep_is_named_by_when_and_by_what_is_swept():

@@ -28,6 +28,42 @@ def test_a_second_signal_ends_the_process_at_once(number):
     assert process.exitcode == -number
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+@pytest.mark.parametrize(
+    ("first", "second", "ends"),
+    [
+        (signal.SIGUSR2, signal.SIGTERM, False),
+        (signal.SIGTERM, signal.SIGUSR1, False),
+        (signal.SIGUSR2, signal.SIGUSR2, True),
+        (signal.SIGUSR2, signal.SIGINT, True),
+    ],
+)
+def test_a_scheduler_that_says_it_in_two_ways_means_one_stop(first, second, ends):
+    def run():
+        with stop_on_signals() as stop:
+            signal.raise_signal(first)
+            signal.raise_signal(second)
+            os._exit(0 if stop.signal == first else 1)
+
+    process = multiprocessing.get_context("fork").Process(target=run)
+    process.start()
+    process.join(60)
+    assert process.exitcode == (-second if ends else 0)
+
+
+def test_that_the_trainer_asks_is_a_sign_of_life(tmp_path):
+    tiny = config(total_env_steps=4, eval={"episodes": 1, "max_episode_steps": 3})
+    beats = []
+
+    class Lock(RunLock):
+        def beat(self):
+            beats.append(self.run)
+
+    tmp_path.joinpath("run").mkdir()
+    train(tiny, [], None, lambda: Lock(tmp_path / "run"))
+    assert len(beats) >= 4 + 2 * 3  # env steps, and those of two evaluations
+
+
 @pytest.mark.parametrize(
     ("typed", "listed"),
     [

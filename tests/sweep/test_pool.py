@@ -1,0 +1,149 @@
+"""How a sweep's processes are watched, with processes that only pretend."""
+
+import os
+import signal
+import sys
+import time
+
+import pytest
+
+from sac_runner.storage.lock import RunLock
+from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
+from sac_runner.sweep import pool
+from sac_runner.sweep.pool import LAUNCHER, Pool, end_with_launcher
+from sac_runner.sweep.resources import Allotment
+
+
+class Board:
+    """Hears what is said."""
+
+    def __init__(self):
+        self.said = []
+
+    def update(self):
+        pass
+
+    def say(self, text):
+        self.said.append(text)
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    return SweepDirectory(folder)
+
+
+@pytest.fixture
+def run(sweep, monkeypatch):
+    """Run a pool whose jobs are these Python programs."""
+
+    def run(*programs, at_a_time=2, hang_minutes=None, gpus=()):
+        jobs = [SweepJob(i, f"default/s{i}", {}, i, 100) for i in range(len(programs))]
+        sweep.write_plan({}, jobs, [{} for _ in jobs])
+        monkeypatch.setattr(pool, "job_command", lambda _, job: [sys.executable, "-c", programs[job.number]])
+        board = Board()
+        stopped = Pool(sweep, Allotment(at_a_time, 3, list(gpus)), hang_minutes, board).run(jobs)
+        return stopped, board.said, [sweep.read_end(job) for job in jobs]
+
+    return run
+
+
+def log(sweep, number):
+    return (sweep.path / "jobs" / f"{number:04}.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("program", "code", "cause"),
+    [
+        ("pass", 0, "exit code 0"),
+        ("raise SystemExit(3)", 3, "exit code 3"),
+        ("print('first'); 1 / 0", 1, "ZeroDivisionError: division by zero"),
+        ("import sys; sys.exit('error: no such thing\\n  try: another')", 1, "no such thing"),
+        ("import os; os.kill(os.getpid(), 9)", 137, "killed by signal 9 (out of memory?)"),
+        ("import os; os.kill(os.getpid(), 15)", 143, "killed by signal 15 (Terminated)"),
+    ],
+)
+def test_how_a_process_ended_is_kept(run, program, code, cause):
+    _, said, (ended,) = run(program)
+    assert (ended.exit_code, ended.cause) == (code, cause)
+    assert bool(said) == (code not in (0, 143)) and all(cause in line for line in said)
+
+
+def test_only_what_this_start_printed_is_its_cause(run, sweep):
+    (sweep.path / "jobs").mkdir()
+    (sweep.path / "jobs" / "0000.log").write_text("error: of yesterday\n")
+    _, _, (ended,) = run("print('today'); raise SystemExit(4)")
+    assert ended.cause == "today" and log(sweep, 0) == "error: of yesterday\ntoday\n"
+
+
+def test_as_many_run_at_a_time_as_are_allowed(run, sweep):
+    marks = "import pathlib, time; p = pathlib.Path('running-' + str(time.time_ns())); p.touch(); "
+    counts = "n = len(list(pathlib.Path().glob('running-*'))); time.sleep(0.15); p.unlink(); print(n)"
+    here = os.getcwd()
+    os.chdir(sweep.path)
+    try:
+        run(*[marks + counts] * 5, at_a_time=2)
+    finally:
+        os.chdir(here)
+    assert max(int(log(sweep, i)) for i in range(5)) == 2
+
+
+def test_each_gets_its_share(run, sweep):
+    run("import os; print(os.environ['OMP_NUM_THREADS'], os.environ.get('CUDA_VISIBLE_DEVICES'))", gpus=["7"])
+    assert log(sweep, 0).split() == ["3", "7"]
+
+
+def test_one_that_hangs_is_asked_where_and_then_killed(run, monkeypatch, sweep):
+    monkeypatch.setattr(pool, "_LAST_WORDS_S", 0.2)
+    deaf = "import signal, time; signal.signal(signal.SIGABRT, signal.SIG_IGN); time.sleep(60)"
+    begun = time.monotonic()
+    _, said, ended = run("import time; time.sleep(60)", deaf, "pass", hang_minutes=0.01)
+    assert time.monotonic() - begun < 20
+    assert [end.exit_code for end in ended] == [128 + signal.SIGABRT, 128 + signal.SIGKILL, 0]
+    assert [end.cause for end in ended[:2]] == ["no sign of life for 0.01 minutes: ended"] * 2 and len(said) == 2
+
+
+def test_one_that_shows_signs_of_life_does_not_hang(run, sweep):
+    beats = f"import pathlib, time; f = pathlib.Path({str(sweep.path)!r}, 'default/s0/.lock')\n"
+    beats += "f.parent.mkdir(parents=True)\nfor _ in range(20): f.touch(); time.sleep(0.1)"
+    _, said, (ended,) = run(beats, hang_minutes=0.01)
+    assert ended.exit_code == 0 and not said
+
+
+def test_what_another_process_still_trains_is_waited_for_and_begun_once(run, sweep, monkeypatch):
+    folder = sweep.path / "default" / "s0"
+    folder.mkdir(parents=True)
+    lock = RunLock(folder)
+    looks = []
+
+    def owned(path):
+        if path != folder:
+            return False
+        looks.append(1)
+        if len(looks) == 3:
+            lock.__exit__(None, None, None)
+        return len(looks) < 3
+
+    monkeypatch.setattr(pool, "is_owned", owned)
+    _, said, ended = run("pass", "pass", at_a_time=1)
+    assert said == ["waiting  default/s0  another process still trains it"]
+    assert [end.exit_code for end in ended] == [0, 0] and len(looks) >= 3
+
+
+@pytest.mark.parametrize(("number", "passed"), [(signal.SIGINT, signal.SIGINT), (signal.SIGUSR1, signal.SIGTERM)])
+def test_a_signal_is_passed_on_once_and_nothing_more_is_begun(run, sweep, number, passed):
+    tells = "import os, signal, sys, time\n"
+    tells += "for s in (2, 15): signal.signal(s, lambda n, f: (print(n, flush=True), sys.exit(128 + n)))\n"
+    tells += f"print('up', flush=True); os.kill({os.getpid()}, {int(number)}); time.sleep(30)"
+    stopped, _, ended = run(tells, "pass", at_a_time=1)
+    assert stopped == number and log(sweep, 0).split() == ["up", str(int(passed))]
+    assert ended[0].exit_code == 128 + passed and ended[1] is None
+
+
+def test_a_job_is_told_when_its_launcher_is_gone(monkeypatch):
+    monkeypatch.setenv(LAUNCHER, str(os.getpid()))  # not this process's parent
+    with pytest.raises(SystemExit) as left:
+        end_with_launcher()
+    assert left.value.code == 143 and LAUNCHER not in os.environ
+    end_with_launcher()  # by hand: nothing to end with
