@@ -17,7 +17,7 @@ from sac_runner.errors import WrongInput
 
 FEW = 4
 """Seeds below which there is no interval: of three it would be their range."""
-_POINTS = 200  # of a line at most, more than a picture shows
+_POINTS = 150  # of a line at most; a picture shows no more
 
 
 class Score(NamedTuple):

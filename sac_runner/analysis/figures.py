@@ -7,11 +7,12 @@ import textwrap
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from sac_runner.analysis.comparison import FEW, Comparison, Line, Panel, Row
+from sac_runner.analysis.statistics import Floats
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.text import plural
 
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6BB1", "#7F7F7F")
-"""Okabe and Ito's, which the colour-blind tell apart; violet and grey for its yellow and black, to be seen on both."""
+PALETTE = ("#2385CB", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6BB1", "#7F7F7F")
+"""Okabe and Ito's, which the colour-blind tell apart, its blue lighter, and violet and grey in the place of yellow and
+black: to be seen on white and on black."""
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)))
+_INK, _LINE = "#1d2126", "#e2e4e7"
 _POINTS = 400  # of a thin line; more can't be seen
 
 
@@ -59,25 +62,27 @@ def styles(comparison: Comparison) -> dict[str, tuple[str, Any]]:
     return {label: (PALETTE[i % n], _DASHES[i // n % len(_DASHES)]) for i, label in enumerate(labels)}
 
 
-def comparison_png(comparison: Comparison) -> bytes:
+class Pictures(NamedTuple):
     """The lines of all groups over env steps and over minutes, a row for each environment."""
-    picture = io.BytesIO()
-    with _any_letter():
-        _figure(comparison, "#222222", "#dddddd").savefig(picture, format="png", dpi=144, facecolor="white")
-    return picture.getvalue()
+
+    png: bytes
+    svg: str
+    """An ``<svg>`` element of a page that sets the colours ``--ink`` and ``--line``."""
 
 
-def comparison_svg(comparison: Comparison) -> str:
-    """The same as an ``<svg>`` element of a page that sets the colours ``--ink`` and ``--line``."""
+def draw(comparison: Comparison) -> Pictures:
+    """Draw the lines once, for a file and for a page."""
     import matplotlib
 
-    ink, line = "#010203", "#040506"
-    picture = io.StringIO()
+    figure, png, svg = _figure(comparison), io.BytesIO(), io.StringIO()
     with _any_letter(), matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "comparison"}):
-        _figure(comparison, ink, line).savefig(picture, format="svg", transparent=True, metadata={"Date": None})
-    svg = picture.getvalue()
-    svg = svg[svg.index("<svg") :].replace(ink, "var(--ink)").replace(line, "var(--line)")
-    return re.sub(r"<metadata>.*?</metadata>| xmlns(:xlink)?=\"[^\"]*\"", "", svg, flags=re.DOTALL)
+        figure.savefig(png, format="png", dpi=144, facecolor="white")
+        figure.set_layout_engine("none")  # it stays as it is laid out
+        figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
+    text = svg.getvalue()
+    text = text[text.index("<svg") :].replace(_INK, "var(--ink)").replace(_LINE, "var(--line)")
+    text = re.sub(r"<metadata>.*?</metadata>| xmlns(:xlink)?=\"[^\"]*\"", "", text, flags=re.DOTALL)
+    return Pictures(png.getvalue(), text)
 
 
 @contextlib.contextmanager
@@ -88,51 +93,60 @@ def _any_letter() -> Iterator[None]:
         yield
 
 
-def _figure(comparison: Comparison, ink: str, line: str) -> "Figure":
+def _figure(comparison: Comparison) -> "Figure":
     from matplotlib.figure import Figure
 
     rows = len(comparison.panels)
     figure = Figure(figsize=(11, 3.9 * rows + 0.4), layout="constrained")
     axes = figure.subplots(rows, 2, squeeze=False, sharey="row", width_ratios=(3, 2))
     of_group = styles(comparison)
+    many = len(of_group) > len(PALETTE)
     for (left, right), panel in zip(axes, comparison.panels, strict=True):
         for row in reversed(panel.rows):  # the baseline on top
-            _draw(left, row, row.over_steps, of_group[row.group.label], "env_steps")
-            _draw(right, row, row.over_minutes, of_group[row.group.label], "minutes")
-        left.axvline(panel.at, color=ink, lw=0.8, ls=(0, (2, 3)), zorder=0)
-        left.set_ylabel(comparison.metric, color=ink, parse_math=False)
-        left.set_title(panel.env_id, loc="left", color=ink, fontsize=11, fontweight="bold", parse_math=False)
-        _legend(right, panel, of_group, ink)
+            _draw(left, row, row.over_steps, of_group[row.group.label], "env_steps", many)
+            _draw(right, row, row.over_minutes, of_group[row.group.label], "minutes", many)
+        left.axvline(panel.at, color=_INK, lw=0.8, ls=(0, (2, 3)), zorder=0)
+        left.set_ylabel(comparison.metric, color=_INK, parse_math=False)
+        left.set_title(panel.env_id, loc="left", color=_INK, fontsize=11, fontweight="bold", parse_math=False)
+        _legend(right, panel, of_group)
         for x in (left, right):
-            _tidy(x, ink, line)
+            x.autoscale_view()
+            _tidy(x)
     for x, text in zip(axes[-1], ("env steps", "minutes of wall time"), strict=True):
-        x.set_xlabel(text, color=ink)
+        x.set_xlabel(text, color=_INK)
     few = f"from {FEW} seeds on"
     note = (
         f"bold: IQM over seeds, as far as all of a group go; band: its 95 % bootstrap interval, {few}; thin: each seed"
     )
-    figure.supxlabel(note, fontsize=8, color=ink, alpha=0.75, x=0.01, ha="left")
+    figure.supxlabel(note, fontsize=8, color=_INK, alpha=0.75, x=0.01, ha="left")
     return figure
 
 
-def _draw(axes: "Axes", row: Row, line: Line | None, style: tuple[str, Any], axis: str) -> None:
+def _draw(axes: "Axes", row: Row, line: Line | None, style: tuple[str, Any], axis: str, many: bool) -> None:
+    from matplotlib.collections import LineCollection
+
     color, dashes = style
     counted = {id(score.run) for score in row.scores}
-    faint = min(0.5, 0.15 + 1 / len(row.group.runs))
-    for run in row.group.runs:
-        x = getattr(run.curve, axis)
-        seen = np.unique(np.linspace(0, len(x) - 1, min(len(x), _POINTS)).round().astype(int))
-        ls = "-" if id(run) in counted else (0, (3, 2))
-        axes.plot(x[seen], run.curve.values[seen], color=color, lw=0.7, alpha=faint, ls=ls, zorder=2)
+    seeds = [_thinned(getattr(run.curve, axis), run.curve.values) for run in row.group.runs]
+    whole = ["-" if id(run) in counted else (0, (3, 2)) for run in row.group.runs]
+    faint = 0.1 if many else min(0.5, 0.15 + 1 / len(seeds))
+    axes.add_collection(LineCollection(seeds, colors=color, linewidths=0.7, alpha=faint, linestyles=whole, zorder=2))
     if line is None:
         return
     if line.band is not None:
-        axes.fill_between(line.x, *line.band, color=color, alpha=0.18, lw=0, zorder=3)
+        axes.fill_between(line.x, *line.band, color=color, alpha=0.07 if many else 0.18, lw=0, zorder=3)
     marker = "o" if len(line.x) == 1 else ""  # a line of one point is none
-    axes.plot(line.x, line.middle, color=color, lw=2.2, ls=dashes, zorder=4, marker=marker, ms=4)
+    width = 1.6 if many else 2.2
+    axes.plot(line.x, line.middle, color=color, lw=width, ls=dashes, zorder=4, marker=marker, ms=4)
 
 
-def _legend(axes: "Axes", panel: Panel, of_group: dict[str, tuple[str, Any]], ink: str) -> None:
+def _thinned(x: Floats, y: Floats) -> Floats:
+    """(points, 2), no more than can be seen."""
+    seen = np.unique(np.linspace(0, len(x) - 1, min(len(x), _POINTS)).round().astype(int))
+    return np.column_stack([x[seen], y[seen]])
+
+
+def _legend(axes: "Axes", panel: Panel, of_group: dict[str, tuple[str, Any]]) -> None:
     """Beside the last axes, the highest score first."""
     from matplotlib.lines import Line2D
 
@@ -145,21 +159,21 @@ def _legend(axes: "Axes", panel: Panel, of_group: dict[str, tuple[str, Any]], in
         handles.append(Line2D([], [], color=color, ls=dashes, lw=2.2, label=label))
     size = 9 if len(rows) <= 10 else 7
     legend = axes.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1.0), frameon=False, fontsize=size, labelcolor=ink
+        handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1.0), frameon=False, fontsize=size, labelcolor=_INK
     )
     for text in legend.get_texts():
         text.set_parse_math(False)  # a dollar is a dollar
 
 
-def _tidy(axes: "Axes", ink: str, line: str) -> None:
+def _tidy(axes: "Axes") -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_formatter("{x:,g}")
-    axes.yaxis.set_major_formatter("{x:,g}")
-    axes.grid(color=line, lw=0.7)
+    axes.xaxis.set_major_formatter("{x:,.10g}")
+    axes.yaxis.set_major_formatter("{x:,.10g}")
+    axes.grid(color=_LINE, lw=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(line)
-    axes.tick_params(colors=ink, length=0, labelsize=9)
+    axes.spines["bottom"].set_color(_LINE)
+    axes.tick_params(colors=_INK, length=0, labelsize=9)
     axes.margins(x=0.01)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 _REPETITIONS = 10_000  # an interval's ends then vary by some 1 % of its width
-_REPETITIONS_OF_BANDS = 2_000  # as rliable's
+_REPETITIONS_OF_BANDS = 1_000  # for the eye
 _PERCENTILES = (2.5, 97.5)
 _SEED = 20210813
 _AT_ONCE = 2_000_000  # resampled scores at a time, 16 MB

@@ -10,7 +10,7 @@ from sac_runner.text import columns, cut, number, plural, short
 
 _MORE_IS_BETTER = ("eval/return_", "eval/success", "rollout/episode_return", "rollout/success")
 _SURE = 0.05  # how often chance may look like what is called a difference
-_LISTED = 5  # runs that were left out; the report lists all
+_LISTED = 5  # groups in a sentence, and runs that were left out; the report lists all
 _CELL = 60  # characters, of a long label; the report has all of them
 _LINE = 400
 
@@ -31,7 +31,7 @@ def _of_panel(panel: Panel, comparison: Comparison) -> list[str]:
         headline(panel, comparison.metric),
         *columns([[cut(cell, _CELL) for cell in row] for row in cells], right=[len(cells[0]) - 1]),
         differences(panel),
-        verdict(panel, comparison.metric),
+        verdict(panel, comparison.metric, short_labels(panel)),
         *(f"caution: {caution}" for caution in panel.cautions),
         *_named(panel.short),
     ]
@@ -123,9 +123,14 @@ def differing_keys(grouping: Grouping) -> list[str]:
     return names
 
 
-def verdict(panel: Panel, metric: str) -> str:
-    """What the seeds do and do not tell, in a sentence or two."""
-    names = short_labels(panel)
+def verdict(panel: Panel, metric: str, names: dict[str, str]) -> str:
+    """What the seeds do and do not tell, in a sentence or two.
+
+    Args:
+        panel: One environment.
+        metric: A tag.
+        names: Label -> what the group is called.
+    """
     base, others = panel.baseline, [row for row in panel.rows[1:] if row.scores]
     name = names[base.group.label]
     if not base.scores:
@@ -181,6 +186,8 @@ def _seeds(rows: Sequence[Row]) -> str:
 
 
 def _and(names: list[str], word: str = "and") -> str:
+    if len(names) > _LISTED:
+        names = [*names[: _LISTED - 1], f"{len(names) - _LISTED + 1} more"]
     return f" {word} ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 

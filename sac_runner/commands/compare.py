@@ -116,16 +116,17 @@ def _folder(out: str | None, outputs: Path, comparison: "Comparison") -> Path:
 
 
 def _write(comparison: "Comparison", folder: Path, typed: str) -> None:
-    from sac_runner.analysis.figures import comparison_png
+    from sac_runner.analysis.figures import draw
     from sac_runner.analysis.report import report
     from sac_runner.analysis.tables import curves_csv, scores_csv
     from sac_runner.storage.files import write_atomically
 
+    pictures = draw(comparison)
     texts = {
         "scores.csv": scores_csv(comparison),
         "curves.csv": curves_csv(comparison),
-        "report.html": report(comparison, typed),
+        "report.html": report(comparison, pictures.svg, typed),
     }
     for name, text in texts.items():
         write_atomically(folder / name, text.encode(errors="replace"))  # a path may be no text
-    write_atomically(folder / "curves.png", comparison_png(comparison))
+    write_atomically(folder / "curves.png", pictures.png)
