@@ -20,18 +20,20 @@ from sac_runner.sweep.plan import setting_of
 from sac_runner.sweep.pool import Pool
 from sac_runner.sweep.resources import Allotment
 from sac_runner.sweep.session import Execute, Limits, Proposed, Session, refuse_own_directories
+from sac_runner.sweep.slurm import check
+from sac_runner.sweep.submission import Submission
 
 _PACKAGE = "hydra_plugins.sac_runner"
 
 
-class LocalLauncher(Launcher):
-    """hydra/launcher=local: a process for each job, as many at a time as cores and memory allow."""
+class SweepLauncher(Launcher):
+    """hydra/launcher=local, a process for each job on this machine, and hydra/launcher=slurm."""
 
     session: Session
 
-    def __init__(self, seeds: Any, at_a_time: Any, hang_minutes: Any) -> None:
-        """As ``conf/hydra/launcher/local.yaml`` says; checked when it launches."""
-        self.parameters = {"seeds": seeds, "at_a_time": at_a_time, "hang_minutes": hang_minutes}
+    def __init__(self, **parameters: Any) -> None:
+        """As ``conf/hydra/launcher/`` says; checked when it launches."""
+        self.parameters = parameters
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra before ``launch``."""
@@ -90,7 +92,8 @@ def limits(parameters: dict[str, Any]) -> Limits:
     Raises:
         WrongInput: A value can't be.
     """
-    return Limits(_count(parameters, "seeds"), _count(parameters, "at_a_time"))
+    cores = (_count(parameters, "cpus_per_task") or 1) if parameters.get("cluster") == "slurm" else None
+    return Limits(_count(parameters, "seeds"), _count(parameters, "at_a_time"), cores)
 
 
 def _count(parameters: dict[str, Any], key: str) -> int | None:
@@ -113,11 +116,16 @@ def executor(parameters: dict[str, Any]) -> Execute:
     if hang is not None and (isinstance(hang, bool) or not isinstance(hang, int | float) or not hang > 0):
         text = f"hydra.launcher.hang_minutes={hang} must be a number above 0, or null"
         raise WrongInput(text, train_command("hydra.launcher.hang_minutes=30"))
+    of_a_cluster = "cluster" in parameters
+    if of_a_cluster:
+        check(parameters)
 
     def execute(sweep: SweepDirectory, jobs: list[SweepJob], allotment: Allotment) -> int | None:
-        """On this machine."""
+        """On this machine, or a cluster."""
         board = Board(sweep)
         try:
+            if of_a_cluster:
+                return Submission(sweep, allotment, hang, board, parameters).run(jobs)
             return Pool(sweep, allotment, hang, board).run(jobs)
         finally:
             board.close()
@@ -126,10 +134,10 @@ def executor(parameters: dict[str, Any]) -> Execute:
 
 
 def register(session: Session) -> None:
-    """Make the launchers known to Hydra, which takes plugins from a package ``hydra_plugins`` and no other."""
-    LocalLauncher.session = session
+    """Make the launcher known to Hydra, which takes plugins from a package ``hydra_plugins`` and no other."""
+    SweepLauncher.session = session
     plugins = Plugins.instance()  # imports the true hydra_plugins, where one is installed
     sys.modules.setdefault("hydra_plugins", ModuleType("hydra_plugins"))
     sys.modules[_PACKAGE] = sys.modules[__name__]
-    LocalLauncher.__module__ = _PACKAGE
-    plugins.register(LocalLauncher)
+    SweepLauncher.__module__ = _PACKAGE
+    plugins.register(SweepLauncher)

@@ -21,6 +21,7 @@ from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob, read_si
 from sac_runner.sweep.plan import Setting, number_jobs, seeds_of, sweep_path
 from sac_runner.sweep.probe import measure
 from sac_runner.sweep.resources import Allotment, Machine, Needs, allot, most_threads, visible_gpus
+from sac_runner.sweep.slurm import refuse_if_queued
 from sac_runner.sweep.table import job_return, summarize
 from sac_runner.text import duration, plural, size
 
@@ -33,6 +34,8 @@ class Limits:
     """Runs of each setting; None takes the seeds that the overrides name."""
     at_a_time: int | None
     """Jobs that run at the same time; None takes as many as the machine allows."""
+    cores: int | None = None
+    """Of each job, where it runs on a machine of a cluster; None shares out this one."""
 
 
 class Proposed(NamedTuple):
@@ -111,6 +114,7 @@ class Session:
             print("\n".join([words, *(f"  {job.path}  {sweep.status(job).state}" for job in left)]))
             return
         print(words, file=sys.stderr)
+        refuse_if_queued(sweep)
         self._own(sweep)
         if left:
             allotment, _ = self._allot([stored_config(sweep, job) for job in left], limits)
@@ -120,6 +124,9 @@ class Session:
         """What each job gets, and what each needs."""
         machine = Machine(available_cores(), available_memory(), 0)
         threads = most_threads(configs)
+        if limits.cores is not None:
+            here = [replace(config, threads=machine.cores, device="auto") for config in configs]
+            return Allotment(limits.at_a_time or len(configs), threads or limits.cores, []), measure(here)
         at_first = allot(len(configs), limits.at_a_time, threads, 0, machine)
         each = measure([replace(config, threads=at_first.threads) for config in configs])
         machine = replace(machine, gpus=max(needs.gpus for needs in each))
