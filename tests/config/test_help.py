@@ -9,7 +9,7 @@ from sac_runner.config.compose import CONF
 from sac_runner.config.diagnose import schema_keys
 from tests.runs import train
 
-GROUPS = ["env", "agent", "alpha", "normalization", "schedule", "experiment"]
+GROUPS = ["env", "agent", "alpha", "normalization", "schedule", "experiment", "sweep"]
 
 
 @pytest.fixture(scope="module")
