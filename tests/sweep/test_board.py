@@ -331,16 +331,18 @@ def test_a_true_terminal_is_asked_for_its_size_and_may_hang_up(sweep, owned, clo
     begin(sweep, owned, 0, 1, 2)
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 4, 30, 0, 0))
-    with open(theirs, "w") as stream:
-        board = Board(sweep, stream)
-        board.update()
-        headline, job, more, rest = os.read(ours, 10_000).decode().split("\033[K\r\n")
-        assert headline == "sweep  0/6 done, about 16 s.." and job == "  alpha=auto s0   42%  420/1.."
-        assert more == "  and 2 more that run" and rest == "\033[J"
-        os.close(ours)
-        clock.now += 1
-        board.update()
-        board.close()
+    stream = os.fdopen(theirs, "w")
+    board = Board(sweep, stream)
+    board.update()
+    headline, job, more, rest = os.read(ours, 10_000).decode().split("\033[K\r\n")
+    assert headline == "sweep  0/6 done, about 16 s.." and job == "  alpha=auto s0   42%  420/.."
+    assert more == "  and 2 more that run" and rest == "\033[J"
+    os.close(ours)
+    clock.now += 1
+    board.update()
+    board.close()
+    with pytest.raises(OSError):  # it was tried
+        stream.close()
 
 
 def left(sweep, clock):
