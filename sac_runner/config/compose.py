@@ -166,7 +166,7 @@ def compose_config(overrides: list[str]) -> Config:
     """
     with _initialized():
         try:
-            cfg = compose("config", overrides=rewrite(overrides))
+            cfg = compose("config", overrides=split(rewrite(overrides))[1])
         except _NOT_COMPOSED as e:
             raise _explained(overrides, [], e) from e
     return to_config(cfg)
