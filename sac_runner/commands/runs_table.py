@@ -2,14 +2,14 @@
 
 from sac_runner.storage.overview import RunSeen, SweepSeen, newest_first
 from sac_runner.storage.status import Status, counted
-from sac_runner.text import columns, cut, number, plural, rough
+from sac_runner.text import columns, cut, number, plural, rough, short
 
 _HEAD = ("run", "state", "env steps", "final", "best", "started", "size", "")
 _NAME, _CAUSE = 0, 7
 _RIGHT = ("env steps", "final", "best")
 _GIVEN_UP = ("size", "best", "started", "env steps", "final", "")
 """What a narrow terminal goes without, in this order."""
-_LEAST_NAME, _LEAST_CAUSE, _MOST_CAUSE = 22, 20, 100
+_LEAST_NAME, _LEAST_CAUSE, _MOST_CAUSE = 22, 18, 100
 
 Row = tuple[str, ...]
 
@@ -40,7 +40,7 @@ def _row(run: RunSeen, name: str, now: float) -> Row:
     means = [scores.get(which, {}).get("return_mean") for which in ("final", "best")]
     final, best = (number(mean) if isinstance(mean, int | float) else "" for mean in means)
     total = run.total_env_steps
-    steps = f"{env_steps:,}" if total in (None, env_steps) else f"{env_steps:,}/{total:,}"
+    steps = f"{env_steps:,}" if total is None or total == env_steps else f"{env_steps:,}/{short(total)}"
     why = cut(short_cause(run.status), _MOST_CAUSE)
     size = sizes(run.n_bytes, run.replay_bytes) if run.n_bytes else ""
     return name, state, steps, final, best, _ago(run.started, now), size, why
@@ -57,7 +57,8 @@ def _sweep_row(sweep: SweepSeen, now: float) -> Row:
     counts = f"{states.count('finished')}/" if len(states) == sweep.n_jobs else f"{len(states)} of "
     runs = counts + plural(sweep.n_jobs, "run")
     size = sizes(bytes_of(sweep), sum(job.replay_bytes for job in sweep.jobs))
-    note = counted(states) if sweep.damage is None else cut(sweep.damage, _MOST_CAUSE)
+    damage = (sweep.damage or "").replace(f"{sweep.path}/", "")
+    note = cut(damage, _MOST_CAUSE) or counted(states)
     return sweep.path.name, sweep.state, runs, "", "", _ago(sweep.started, now), size, note
 
 
