@@ -24,6 +24,7 @@ COMPARED = ("score/final", "score/best", "score/area", "eval/return_mean")
 """Tags that the HParams tab holds against hyperparameters."""
 
 _CHARTS: dict[str, dict[str, list[str]]] = {
+    "evaluation": {"return": ["eval/return_mean"]},
     "training": {"return": ["rollout/episode_return"], "episode length": ["rollout/episode_length"]},
     "critics": {
         "loss": ["train/critic_loss"],
@@ -134,8 +135,7 @@ def _layout() -> Summary:
             ]
         ),
     )
-    categories = [layout_pb2.Category(title="evaluation", chart=[spread])]
-    categories += [
+    categories = [
         layout_pb2.Category(
             title=category,
             chart=[
@@ -145,6 +145,7 @@ def _layout() -> Summary:
         )
         for category, charts in _CHARTS.items()
     ]
+    categories[0].chart.append(spread)
     layout = layout_pb2.Layout(category=categories).SerializeToString()
     value = Summary.Value(
         tag=custom_scalar.CONFIG_SUMMARY_TAG,

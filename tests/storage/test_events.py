@@ -72,7 +72,7 @@ def test_the_layout_of_charts_names_only_tags_there_are(tmp_path):
     tags += [tag for chart in charts for line in chart.margin.series for tag in (line.value, line.lower, line.upper)]
     assert len(charts) >= 5 and set(tags) <= set(METRICS)
     assert {"eval/return_mean", "train/alpha", "train/entropy"} <= set(tags)
-    (line,) = layout.category[0].chart[0].margin.series  # first in sight
+    (line,) = layout.category[0].chart[1].margin.series  # first in sight
     assert (line.value, line.lower, line.upper) == ("eval/return_mean", "eval/return_min", "eval/return_max")
 
 

@@ -30,6 +30,7 @@ deep('tf-custom-scalar-margin-chart-card').map(e => [
   deep('.match-list-entry', e.shadowRoot).map(entry => /\\((.*)\\)/.exec(entry.textContent)[1]),
   deep('path.area', e.shadowRoot).filter(path => path.getAttribute('d')).length])
 """
+_SHOW = "deep('tf-multi-checkbox').forEach(runs => runs.regex = '{}')"
 _ENLARGE = """
 deep('tf-custom-scalar-margin-chart-card')[0].shadowRoot.querySelector('paper-icon-button[icon=fullscreen]').click()
 """
@@ -160,6 +161,8 @@ def _custom_scalars(page: Page, rows: dict[str, Row]) -> list[str]:
     missing = _lacking(page, _BANDS, lambda bands: _without_band(bands, rows))
     wanted = ("return", "loss", "temperature", "per second")
     missing += _lacking(page, _CHARTS, lambda titles: [f"no chart of {x}" for x in wanted if x not in titles])
+    seed = next(iter(rows)).rpartition("/")[2]
+    page.ask(_SHOW.format(f"/{seed}$"))  # the bands of many runs hide each other
     page.ask(_ENLARGE)
     return missing
 
