@@ -8,6 +8,7 @@ from sac_runner.analysis.load import Run
 from sac_runner.text import plural
 
 _PROTOCOL = ("eval.episodes", "eval.deterministic", "eval.seed", "eval.num_envs", "eval.max_episode_steps")
+_UNKNOWN = "unknown"
 _NAMED = 3  # groups; of more their number is given
 
 Aspect = Callable[[Run], str]
@@ -16,7 +17,7 @@ Aspect = Callable[[Run], str]
 def cautions(grouping: Grouping, metric: str) -> list[str]:
     """Of the groups of one environment."""
     runs = [run for group in grouping.groups for run in group.runs]
-    said = [_mixed(label, keys) for label, keys in grouping.mixed.items()]
+    said = [_mixed(label, keys) for label, keys in grouping.mixed.items()] + [_without_meta(runs)]
     if metric.startswith("eval/"):
         said += [_differs(key, _of_config(key), "not the same evaluation", grouping) for key in _PROTOCOL]
     worlds = [key for key in dict.fromkeys(key for run in runs for key in run.config) if key.startswith("env.kwargs.")]
@@ -40,14 +41,14 @@ def alike(grouping: Grouping) -> list[str]:
     runs = [run for group in grouping.groups for run in group.runs]
     aspects = {"code": _code, **{name: _version_of(name) for name in ("torch", "gymnasium")}}
     values = {name: {aspect(run) for run in runs} for name, aspect in aspects.items()}
-    return [name for name, seen in values.items() if len(seen) == 1 and "unknown" not in seen]
+    return [name for name, seen in values.items() if len(seen) == 1 and _UNKNOWN not in seen]
 
 
 def _differs(what: str, aspect: Aspect, consequence: str, grouping: Grouping) -> str:
     """``what`` differs: VALUE in GROUPS; VALUE in GROUPS (consequence); empty if it does not."""
     places: dict[str, list[str]] = {}
     for group in grouping.groups:
-        values = [aspect(run) for run in group.runs]
+        values = [value for run in group.runs if (value := aspect(run)) != _UNKNOWN]
         for value in dict.fromkeys(values):
             some = "" if values.count(value) == len(values) else f" ({values.count(value)} of {len(values)})"
             places.setdefault(value, []).append(group.label + some)
@@ -57,13 +58,20 @@ def _differs(what: str, aspect: Aspect, consequence: str, grouping: Grouping) ->
     return f"{what} differs, so {consequence}: {'; '.join(parts)}"
 
 
-def _listed(labels: Sequence[str]) -> str:
-    more = len(labels) - _NAMED
-    return ", ".join(labels[:_NAMED]) + (f" and {plural(more, 'other group')}" if more > 0 else "")
+def _listed(names: Sequence[str], what: str = "group") -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {plural(more, f'other {what}')}" if more > 0 else "")
 
 
 def _mixed(label: str, keys: list[str]) -> str:
     return f"{label} mixes settings: its runs differ in {', '.join(key.removesuffix('.mode') for key in keys)}"
+
+
+def _without_meta(runs: list[Run]) -> str:
+    names = [run.name for run in runs if not run.meta]
+    return (
+        f"meta.json is missing or damaged, so code and versions are unknown: {_listed(names, 'run')}" if names else ""
+    )
 
 
 def _same_seeds(group: Group) -> str:
@@ -82,11 +90,11 @@ def _of_config(key: str) -> Aspect:
 
 
 def _of_meta(key: str) -> Aspect:
-    return lambda run: str(run.meta.get(key, "unknown"))
+    return lambda run: str(run.meta.get(key, _UNKNOWN))
 
 
 def _device(run: Run) -> str:
-    return f"{run.meta.get('device', 'unknown')} with {run.meta.get('threads', 'unknown')} threads"
+    return f"{run.meta['device']} (threads: {run.meta.get('threads')})" if "device" in run.meta else _UNKNOWN
 
 
 def _starts(run: Run) -> list[dict[str, Any]]:
@@ -99,7 +107,7 @@ def _starts(run: Run) -> list[dict[str, Any]]:
 def _version_of(package: str) -> Aspect:
     def version(run: Run) -> str:
         found = [start.get("versions") for start in _starts(run)]
-        versions = [str(x.get(package)) if isinstance(x, dict) and package in x else "unknown" for x in found]
+        versions = [str(x.get(package)) if isinstance(x, dict) and package in x else _UNKNOWN for x in found]
         return ", then ".join(dict.fromkeys(versions))
 
     return version

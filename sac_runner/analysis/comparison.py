@@ -17,6 +17,7 @@ from sac_runner.errors import WrongInput
 
 FEW = 4
 """Seeds below which there is no interval: of three it would be their range."""
+_WHOLE = 0.9  # of its env steps, from which on a curve counts as whole: not every row has every metric
 _POINTS = 150  # of a line at most; a picture shows no more
 
 
@@ -187,16 +188,22 @@ def _panel(
 
 def _taken_at(runs: list[Run]) -> float:
     """The last env step that all have come to which finished; if none has, those that go on, and else all."""
-    of_state = {
-        state: [run.curve.reach for run in runs if run.status.state == state] for state in ("finished", "running")
-    }
-    return min(of_state["finished"] or of_state["running"] or [run.curve.reach for run in runs])
+    finished = [run.curve.reach for run in runs if run.status.state == "finished" and not _is_torn(run)]
+    going_on = [run.curve.reach for run in runs if run.status.state == "running"]
+    return min(finished or going_on or [run.curve.reach for run in runs])
+
+
+def _is_torn(run: Run) -> bool:
+    """Whether much is missing at the end of its curve."""
+    return run.curve.reach < _WHOLE * run.status.env_steps
 
 
 def _how_far(run: Run) -> str:
-    state = "still running" if run.status.state == "running" else run.status.state
-    cause = f" ({run.status.cause})" if run.status.cause and run.status.state != "finished" else ""
-    return f"{state} at {run.curve.reach:,.0f}{cause}"
+    now, reach = run.status, f"{run.curve.reach:,.0f}"
+    if now.state == "finished":
+        return f"metrics.csv ends at {reach} of {now.env_steps:,}" if _is_torn(run) else f"finished at {reach}"
+    state = "still running" if now.state == "running" else now.state
+    return f"{state} at {reach}" + (f" ({now.cause})" if now.cause else "")
 
 
 def _score(run: Run, begin: float, at: float, to_reach: float | None) -> Score:

@@ -41,7 +41,11 @@ def headline(panel: Panel, metric: str) -> str:
     """``eval/return_mean at 100,000 env steps, deterministic, LunarLanderContinuous-v3``."""
     runs = [score.run for row in panel.rows for score in row.scores]
     ways = {run.config.get("eval.deterministic") for run in runs} if metric.startswith("eval/") else set()
-    way = "" if not ways else f", {'deterministic' if ways == {True} else 'sampled' if ways == {False} else 'mixed'}"
+    way = (
+        ""
+        if not ways
+        else f", {'deterministic' if ways == {True} else 'sampled' if ways == {False} else 'some sampled'}"
+    )
     return f"{metric} at {panel.at:,.0f} env steps{way}, {panel.env_id}"
 
 
@@ -107,11 +111,7 @@ def differences(panel: Panel) -> str:
     """What the groups differ in, and what all runs share."""
     shared = ", ".join([f"{plural(panel.grouping.equal, 'other key')}", *panel.alike])
     differing = ", ".join(differing_keys(panel.grouping))
-    return (
-        f"differ in {differing}; equal: {shared}."
-        if differing
-        else f"differ in no key but their seeds; equal: {shared}."
-    )
+    return f"{f'differ in {differing}' if differing else 'one group'}; equal: {shared}."
 
 
 def differing_keys(grouping: Grouping) -> list[str]:
@@ -147,10 +147,9 @@ def verdict(panel: Panel, metric: str, names: dict[str, str]) -> str:
         parts.append(f"{_seeds([base, *others])} do not separate {_and(kinds['open'], 'or')} from {name}")
     if "few" in kinds:
         times = round(1 / max(_least_chance(row, base) for row in others if names[row.group.label] in kinds["few"]))
-        parts.append(
-            f"too few seeds to tell {_and(kinds['few'], 'or')} from {name}: "
-            f"even if every one of them did better, it would be chance 1 time in {times}"
-        )
+        proof = f"even if every one of them did better, it would be chance 1 time in {times}"
+        few = f"too few seeds to tell {_and(kinds['few'], 'or')} from {name}: "
+        parts.append(few + (proof if times > 1 else "one run each is an anecdote"))
     return "; ".join(parts) + "." + _of_many(others, kinds)
 
 

@@ -74,7 +74,7 @@ def _compare(arguments: Sequence[str] | None) -> None:
         raise WrongInput("which runs? RUN is missing", f"{command('compare')} last   (--help has more)")
     outputs = outputs_folder(options.outputs)
     if options.out is not None:
-        _require_apart(Path(options.out))
+        _require_apart(Path(options.out).expanduser())
 
     from sac_runner.analysis.comparison import compare
     from sac_runner.analysis.load import load
@@ -102,17 +102,26 @@ def _require_apart(out: Path) -> None:
 
 
 def _folder(out: str | None, outputs: Path, comparison: "Comparison") -> Path:
-    if out is None:
-        keys = list(dict.fromkeys(key for panel in comparison.panels for key in panel.grouping.differing))
-        what = [key.removesuffix(".mode").rpartition(".")[2] for key in keys[:3]] or [comparison.panels[0].env_id]
-        name = f"{time.strftime('%Y%m%d-%H%M%S')}_{safe_name('_'.join(what))}"
-        return create_exclusively(outputs / "compare" / name)
-    folder = Path(out).expanduser()
-    if not create(folder) and not folder.is_dir():
-        raise WrongInput(f"--out {folder} is there and is no folder", "--out DIR")
+    """Made, where it is not there yet."""
+    elsewhere = "--out DIR, where you may write"
+    try:
+        if out is None:
+            return create_exclusively(outputs / "compare" / _name(comparison))
+        folder = Path(out).expanduser()
+        made = create(folder)
+    except WrongInput as e:
+        raise WrongInput(e.message, elsewhere) from e
+    if not made and not folder.is_dir():
+        raise WrongInput(f"--out {folder} is there and is no folder", elsewhere)
     if not os.access(folder, os.W_OK):
-        raise WrongInput(f"can't write into {folder}", "--out DIR, another one")
+        raise WrongInput(f"can't write into {folder}", elsewhere)
     return folder
+
+
+def _name(comparison: "Comparison") -> str:
+    keys = list(dict.fromkeys(key for panel in comparison.panels for key in panel.grouping.differing))
+    what = [key.removesuffix(".mode").rpartition(".")[2] for key in keys[:3]] or [comparison.panels[0].env_id]
+    return f"{time.strftime('%Y%m%d-%H%M%S')}_{safe_name('_'.join(what))}"
 
 
 def _write(comparison: "Comparison", folder: Path, typed: str) -> None:
