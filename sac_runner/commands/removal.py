@@ -7,13 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from sac_runner.commands.runs_table import bytes_of, sizes, table
+from sac_runner.commands.runs_table import bytes_of, sizes, table, terminal_width
 from sac_runner.errors import RunnerError, WrongInput
 from sac_runner.storage.overview import RunSeen, SweepSeen
 from sac_runner.storage.prune import clean_up_removed, prune_replay, prune_run, prune_sweep
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.sweep_directory import SweepDirectory
 from sac_runner.text import plural
+
+_GIVEN_UP = ("best", "env steps", "final", "", "started", "size")
 
 
 class _Step(NamedTuple):
@@ -47,7 +49,8 @@ def remove(what: str, singles: list[RunSeen], sweeps: list[SweepSeen], outputs: 
         clean_up_removed(outputs)
         print(f"nothing to remove in {outputs}/", file=sys.stderr)
         return
-    print(*table(runs, whole, False, time.time(), None), *_consequences(what, parts, runs), sep="\n", flush=True)
+    lines = table(runs, whole, False, time.time(), terminal_width(), _GIVEN_UP)
+    print(*lines, *_consequences(what, parts, runs), sep="\n", flush=True)
     _ask(what, steps, yes)
     clean_up_removed(outputs)
     _remove_all(what, steps)

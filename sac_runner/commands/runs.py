@@ -4,7 +4,6 @@ import argparse
 import json
 import os
 import shlex
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from typing import Any
 
 from sac_runner.commands.arguments import Parser, add_outputs, open_door
 from sac_runner.commands.removal import remove
-from sac_runner.commands.runs_table import short_cause, table, totals
+from sac_runner.commands.runs_table import short_cause, table, terminal_width, totals
 from sac_runner.errors import WrongInput, command, train_command
 from sac_runner.storage.find import find_run_or_sweep, list_sweeps, outputs_folder, started
 from sac_runner.storage.overview import RunSeen, SweepSeen, see
@@ -73,9 +72,10 @@ def _runs(arguments: Sequence[str] | None) -> None:
         yet = f"no runs in {outputs}/ yet; make one: {train_command('env=pendulum')}"
         print(f"no such runs in {outputs}/" if _filters(options) else yet, file=sys.stderr)
     else:
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        shown = singles, sweeps, bool(options.all or options.text) and not options.sweeps
-        print(*table(*shown, time.time(), width), totals(singles, sweeps), sep="\n", flush=True)
+        jobs = bool(options.all or options.text) and not options.sweeps
+        print(
+            *table(singles, sweeps, jobs, time.time(), terminal_width()), totals(singles, sweeps), sep="\n", flush=True
+        )
 
 
 def _filters(options: argparse.Namespace) -> bool:

@@ -6,7 +6,6 @@ gone, which ``clean_up_removed`` deletes later.
 
 import contextlib
 import os
-import re
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,8 +19,6 @@ from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.segments import drop_segments
 from sac_runner.storage.status import status
 from sac_runner.storage.sweep_directory import SweepDirectory
-
-_REMOVED = re.compile(r"\..+\.removed")
 
 
 def prune_run(run: RunDirectory, outputs: Path) -> None:
@@ -96,11 +93,10 @@ def clean_up_removed(outputs: Path) -> None:
     """Delete what a removal that was killed has left under ``outputs``."""
     for pattern in ("runs/*/.*.removed", "sweeps/.*.removed", "sweeps/*/*/.*.removed"):
         for path in outputs.glob(pattern):
-            if _REMOVED.fullmatch(path.name) and not path.is_symlink():
-                with contextlib.suppress(WrongInput):
-                    _require_own(path, outputs)
-                    shutil.rmtree(path, ignore_errors=True)
-                    _drop_empty(path.parent, outputs)
+            with contextlib.suppress(WrongInput):
+                _require_own(path, outputs)
+                shutil.rmtree(path, ignore_errors=True)
+                _drop_empty(path.parent, outputs)
 
 
 def _forget_replay(checkpoint: Checkpoint) -> None:

@@ -17,6 +17,7 @@ _REFRESH_S = 0.5
 _PLAIN_S = 60.0
 _SHARE = 0.05  # of the time at most goes into looking, however many jobs there are
 _SILENT_S = 60.0
+_ANY_WIDTH = 1000
 
 
 class _Row(NamedTuple):
@@ -52,7 +53,7 @@ class Board:
         if self.live:
             self._draw(self._fitting(rows))
         elif rows:
-            self._write(self._headline(rows, 1000) + "\n")
+            self._write(self._headline(rows, _ANY_WIDTH) + "\n")
         now = time.monotonic()
         self._next = now + max(_REFRESH_S, (now - begun) / _SHARE) if self.live else begun + _PLAIN_S
 
@@ -72,7 +73,7 @@ class Board:
 
     def headline(self) -> str:
         """How the sweep stands now, on one line."""
-        return self._headline(self._look(), 1000)
+        return self._headline(self._look(), self._size().columns if self.live else _ANY_WIDTH)
 
     def _look(self) -> list[_Row]:
         self._read_plan()
