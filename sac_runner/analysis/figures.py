@@ -95,9 +95,10 @@ def _any_letter() -> Iterator[None]:
 
 def _figure(comparison: Comparison) -> "Figure":
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     rows = len(comparison.panels)
-    figure = Figure(figsize=(11, 3.9 * rows + 0.4), layout="constrained")
+    figure = Figure(figsize=(11, 3.9 * rows + 0.4), layout=ConstrainedLayoutEngine(h_pad=0.1))
     axes = figure.subplots(rows, 2, squeeze=False, sharey="row", width_ratios=(3, 2))
     of_group = styles(comparison)
     many = len(of_group) > len(PALETTE)

@@ -167,15 +167,28 @@ def _as_typed(groups: list[list[Run]]) -> list[str] | None:
 
 
 def _labels(groups: list[dict[str, Any]], keys: Sequence[str], always: Iterable[str]) -> list[str]:
-    """``alpha=auto`` and ``alpha=fixed alpha.value=0.05``: as few of ``keys`` as tell all groups apart."""
+    """``alpha=auto`` and ``alpha=fixed alpha.value=0.05``: as few of ``keys`` as tell all groups apart.
+
+    Of the evaluation's keys the usual value is not said.
+    """
     shown = list(always)
     for key in sorted(keys, key=lambda key: not key.endswith(".mode")):
         if _count(groups, [*shown, key]) > _count(groups, shown):
             shown.append(key)
-    texts = [
-        " ".join(f"{key.removesuffix('.mode')}={written(own[key])}" for key in shown if key in own) for own in groups
-    ]
+    ordered = [key for key in keys if key in shown]
+    usual = {k: _most_common([_value(own, k) for own in groups]) for k in ordered if k.startswith("eval.")}
+    texts = [_text(own, [k for k in ordered if k not in usual or _value(own, k) != usual[k]]) for own in groups]
+    if len(set(texts)) < len(texts) or "" in texts:
+        texts = [_text(own, ordered) for own in groups]
     return [text or ("default" if shown else "all runs") for text in texts]
+
+
+def _text(own: dict[str, Any], keys: list[str]) -> str:
+    return " ".join(f"{key.removesuffix('.mode')}={written(own[key])}" for key in keys if key in own)
+
+
+def _most_common(values: list[Any]) -> Any:
+    return max(values, key=values.count)
 
 
 def _count(groups: list[dict[str, Any]], keys: list[str]) -> int:

@@ -110,7 +110,7 @@ def _scores(panel: Panel, comparison: Comparison) -> str:
         for cells, row in zip(lines, panel.rows, strict=True)
     ]
     shown = _table([*header[:2], "", *header[2:]], rows, ["", *["num"] * len(header)])
-    return f"<section><h2>{escape(headline(panel, comparison.metric))}</h2><div class='card'>{shown}</div></section>"
+    return f'<section><h2>{escape(headline(panel, comparison.metric))}</h2><div class="card">{shown}</div></section>'
 
 
 def _key(style: tuple[str, Any]) -> str:
@@ -157,8 +157,8 @@ def _differences(panel: Panel) -> str:
         for key, follow in differing.items()
     ]
     shown = _table(["", *(row.group.label for row in panel.rows)], rows, ["", *["num"] * len(panel.rows)])
-    words = f'<p class="soft">{escape(differences(panel))}</p>'
-    return f"<section><h2>What differs, {escape(panel.env_id)}</h2><div class='card'>{shown}</div>{words}</section>"
+    card = f'<div class="card differing">{shown}</div><p class="soft">{escape(differences(panel))}</p>'
+    return f"<section><h2>What differs, {escape(panel.env_id)}</h2>{card}</section>"
 
 
 def _runs(comparison: Comparison) -> str:
@@ -171,8 +171,8 @@ def _runs(comparison: Comparison) -> str:
     ]
     header = ["group", "seed", "state", "env steps", "score", "best", "minutes", "directory"]
     left_out = [*(x for panel in comparison.panels for x in panel.short), *comparison.left_out]
-    shown = _table(header, rows, ["", *["num"] * 6, "path"])
-    return f"<section><h2>Runs</h2><div class='card'>{shown}</div>{_left_out(left_out)}</section>"
+    shown = _table(header, rows, ["", "num", "", *["num"] * 4, "path"])
+    return f'<section><h2>Runs</h2><div class="card">{shown}</div>{_left_out(left_out)}</section>'
 
 
 def _runs_of(row: Row, key: str) -> Iterable[list[str]]:
