@@ -2,11 +2,9 @@
 
 import csv
 import io
-import os
 
 import numpy as np
 
-from sac_runner.config.convert import flat
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
 from sac_runner.training.metrics import METRICS
@@ -99,7 +97,9 @@ def learning(level, seed, points=101, noise=20.0, speed=3.0):
     """Returns that rise from -200 to about ``level``."""
     rng = np.random.default_rng([seed, points])
     t = np.linspace(0, 1, points)
-    return (-200 + (level + 200) * (1 - np.exp(-speed * (1 + 0.3 * rng.normal()) * t)) + noise * rng.normal(size=points)).tolist()
+    return (
+        -200 + (level + 200) * (1 - np.exp(-speed * (1 + 0.3 * rng.normal()) * t)) + noise * rng.normal(size=points)
+    ).tolist()
 
 
 ALPHAS = {
