@@ -1,0 +1,133 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sac_runner.analysis.curves import Curve, read_columns, read_curve
+from sac_runner.errors import Damaged
+from sac_runner.storage.run_directory import RunDirectory
+from tests.analysis.made import make_run
+from tests.runs import TINY, trained
+
+METRIC = "eval/return_mean"
+
+
+def curve(steps, values, minutes=None):
+    return Curve(*(np.array(x, dtype=float) for x in (steps, steps if minutes is None else minutes, values)))
+
+
+@pytest.fixture
+def metrics(tmp_path):
+    return make_run(tmp_path / "run", [10.0, 20.0, 40.0, 30.0]).path / "metrics.csv"
+
+
+def values(metrics, tag=METRIC):
+    return read_columns(metrics, [tag]).points[tag]
+
+
+def test_a_curve_is_what_the_run_directory_itself_reads(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = trained(*TINY, "eval.every_env_steps=20")
+    whole = RunDirectory(run.path).read_metrics()
+    for tag in ("eval/return_mean", "train/alpha", "perf/wall_time_s"):
+        assert sorted(values(run.path / "metrics.csv", tag).items()) == sorted(dict(whole[tag]).items())
+    summary = run.read_summary()
+    found, columns = read_curve(run.path / "metrics.csv", METRIC, (summary["env_steps"], summary["wall_time_s"]))
+    assert found.env_steps.tolist() == [0, 20, 40, 60] and columns.damaged == 0
+    assert found.minutes[0] == 0 and found.minutes[-1] == pytest.approx(summary["wall_time_s"] / 60, rel=0.2)
+    assert (np.diff(found.minutes) >= 0).all()
+
+
+def test_minutes_are_those_of_the_rows_between_evaluations(tmp_path):
+    run = make_run(tmp_path / "run", [1.0, 2.0, 3.0], steps=[0, 1000, 3000], seconds_per_step=0.06)
+    found, _ = read_curve(run.path / "metrics.csv", METRIC, (3000, 180.0))
+    assert found.minutes.tolist() == pytest.approx([0, 1, 3])
+    assert found.minutes_at(2000) == pytest.approx(2)
+
+
+def test_without_any_wall_time_minutes_are_unknown(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text(f"env_steps,round,{METRIC}\n0,0,1.0\n10,0,2.0\n")
+    found, _ = read_curve(path, METRIC, (0, 0.0))
+    assert found.values.tolist() == [1, 2] and np.isnan(found.minutes).all()
+
+
+def test_a_torn_last_row_is_not_there_yet_and_damaged_rows_are_counted(metrics):
+    whole = values(metrics)
+    text = metrics.read_text()
+    metrics.write_text(text[:-3])
+    assert (values(metrics), read_columns(metrics, [METRIC]).damaged) == (whole, 0)
+    lines = text.splitlines()
+    lines[2] = lines[2].replace("20.0", "2o.0")
+    lines[4] += ",1"
+    metrics.write_text("\n".join([*lines, "not,a,row", "-5" + lines[-1].lstrip("0123456789")]) + "\n")
+    assert read_columns(metrics, [METRIC]).damaged == 4
+    assert values(metrics) == {step: x for step, x in whole.items() if step not in (1000, 2000)}
+
+
+@pytest.mark.parametrize("cell", ["nan", "inf", "-inf"])
+def test_what_is_no_number_is_no_point(metrics, cell):
+    metrics.write_text(metrics.read_text().replace("40.0", cell))
+    assert values(metrics) == {0: 10, 1000: 20, 3000: 30}
+
+
+def test_a_later_row_of_the_same_step_counts_and_order_does_not(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text(f"env_steps,round,{METRIC}\n20,0,2.0\n10,0,1.0\n20,0,5.0\n")
+    found, _ = read_curve(path, METRIC, (0, 0.0))
+    assert (found.env_steps.tolist(), found.values.tolist()) == ([10, 20], [1, 5])
+
+
+def test_files_that_are_none(tmp_path, metrics):
+    with pytest.raises(Damaged, match="missing"):
+        read_columns(tmp_path / "metrics.csv", [METRIC])
+    for text in ("", "\n", "a,b\n1,2\n"):
+        metrics.write_text(text)
+        with pytest.raises(Damaged, match="env_steps"):
+            read_columns(metrics, [METRIC])
+    metrics.write_text("env_steps,round,other\n0,0,1\n")
+    found, columns = read_curve(metrics, METRIC, (0, 0.0))
+    assert found is None and columns.tags == ["env_steps", "round", "other"]
+
+
+@given(st.binary(max_size=60), st.integers(0, 400))
+def test_whatever_is_in_the_file_it_is_read_or_refused(tmp_path_factory, noise, at):
+    path = tmp_path_factory.getbasetemp() / "noise.csv"
+    rows = b"env_steps,round,eval/return_mean,perf/wall_time_s\n" + b"10,0,1.5,\n20,0,,3\n" * 20
+    path.write_bytes(rows[:at] + noise + rows[at:])
+    try:
+        found, _ = read_curve(path, METRIC, (20, 3.0))
+    except Damaged:
+        return
+    assert found is None or (np.isfinite(found.values).all() and (np.diff(found.env_steps) > 0).all())
+
+
+points = st.lists(
+    st.tuples(st.integers(0, 50), st.integers(-100, 100)), min_size=2, max_size=8, unique_by=lambda p: p[0]
+)
+
+
+@given(points, st.integers(1, 9), st.integers(-50, 50))
+def test_the_area_is_a_mean_height(points, scale, shift):
+    steps, heights = zip(*sorted(points), strict=True)
+    one = curve(steps, heights)
+    area = one.area(steps[0], steps[-1])
+    assert min(heights) - 1e-9 <= area <= max(heights) + 1e-9
+    assert curve([s * 7 for s in steps], heights).area(7 * steps[0], 7 * steps[-1]) == pytest.approx(area)
+    moved = curve(steps, [scale * y + shift for y in heights])
+    assert moved.area(steps[0], steps[-1]) == pytest.approx(scale * area + shift)
+
+
+def test_area_of_a_triangle_between_any_ends():
+    one = curve([0, 10, 20], [0, 10, 0])
+    assert one.area(0, 20) == 5 and one.area(0, 10) == 5 and one.area(5, 15) == 7.5 and one.area(10, 10) == 10
+
+
+def test_best_and_first_at_a_level_look_no_further_than_the_end():
+    one = curve([0, 10, 20, 30], [1, 5, 3, 9], minutes=[0, 1, 2, 3])
+    assert [one.best(end) for end in (0, 10, 25, 30)] == [1, 5, 5, 9]
+    assert one.first_at_least(5, 30) == (10, 1) and one.first_at_least(5.1, 30) == (30, 3)
+    assert one.first_at_least(5.1, 29) is None and one.first_at_least(1, 30) == (0, 0)
+    assert one.at(25) == 6 and one.reach == 30 and math.isclose(one.minutes_at(25), 2.5)
