@@ -1,0 +1,191 @@
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sac_runner.analysis.load import load
+from sac_runner.errors import WrongInput
+from sac_runner.storage.lock import RunLock
+from tests.analysis.made import ALPHAS, make_run, make_sweep
+
+METRIC = "eval/return_mean"
+
+
+@pytest.fixture
+def outputs(tmp_path, monkeypatch):
+    """Three runs and two sweeps, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    for i in range(2):
+        make_run(Path(f"outputs/runs/ant/20260101-00000{i}_s{i}"), [1.0, 2.0], seed=i)
+    make_run(Path("outputs/runs/hopper/20260101-000002_lr-1_s0"), [1.0, 2.0])
+    for name in ("20260102-000000_alpha", "20260103-000000_tau"):
+        make_sweep(Path("outputs/sweeps") / name, dict(list(ALPHAS.items())[:2]), 2, lambda i, seed: [0.0, i + seed])
+    return Path("outputs")
+
+
+def names(outputs, *texts):
+    return [run.name for run in load(list(texts), outputs, METRIC).runs]
+
+
+def refusal(outputs, *texts, metric=METRIC):
+    with pytest.raises(WrongInput) as refused:
+        load(list(texts), outputs, metric)
+    assert len(str(refused.value).splitlines()) <= 3
+    return str(refused.value)
+
+
+ANT = ["ant/20260101-000000_s0", "ant/20260101-000001_s1"]
+SWEEP = [
+    f"20260102-000000_alpha/{setting}/s{seed}" for setting in ("alpha-auto", "alpha-fixed_0.05") for seed in (0, 1)
+]
+TAU = [name.replace("20260102-000000_alpha", "20260103-000000_tau") for name in SWEEP]
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["outputs/runs/ant/20260101-000000_s0"], ANT[:1]),
+        (["000001_s1"], ANT[1:]),
+        (["outputs/sweeps/20260102-000000_alpha"], SWEEP),
+        (["0102-000000_alpha"], SWEEP),
+        (["last"], TAU),
+        (["outputs/runs/ant"], ANT),
+        (["outputs"], [*ANT, "hopper/20260101-000002_lr-1_s0", *SWEEP, *TAU]),
+        (["outputs/runs/ant/*"], ANT),
+        (["ant/*"], ANT),
+        (["*_alpha"], SWEEP),
+        (["*fixed_0.05/s1"], [SWEEP[3], TAU[3]]),
+        (["outputs/sweeps/*_alpha/*auto*"], SWEEP[:2]),
+        (["outputs/sweeps/20260102-000000_alpha/alpha-auto"], SWEEP[:2]),
+        (["last", "hopper", "outputs/runs/ant"], [*TAU, "hopper/20260101-000002_lr-1_s0", *ANT]),
+        (["ant/*", "outputs/runs/ant/../ant", "000001_s1"], ANT),
+    ],
+)
+def test_what_a_text_names(outputs, texts, expected):
+    assert names(outputs, *texts) == expected
+
+
+def test_a_pattern_that_the_shell_has_filled_in_finds_files_too(outputs):
+    inside = sorted(map(str, Path("outputs/sweeps/20260102-000000_alpha").iterdir()))
+    assert any(path.endswith("sweep.json") for path in inside) and any(path.endswith("jobs") for path in inside)
+    assert names(outputs, *inside) == SWEEP
+    assert "no run" in refusal(outputs, *[path for path in inside if "alpha-" not in Path(path).name])
+
+
+def test_what_names_nothing(outputs):
+    assert "nix" in refusal(outputs, "nix")
+    assert "nix" in refusal(outputs, "last", "nix")  # a mistyped one is not passed over
+    assert "*nix*" in refusal(outputs, "*nix*")
+    assert "'*ant*' (all of them)" in refusal(outputs, "ant")
+    assert "no runs" in refusal(Path("elsewhere"), "last")
+    Path("empty").mkdir()
+    assert "empty" in refusal(outputs, "empty")
+
+
+def test_jobs_know_what_was_swept_wherever_they_were_named(outputs):
+    for texts in (["0102-000000_alpha"], ["outputs/sweeps/*_alpha/*/*"], SWEEP):
+        runs = load([str(text) for text in texts], outputs, METRIC).runs
+        assert [run.setting for run in runs] == [{"alpha": "auto"}] * 2 + [{"alpha": "fixed_0.05"}] * 2
+        assert [run.seed for run in runs] == [0, 1, 0, 1]
+    (alone,) = load(["hopper"], outputs, METRIC).runs
+    assert alone.setting is None and alone.env_id == "Pendulum-v1" and alone.config["agent.lr"] == 3e-4
+    moved = shutil.copytree(f"outputs/sweeps/{SWEEP[0]}", "elsewhere")
+    assert load([moved], outputs, METRIC).runs[0].setting is None
+
+
+def test_a_sweep_without_its_plan_still_has_its_runs(outputs, capsys):
+    plan = Path("outputs/sweeps/20260102-000000_alpha/sweep.json")
+    plan.write_text(plan.read_text().replace("auto", "ant"))
+    assert names(outputs, str(plan.parent)) == SWEEP
+    assert "sweep.json is damaged" in capsys.readouterr().err
+    assert names(outputs, f"{plan.parent}/alpha-auto/s0") == SWEEP[:1]
+
+
+def test_jobs_that_have_not_begun_or_failed_before_they_did_are_named(outputs):
+    from sac_runner.storage.sweep_directory import Ended
+
+    values = {(0, 0): [1.0, 2.0], (1, 0): [1.0, 2.0]}
+    folder = outputs / "sweeps" / "20260104-000000_half"
+    sweep = make_sweep(folder, dict(list(ALPHAS.items())[:2]), 2, lambda i, seed: values.get((i, seed)))
+    sweep.write_end(sweep.jobs()[1], Ended(139, "killed by signal 11"))
+    loaded = load([str(folder)], outputs, METRIC)
+    assert len(loaded.runs) == 2
+    named = {x.name.partition("/")[2]: x.why for x in loaded.left_out}
+    assert named.keys() == {"alpha-auto/s1", "alpha-fixed_0.05/s1"}
+    assert "signal 11" in named["alpha-auto/s1"] and named["alpha-fixed_0.05/s1"] == "has not begun"
+
+
+def spoil(path, how):
+    if how == "missing":
+        path.unlink()
+    elif how == "folder":
+        path.unlink()
+        path.mkdir()
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how == "cut":
+        path.write_bytes(path.read_bytes()[:40])
+    elif how == "flipped":
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 64
+        path.write_bytes(data)
+
+
+@pytest.mark.parametrize("how", ["missing", "folder", "empty", "cut", "flipped"])
+@pytest.mark.parametrize("name", ["config.yaml", "metrics.csv", "meta.json", "summary.json"])
+def test_a_damaged_file_costs_at_most_its_run(outputs, name, how, capsys):
+    spoil(outputs / "runs/ant/20260101-000000_s0" / name, how)
+    loaded = load(["outputs/runs"], outputs, METRIC)
+    kept, left_out = [run.name for run in loaded.runs], [x.name for x in loaded.left_out]
+    assert ANT[1] in kept and "hopper/20260101-000002_lr-1_s0" in kept
+    if name in ("meta.json", "summary.json"):
+        assert ANT[0] in kept
+    elif name == "config.yaml" and how in ("missing", "folder"):
+        assert ANT[0] not in kept  # it is no run at all
+    elif (name, how) != ("metrics.csv", "flipped"):
+        assert left_out == [ANT[0]] and name in loaded.left_out[0].why
+
+
+def test_where_nothing_is_left_the_first_reason_is_said(outputs):
+    shutil.rmtree("outputs/runs/ant/20260101-000001_s1")
+    Path("outputs/runs/ant/20260101-000000_s0/metrics.csv").unlink()
+    assert "metrics.csv is missing" in refusal(outputs, "outputs/runs/ant")
+
+
+def test_a_metric_that_no_run_has(outputs):
+    text = refusal(outputs, "last", metric="eval/retrun_mean")
+    assert "train/alpha" in text and "--metric eval/return_mean" in text
+    text = refusal(outputs, "last", metric="rollout/success")  # a column there is, with nothing in it
+    assert "has no rollout/success yet" in text and "3 more" in text
+
+
+def test_a_run_that_goes_on_is_read_as_far_as_it_is(outputs):
+    path = outputs / "runs/ant/20260101-000000_s0"
+    run = make_run(outputs / "runs/ant/20260105-000000_on_s5", [1.0, 2.0, 3.0], state="killed")
+    with (run.path / "metrics.csv").open("a") as file, contextlib.closing(file):
+        file.write("3000,0,,,,7")
+    with RunLock(run.path):
+        loaded = load([str(run.path), str(path)], outputs, METRIC)
+    assert [r.status.state for r in loaded.runs] == ["running", "finished"]
+    assert loaded.runs[0].curve.env_steps.tolist() == [0, 1000, 2000]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_may_not_be_read_is_said(outputs, capsys):
+    (outputs / "runs/ant").chmod(0)
+    try:
+        assert names(outputs, "outputs/runs") == ["hopper/20260101-000002_lr-1_s0"]
+    finally:
+        (outputs / "runs/ant").chmod(0o755)
+    assert "can't read outputs/runs/ant" in capsys.readouterr().err
+
+
+def test_nothing_that_leads_out_of_a_run_is_read(outputs, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    path = outputs / "runs/ant/20260101-000000_s0"
+    (path / "notes").symlink_to(secret)
+    loaded = load(["outputs/runs/ant"], outputs, METRIC)
+    assert [x.name for x in loaded.left_out] == ANT[:1] and "leads out" in loaded.left_out[0].why
