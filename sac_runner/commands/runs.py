@@ -67,7 +67,8 @@ def _runs(arguments: Sequence[str] | None) -> None:
     if options.prune:
         remove(options.prune, singles, sweeps, outputs, options.yes)
     elif options.json:
-        print(json.dumps({"runs": [_plain(run) for run in singles], "sweeps": [_plain_sweep(s) for s in sweeps]}))
+        found = {"runs": [_plain(run) for run in singles], "sweeps": [_plain_sweep(sweep) for sweep in sweeps]}
+        print(json.dumps(found), flush=True)
     elif not singles and not sweeps:
         yet = f"no runs in {outputs}/ yet; make one: {train_command('env=pendulum')}"
         print(f"no such runs in {outputs}/" if _filters(options) else yet, file=sys.stderr)
