@@ -75,10 +75,9 @@ class EventLog:
         self._hparams(metadata.EXPERIMENT_TAG, HParamsPluginData(experiment=experiment))
         self._hparams(metadata.SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=start))
 
-    def end_session(self, succeeded: bool) -> None:
-        """Close the HParams session."""
-        status = api_pb2.STATUS_SUCCESS if succeeded else api_pb2.STATUS_FAILURE
-        end = SessionEndInfo(status=status, end_time_secs=time.time())
+    def end_session(self) -> None:
+        """The run has come to its end. TensorBoard keeps the first such word, so one that may go on says none."""
+        end = SessionEndInfo(status=api_pb2.STATUS_SUCCESS, end_time_secs=time.time())
         self._hparams(metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=end))
 
     def _hparams(self, tag: str, data: HParamsPluginData) -> None:

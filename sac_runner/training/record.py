@@ -264,11 +264,12 @@ class Record:
         self.run.write_summary(known)
 
     def close(self, succeeded: bool) -> None:
-        """End the HParams session and close the files."""
+        """Close the files, and of a run that has come to its end the HParams session."""
         with contextlib.ExitStack() as files:
             files.callback(self._csv.close)
             files.callback(self._events.close)
-            self._events.end_session(succeeded)
+            if succeeded:
+                self._events.end_session()
 
     def abandon(self, status: str, cause: str, counters: Counters) -> None:
         """Say why the run ended and close the files, as far as the disk still takes it."""

@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
@@ -120,11 +121,14 @@ def test_last_is_a_sweep_or_a_run_whichever_is_newer(sweep, run, call, served):
 
 def test_a_job_beside_its_own_sweep_is_shown_once_and_nothing_is_written_into_another(sweep, call, served):
     first, other = sweep("t_alpha"), sweep("t_alpha", at="other")
+    others = [other / "alpha-auto/s1", other / "alpha-fixed/s0"]
+    others[1].mkdir(parents=True)
+    (others[1] / "config.yaml").touch()
     before = sorted(first.rglob("*"))
-    assert call(main, first, first / "alpha-auto/s0", other / "alpha-auto/s1").code == 0
+    assert call(main, first, first / "alpha-auto/s0", *others).code == 0
     ((_, names),) = served
-    elsewhere = str(other / "alpha-auto/s1").strip("/")
-    assert names == sorted(["t_alpha/alpha-auto/s0", "t_alpha/alpha-auto/s1", elsewhere])
+    elsewhere = [str(run).strip("/") for run in others]
+    assert names == sorted(["t_alpha/alpha-auto/s0", "t_alpha/alpha-auto/s1", *elsewhere])
     assert sorted(first.rglob("*")) == before
 
 
@@ -234,6 +238,14 @@ def test_tensorboard_takes_these_arguments():
     program = TensorBoard(plugins=plugins())
     program.configure(argv=["tensorboard", *command_line(Path("outputs"), 6006)])
     assert (program.flags.logdir, program.flags.host, program.flags.port) == ("outputs", HOST, 6006)
+
+
+def test_it_is_served_with_that_table(monkeypatch):
+    given = []
+    monkeypatch.setattr("tensorboard.program.TensorBoard", lambda plugins: given.extend(plugins) or MagicMock())
+    tensorboard.serve([])
+    kinds = [plugin for plugin in given if isinstance(plugin, type) and issubclass(plugin, HParamsPlugin)]
+    assert len(kinds) == 1 and HParamsPlugin not in kinds
 
 
 @pytest.mark.slow

@@ -1,9 +1,8 @@
 import threading
 
-import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
-from tensorboard.plugins.hparams import metadata
+from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.util import tensor_util
 
 from sac_runner.storage.events import EventLog
@@ -19,12 +18,13 @@ def read(folder):
     return accumulator
 
 
-def write(folder, rows, after=0, succeeded=True):
+def write(folder, rows, after=0, ended=True):
     log = EventLog(folder, after)
     log.begin_session(HYPERPARAMETERS)
     for env_steps, values in rows:
         log.scalars(env_steps, values)
-    log.end_session(succeeded)
+    if ended:
+        log.end_session()
     log.close()
 
 
@@ -56,11 +56,12 @@ def test_hyperparameters_are_listed_under_the_run_itself(tmp_path):
     assert [info.name.tag for info in experiment.metric_infos] == [*SCORES, "eval/return_mean"]
 
 
-@pytest.mark.parametrize(("succeeded", "status"), [(True, 1), (False, 2)])
-def test_the_session_says_how_it_ended(tmp_path, succeeded, status):
-    write(tmp_path, [], succeeded=succeeded)
+def test_a_session_that_ended_says_so_at_once_or_after_it_went_on(tmp_path):
+    write(tmp_path, [], ended=False)
+    assert metadata.SESSION_END_INFO_TAG not in read(tmp_path).PluginTagToContent("hparams")
+    write(tmp_path, [])
     content = read(tmp_path).PluginTagToContent("hparams")[metadata.SESSION_END_INFO_TAG]
-    assert metadata.parse_session_end_info_plugin_data(content).status == status
+    assert metadata.parse_session_end_info_plugin_data(content).status == api_pb2.STATUS_SUCCESS
 
 
 def test_the_layout_of_charts_names_only_tags_there_are(tmp_path):

@@ -4,6 +4,8 @@ from math import fsum
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata
 
 from sac_runner.errors import DiskFailed
 from sac_runner.storage.checkpoints import find
@@ -177,3 +179,12 @@ def test_a_run_without_its_metrics_ends_all_the_same(record):
     assert {tag: value for tag, ((_, value),) in scores(record.run.path).items()} == {
         **{"score/final": -30.0, "score/best": -30.0, "score/area": -30.0}
     }
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_only_a_run_that_came_to_its_end_closes_its_session(tmp_path, ended):
+    record = Record(config(), RunDirectory(tmp_path), {})
+    record.open()
+    record.close(ended)
+    contents = EventAccumulator(str(tmp_path)).Reload().PluginTagToContent("hparams")
+    assert (metadata.SESSION_END_INFO_TAG in contents) == ended
