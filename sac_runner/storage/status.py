@@ -124,8 +124,8 @@ def newest_values(run: RunDirectory) -> dict[str, float]:
         header = file.readline().decode(errors="replace").rstrip("\n").split(",")
         begin = file.tell()
         file.seek(max(file.seek(0, os.SEEK_END) - _TAIL, begin))
-        torn = file.tell() > begin
-        rows = file.read().decode(errors="replace").split("\n")[torn:-1]
+        # The read may begin within a row, whose torn cell is then env_steps, which later rows have too.
+        rows = file.read().decode(errors="replace").split("\n")[:-1]
         for cells in (row.split(",") for row in reversed(rows)):
             if len(cells) == len(header) and _is_number(cells[0]):
                 news = {tag: cell for tag, cell in zip(header, cells, strict=True) if tag not in values}

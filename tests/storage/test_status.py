@@ -134,7 +134,7 @@ def test_a_row_that_is_being_written_is_left_out(tmp_path):
 
 
 def test_only_the_end_of_a_long_file_is_read(tmp_path):
-    """The row in which the read begins is torn, and would pass for one of a few steps."""
+    """And the row in which the read begins is torn."""
     rows = "".join(f"{n},0,{n}.0\n" for n in range(1_000_000, 1_010_000))
     (tmp_path / "metrics.csv").write_text(f"env_steps,round,a,b\n0,0,1.0,7.0\n{rows.replace('.0', '.0,')}")
     values = newest_values(RunDirectory(tmp_path))
