@@ -130,7 +130,7 @@ def compare(
         loaded: The runs.
         metric: The tag that their curves are of.
         by: As for ``group``.
-        baseline: A group's label or a unique part of it; None takes the first.
+        baseline: A group's label or a unique part of it; None takes the first that has a run to count.
         to_reach: A level.
         at: Env steps at which scores are taken; None takes the last that all finished runs came to.
 
@@ -179,7 +179,7 @@ def _panel(
     begin = min(max(run.curve.env_steps[0] for run in counted), at)
     scores = {id(run): _score(run, begin, at, to_reach) for run in counted}
     members = {x.label: [scores[id(run)] for run in x.runs if id(run) in scores] for x in grouping.groups}
-    base = (_named(baseline, grouping) if baseline else None) or grouping.groups[0]
+    base = (_named(baseline, grouping) if baseline else None) or next(x for x in grouping.groups if members[x.label])
     rows = [_row(x, members[x.label], members[base.label], x is base) for x in grouping.groups]
     rows.sort(key=lambda row: (row.group is not base, not row.scores, -row.iqm if row.scores else 0.0))
     short = [LeftOut(run.name, _how_far(run)) for run in runs if id(run) not in scores]

@@ -180,7 +180,12 @@ def _labels(groups: list[dict[str, Any]], keys: Sequence[str], always: Iterable[
     texts = [_text(own, [k for k in ordered if k not in usual or _value(own, k) != usual[k]]) for own in groups]
     if len(set(texts)) < len(texts) or "" in texts:
         texts = [_text(own, ordered) for own in groups]
-    return [text or ("default" if shown else "all runs") for text in texts]
+    return _unique([text or ("default" if shown else "all runs") for text in texts])
+
+
+def _unique(texts: list[str]) -> list[str]:
+    """Values of different types may be written alike."""
+    return [f"{x} ({texts[:i].count(x) + 1})" if x in texts[:i] else x for i, x in enumerate(texts)]
 
 
 def _text(own: dict[str, Any], keys: list[str]) -> str:

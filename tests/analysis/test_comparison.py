@@ -1,0 +1,279 @@
+import contextlib
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from sac_runner.analysis.comparison import compare
+from sac_runner.analysis.load import load
+from sac_runner.analysis.statistics import band, iqm_interval
+from sac_runner.errors import WrongInput
+from sac_runner.storage.lock import RunLock
+from tests.analysis.made import ALPHAS, META, VERSIONS, alpha_sweep, make_run, make_sweep
+
+METRIC = "eval/return_mean"
+FIXED = ALPHAS["alpha=fixed"]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def made(name, values, **options):
+    return make_run(Path("runs/pendulum") / name, values, **options)
+
+
+def compared(by=None, baseline=None, to_reach=None, at=None, texts=("runs",)):
+    return compare(load(list(texts), Path("outputs"), METRIC), METRIC, by, baseline, to_reach, at)
+
+
+def panel(**options):
+    (one,) = compared(**options).panels
+    return one
+
+
+def flat_runs(n, level, first=0, **options):
+    """``n`` runs of constant return ``level``, level + 1, ..."""
+    return [made(f"{level}_{i}", [float(level + i)] * 4, seed=first + i, **options) for i in range(n)]
+
+
+def test_scores_are_those_of_the_last_step_and_their_interval_is_over_seeds():
+    finals = [10.0, 50.0, 20.0, 40.0, 36.0]
+    for i, final in enumerate(finals):
+        made(f"r{i}", [0.0, 90.0, final], seed=i)
+    one = panel(to_reach=90)
+    (row,) = one.rows
+    assert one.at == 2000 and row.finals.tolist() == finals
+    assert row.iqm == pytest.approx(stats.trim_mean(finals, 0.25))
+    assert row.interval == iqm_interval(np.array(finals))
+    assert row.best == 90 and row.better is None
+    assert row.area == pytest.approx(stats.trim_mean([(90 + (90 + final)) / 4 for final in finals], 0.25))
+    assert row.minutes == pytest.approx(0.2) and row.reached == [(1000.0, pytest.approx(0.1))] * 5
+
+
+def test_few_seeds_have_no_interval_and_no_band():
+    flat_runs(3, 10)
+    flat_runs(4, 20, **FIXED)
+    few, enough = panel().rows
+    assert (few.interval, few.over_steps.band) == (None, None) and few.iqm == 11
+    assert enough.interval and enough.over_steps.band and enough.better.interval is None
+    assert enough.better.probability == 1 and enough.better.chance == pytest.approx(2 / math.comb(7, 3))
+
+
+def test_the_baseline_comes_first_and_the_others_by_their_score():
+    alpha_sweep(Path("sweeps/t_alpha"), seeds=4, levels=(100, 50, 200), points=5)
+    labels = [row.group.label for row in panel(texts=["sweeps"]).rows]
+    assert labels == ["alpha=auto", "alpha=fixed", "alpha=fixed_0.05"]
+    for name in ("alpha=fixed_0.05", "0.05"):
+        rows = panel(texts=["sweeps"], baseline=name).rows
+        assert [row.group.label for row in rows] == ["alpha=fixed_0.05", "alpha=fixed", "alpha=auto"]
+        assert rows[0].better is None and rows[1].better.probability == 1
+    for name in ("alpha", "nix"):  # several, none
+        with pytest.raises(WrongInput, match=f"--baseline {name}"):
+            panel(texts=["sweeps"], baseline=name)
+    assert panel(texts=["sweeps"], baseline="alpha=fixed").baseline.group.label == "alpha=fixed"  # whole beats part
+
+
+def test_other_grids_are_interpolated_and_lines_end_where_the_shortest_run_does():
+    made("a", [0.0, 10.0, 20.0, 30.0], steps=[0, 100, 200, 300], seed=0)
+    made("b", [0.0, 40.0], steps=[0, 400], seed=1)
+    one = panel()
+    (row,) = one.rows
+    assert one.at == 300 and row.finals.tolist() == [30, 30]
+    assert row.over_steps.x.tolist() == [0, 100, 200, 300] and row.over_steps.middle.tolist() == [0, 10, 20, 30]
+    assert row.over_minutes.x[-1] == pytest.approx(300 * 0.006 / 60)
+
+
+def test_a_line_goes_on_as_far_as_its_own_group_does():
+    for i in range(4):
+        made(f"a_short{i}", [1.0, 2.0 + i], seed=i)
+        made(f"b_long{i}", [1.0, 2.0, 3.0 + i], seed=i, **FIXED)
+    one = panel()
+    assert one.at == 1000
+    assert {row.group.label: row.over_steps.x[-1] for row in one.rows} == {"alpha=auto": 1000, "alpha=fixed": 2000}
+    line = one.rows[1].over_steps
+    values = np.array([[1.0, 2.0, 3.0 + i] for i in range(4)])
+    assert np.array_equal(line.band, band(values)) and line.middle.tolist() == [1, 2, 4.5]
+
+
+def test_long_curves_are_thinned_evenly():
+    made("r", list(np.linspace(0, 1, 1001)))
+    line = panel().rows[0].over_steps
+    assert len(line.x) == 150 and np.allclose(line.middle, line.x / 1e6)
+
+
+def test_runs_that_ended_early_are_named_and_left_out_of_the_scores():
+    flat_runs(4, 10)
+    made("early", [99.0, 99.0], seed=8, state="failed", cause="environment raised")
+    made("gone", [99.0, 99.0], seed=9, state="killed")
+    made("told", [99.0, 99.0], seed=7, state="stopped", cause="SIGTERM")
+    with RunLock(made("on", [99.0, 99.0], seed=6, state="killed").path):
+        one = panel()
+    (row,) = one.rows
+    assert one.at == 3000 and row.finals.tolist() == [10, 11, 12, 13] and len(row.group.runs) == 8
+    assert {x.name.rpartition("/")[2]: x.why for x in one.short} == {
+        "early": "failed at 1,000 (environment raised)",
+        "gone": "killed at 1,000",
+        "told": "stopped at 1,000 (SIGTERM)",
+        "on": "still running at 1,000",
+    }
+
+
+def test_an_early_end_beyond_the_others_is_no_reason_to_leave_a_run_out():
+    flat_runs(2, 10)
+    made("longer", [0.0] * 6, seed=9, state="stopped")
+    assert panel().rows[0].finals.tolist() == [10, 11, 0]
+
+
+def test_while_none_has_finished_those_that_go_on_decide_and_else_all():
+    made("gone", [1.0], seed=0, state="killed")
+    on = [made(f"on{i}", [1.0] * (3 + i), seed=1 + i, state="killed") for i in range(2)]
+    assert panel().at == 0
+    with contextlib.ExitStack() as locks:
+        for run in on:
+            locks.enter_context(RunLock(run.path))
+        one = panel()
+    assert one.at == 2000 and [x.why for x in one.short] == ["killed at 0"]
+
+
+def test_a_finished_run_whose_file_is_torn_does_not_decide_for_the_others():
+    flat_runs(2, 10)
+    torn = made("torn", [5.0] * 4, seed=9).path / "metrics.csv"
+    torn.write_text("\n".join(torn.read_text().splitlines()[:4]) + "\n")
+    one = panel()
+    assert one.at == 3000 and [x.why for x in one.short] == ["metrics.csv ends at 1,000 of 3,000"]
+
+
+def test_at_chooses_another_step_for_everything():
+    for i in range(4):
+        made(f"r{i}", [0.0, 10.0 + i, 50.0, 20.0], seed=i)
+    made("short", [0.0, 7.0], seed=4)
+    one = panel(at=1500.0, to_reach=40)
+    (row,) = one.rows
+    assert row.finals.tolist() == [30, 30.5, 31, 31.5] and row.reached == [] and row.best == pytest.approx(30.75)
+    assert [x.why for x in one.short] == ["finished at 1,000"]
+    assert row.minutes == pytest.approx(0.15)
+    with pytest.raises(WrongInput, match="the longest to 3,000"):
+        panel(at=3001.0)
+
+
+def test_a_group_without_a_counted_run_is_shown_as_such():
+    flat_runs(4, 10)
+    made("gone", [1.0], seed=0, state="killed", **FIXED)
+    empty = panel().rows[-1]
+    assert empty.scores == [] and math.isnan(empty.iqm) and empty.better is None and empty.over_steps is None
+    base = panel(baseline="alpha=fixed").rows[0]
+    assert base.scores == [] and panel(baseline="alpha=fixed").rows[1].better is None
+
+
+def test_a_copy_of_a_run_is_no_second_seed():
+    made("a", [1.0, 2.0], seed=3)
+    made("b", [1.0, 2.0], seed=3)
+    made("c", [1.0, 2.0], seed=4)  # another seed may score the same
+    made("d", [1.0, 2.5], seed=3)
+    comparison = compared()
+    assert [run.name[-1] for run in comparison.panels[0].rows[0].group.runs] == ["a", "c", "d"]
+    ((name, why),) = comparison.left_out
+    assert name == "pendulum/b" and why.endswith("curve of pendulum/a")
+    assert "has seed 3 more than once" in comparison.panels[0].cautions[0]
+
+
+def test_environments_are_never_mixed():
+    for i in range(4):
+        made(f"p{i}", [-200.0 - i], seed=i)
+        made(f"l{i}", [200.0 + i], seed=i, env={"id": "LunarLanderContinuous-v3"})
+    panels = compared().panels
+    assert [(one.env_id, one.rows[0].iqm) for one in panels] == [
+        ("LunarLanderContinuous-v3", 201.5),
+        ("Pendulum-v1", -201.5),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"eval": {"episodes": 1}}, "eval.episodes differs, so not the same evaluation: 2 in"),
+        ({"eval": {"deterministic": False}}, "eval.deterministic"),
+        ({"eval": {"seed": 5}}, "eval.seed"),
+        ({"eval": {"num_envs": 2}}, "eval.num_envs"),
+        ({"eval": {"max_episode_steps": 5}}, "eval.max_episode_steps"),
+        (
+            {"env": {"max_episode_steps": 5}, "eval": {"max_episode_steps": None}},
+            "env.max_episode_steps differs, so not the same environment",
+        ),
+        ({"env": {"kwargs": {"g": 5}}}, "env.kwargs.g differs, so not the same environment: not given in"),
+        ({"meta": {"versions": VERSIONS | {"gymnasium": "1.3.0"}}}, "gymnasium differs"),
+        ({"meta": {"versions": VERSIONS | {"mujoco": "3.0.0"}}}, "mujoco differs"),
+        ({"meta": {"versions": VERSIONS | {"Box2D": "2.0"}}, "n": 2}, "Box2D differs"),
+        ({"meta": {"versions": VERSIONS | {"torch": "2.0"}}}, "torch differs"),
+        ({"meta": {"git": {"commit": "b" * 40, "dirty": False}}}, "code differs, so not the same program: aaaaaaa in"),
+        ({"meta": {"git": None, "versions": VERSIONS | {"sac-runner": "0.2"}}}, "code differs"),
+        ({"meta": {"git": {"commit": "a" * 40, "dirty": True}}}, "not committed"),
+        ({"meta": {"earlier_starts": [META | {"git": {"commit": "c" * 40}}]}}, "ccccccc, then aaaaaaa in"),
+        ({"meta": {"precision": "medium"}}, "precision differs"),
+        ({"meta": {"device": "cuda:0"}}, "device differs, so minutes can't be compared"),
+        ({"meta": {"threads": 4}}, "device differs"),
+    ],
+)
+def test_what_makes_runs_hard_to_compare_is_said_with_the_groups(change, words):
+    change = dict(change)
+    common = {"meta": {"versions": VERSIONS | {"Box2D": "1.9"}}} if change.pop("n", 0) else {}
+    for i in range(2):
+        made(f"a{i}", [1.0 + i], seed=i, **common)
+    made("b", [1.0], seed=2, **{**FIXED, **change})
+    cautions = [caution for caution in panel(by=["alpha"]).cautions if "mixes settings" not in caution]
+    assert len(cautions) == 1 and words in cautions[0], cautions
+    assert "alpha=fixed" in cautions[0]
+
+
+def test_runs_alike_need_no_caution_and_share_code_and_versions():
+    flat_runs(3, 1)
+    flat_runs(3, 9, **FIXED)
+    one = panel()
+    assert one.cautions == [] and one.alike == ["code", "torch", "gymnasium"]
+
+
+def test_a_group_that_is_mixed_says_how_many_of_it():
+    flat_runs(3, 1)
+    made("other", [1.0], seed=7, meta={"versions": VERSIONS | {"gymnasium": "1.3.0"}})
+    one = panel()
+    assert "1.4.0 in all runs (3 of 4); 1.3.0 in all runs (1 of 4)" in one.cautions[0]
+    assert one.alike == ["code", "torch"]
+
+
+def test_a_group_of_several_settings_is_called_mixed():
+    made("a", [1.0], seed=0)
+    made("b", [1.0], seed=1, agent={"tau": 0.1})
+    assert panel(by=["alpha"]).cautions == ["all runs mixes settings: its runs differ in agent.tau"]
+
+
+def test_unknown_versions_are_said_once_and_count_as_shared_by_none():
+    flat_runs(2, 1)
+    (made("nameless", [1.0], seed=7).path / "meta.json").unlink()
+    one = panel()
+    assert [x.partition(":")[0] for x in one.cautions] == [
+        "meta.json is missing or damaged, so code and versions are unknown"
+    ]
+    assert one.alike == []
+
+
+@pytest.mark.parametrize("meta", [{"versions": 7}, {"git": "x"}, {"earlier_starts": [7]}, {"versions": {"torch": [1]}}])
+def test_a_meta_of_another_kind_is_no_fault_of_the_comparison(meta):
+    flat_runs(2, 1)
+    made("odd", [1.0], seed=7, meta=meta)
+    assert len(panel().rows) == 1
+
+
+def test_steps_of_an_evaluation_matter_for_metrics_of_it_alone():
+    made("a", [1.0, 2.0], seed=0)
+    made("b", [1.0, 2.0], seed=1, eval={"episodes": 1})
+    loaded = load(["runs"], Path("outputs"), "train/alpha")
+    assert compare(loaded, "train/alpha", ["alpha"], None, None, None).panels[0].cautions[1:] == []
+
+
+def test_a_sweep_of_many_settings_keeps_the_order_of_its_jobs():
+    make_sweep(Path("sweeps/t"), {f"agent.tau={x}": {"agent": {"tau": x}} for x in (0.5, 0.1)}, 1, lambda i, s: [1.0])
+    assert panel(texts=["sweeps"]).baseline.group.label == "agent.tau=0.5"
