@@ -84,7 +84,7 @@ def closing(record: Record, counters: Counters, seed: int, why: str) -> str:
     saved = f"{shown(record.run.path)}   {size / 1e6:.1f} MB" + (f", {replay / 1e6:.1f} of it replay" if replay else "")
     name = "last" if record.config.run.dir is None else quote(str(shown(record.run.path)))
     following = [f"{command(what)} {name}" for what in ("watch", "evaluate", "tensorboard")]
-    more = _more(record.config, name, counters)
+    more = _more(record.config, record.run, name, counters)
     if more.startswith("resume="):
         following.append(train_command(more))
     return "\n".join(
@@ -113,12 +113,12 @@ def finished_already(config: Config, run: RunDirectory) -> str | None:
         return None
     path = quote(str(shown(run.path)))
     reached = f"{shown(run.path)} is finished: return {_score(final)} at {counters.env_steps:,} env steps"
-    return f"{reached}\n  more: {train_command(_more(config, path, counters))}"
+    return f"{reached}\n  more: {train_command(_more(config, run, path, counters))}"
 
 
-def _more(config: Config, name: str, counters: Counters) -> str:
+def _more(config: Config, run: RunDirectory, name: str, counters: Counters) -> str:
     """What goes on from the finished run ``name``."""
-    if config.checkpoint.keep_replay != "always":
+    if config.checkpoint.keep_replay != "always" or not any(run.replay.glob("rows-*")):  # or it was removed since
         return f"init_from={name} ..."
     if not is_finished(config, counters):
         return f"resume={name}" + (" stop.at_return=null" if config.stop.at_return is not None else "")

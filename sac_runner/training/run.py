@@ -5,6 +5,7 @@ import math
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -32,6 +33,8 @@ from sac_runner.training.recovery import newest_whole
 from sac_runner.training.report import closing, header, shown, stopped
 from sac_runner.training.resume import initialize
 from sac_runner.training.trainer import Ending, Trainer
+
+_ECHO_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -207,26 +210,32 @@ def _scalar(typed: str) -> bool | float | str:
 
 
 class StopRequest:
-    """Set by the first signal; the second ends the process at once."""
+    """Set by the first signal; a second Ctrl-C, or a scheduler's same signal later on, ends the process at once."""
 
     def __init__(self) -> None:
         """Not requested."""
         self.signal: int | None = None
+        self._heard_at = 0.0
 
     def __call__(self) -> bool:
         """Whether to stop."""
         return self.signal is not None
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """A signal handler. A scheduler's second word, such as SIGTERM after SIGUSR2, is no other than its first."""
-        if self.signal is not None and number not in (self.signal, signal.SIGINT):
-            return
+        """A signal handler."""
         if self.signal is not None:
+            if self._is_an_echo(number):
+                return
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
-        self.signal = number
+        self.signal, self._heard_at = number, time.monotonic()
         with contextlib.suppress(OSError):
             os.write(2, b"\nstopping and saving; once more stops at once, unsaved\n")
+
+    def _is_an_echo(self, number: int) -> bool:
+        """What a scheduler says in two ways (SIGUSR2, then SIGTERM), or the kernel once for each thread of a launcher."""
+        again = number == self.signal and time.monotonic() - self._heard_at > _ECHO_S
+        return number != signal.SIGINT and not again
 
 
 @contextmanager

@@ -431,7 +431,8 @@ def test_a_pruned_run_is_evaluated_and_used_and_begun_from_but_not_continued(pru
         assert np.array_equal(load_policy(pruned, which)(obs), load_policy(run, which)(obs))
     begun = train(*PENDULUM, f"init_from={pruned}", "run.dir=begun")
     assert begun.code == 0, begun.err
-    assert "is finished" in train(f"resume={pruned}").err
+    said = train(f"resume={pruned}").err
+    assert "is finished" in said and f"sac-train init_from={pruned}" in said and "total_env_steps=" not in said
     refused = train(f"resume={pruned}", "total_env_steps=200")
     assert refused.code == 2 and "did not keep its replay buffer" in refused.err
     assert RunDirectory(pruned).read_summary()["status"] == "finished"
