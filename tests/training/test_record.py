@@ -7,6 +7,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 
+from sac_runner.analysis.curves import Curve
 from sac_runner.errors import DiskFailed
 from sac_runner.storage.checkpoints import find
 from sac_runner.storage.run_directory import RunDirectory
@@ -168,6 +169,8 @@ def test_only_the_newest_end_of_a_run_is_scored(tmp_path):
     ((_, area),) = seen["longest"]["score/area"]
     heights = [mean * (0.5 if env_steps in (0, 48) else 1.0) for env_steps, mean in returns]
     assert area == pytest.approx(fsum(heights) / 6, rel=1e-6)
+    steps, means = np.array(returns).T
+    assert area == pytest.approx(Curve(steps, steps, means).area(0, 48), rel=1e-6)  # as compare has it
     assert seen["longest"]["score/final"] == [(48, pytest.approx(returns[-1][1], rel=1e-6))]
     assert seen["longest"]["score/best"] == [(48, pytest.approx(max(mean for _, mean in returns), rel=1e-6))]
 
