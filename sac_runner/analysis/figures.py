@@ -155,7 +155,7 @@ def _legend(axes: "Axes", panel: Panel, of_group: dict[str, tuple[str, Any]]) ->
     handles = []
     for row in rows:
         color, dashes = of_group[row.group.label]
-        words = f"{textwrap.shorten(row.group.label, 72, placeholder='..')}  ({plural(len(row.scores), 'seed')})"
+        words = f"{textwrap.shorten(row.group.label, 72, placeholder='..')} ({plural(len(row.scores), 'seed')})"
         label = textwrap.fill(words, 34)
         handles.append(Line2D([], [], color=color, ls=dashes, lw=2.2, label=label))
     size = 9 if len(rows) <= 10 else 7

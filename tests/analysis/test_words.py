@@ -33,7 +33,7 @@ def test_the_whole_table():
         "group              n   IQM [95%]         area   to 201     P(better than auto)   minutes",
         "alpha=auto         5   202 [200, 204]    151    1k (4/5)   baseline                   10",
         "alpha=fixed_0.05   5   204 [202, 206]    152    1k (5/5)   0.82 [0.52, 1.00]          10",
-        "alpha=fixed        5   42 [40.7, 43.3]   31     - (0/5)    0.00 [0.00, 0.00]          10",
+        "alpha=fixed        5   42 [40.3, 43.7]   31     - (0/5)    0.00 [0.00, 0.00]          10",
         "differ in alpha, alpha.value; equal: 37 other keys, code, torch, gymnasium.",
         "fixed is worse than auto; 5 seeds do not separate fixed_0.05 from auto.",
     ]
