@@ -74,6 +74,7 @@ def test_arrows_point_one_way(file):
         (("safetensors",), {"storage/checkpoints.py", "storage/segments.py", "playback/stored.py"}),
         (("matplotlib",), {"analysis"}),
         (("yaml",), {"config/compose.py", "storage/stored_config.py"}),
+        (("submitit",), {"sweep/slurm.py", "sweep/slurm_job.py"}),  # which pickles: nothing else imports it
     ],
 )
 def test_libraries_have_their_homes(library, homes):

@@ -1,5 +1,6 @@
 """Sweeps, through the train command; their jobs are processes of their own."""
 
+import contextlib
 import csv
 import json
 import math
@@ -255,6 +256,25 @@ def test_ctrl_c_stops_and_saves_every_job_and_begins_no_other(sweeps, server):
 
 def locks(sweeps):
     return "".join((run.path / ".lock").read_text() for run in sweeps.runs().values() if run.path.exists())
+
+
+def test_a_job_stops_and_saves_when_its_launcher_is_killed(sweeps, server):
+    server.begin([*TINY, "total_env_steps=100_000", "seeds=1", sweeps._word])
+    assert soon(lambda: started(sweeps) and [*sweeps.states().values()] == ["running"]), server.said()
+    (launcher,) = re.findall(r"process (\d+)", (sweeps.sweep.path / ".lock").read_text())
+    (job,) = re.findall(r"process (\d+)", locks(sweeps))
+    os.kill(int(launcher), signal.SIGKILL)
+    assert server.endings()[0].code == -signal.SIGKILL
+    try:
+        assert soon(lambda: [*sweeps.states().values()] == ["stopped"])
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(job), signal.SIGKILL)
+
+
+def test_a_sweep_whose_jobs_die_without_a_word_does_not_end_with_0(sweeps):
+    ending, said = sweeps.train("-m", *FAULTY, "env.kwargs.what=killed", "seeds=1")
+    assert ending.code == 1 and "1 run, 0 done, 1 failed" in said
 
 
 def started(sweeps):

@@ -1,0 +1,102 @@
+"""Bugs of sweeps: name, file, text there, text instead, the test that turns red."""
+
+SESSION = "sac_runner/sweep/session.py"
+POOL = "sac_runner/sweep/pool.py"
+TABLE = "sac_runner/sweep/table.py"
+OF_LAUNCHERS = "tests/sweep/test_launchers.py::test_"
+OF_POOL = "tests/sweep/test_pool.py::test_"
+OF_TABLE = "tests/sweep/test_table.py::test_"
+
+SWEEPS = [
+    (
+        "every seed of a setting is the first one",
+        SESSION,
+        "_frozen(p.config, seed) for p, seed in drawn",
+        "_frozen(p.config, p.config.seed) for p, seed in drawn",
+        f"{OF_LAUNCHERS}a_sweep_makes_a_run_for_each_setting_and_seed",
+    ),
+    (
+        "a resume runs what is finished too",
+        SESSION,
+        'if sweep.status(job).state != "finished"]\n        words',
+        "]\n        words",
+        f"{OF_LAUNCHERS}each_fault_costs_its_own_job_alone_and_a_resume_runs_those_again",
+    ),
+    (
+        "a sweep with failures ends with 0",
+        SESSION,
+        "in (70, 73, 74, 76) else 1",
+        "in (70, 73, 74, 76) else 0",
+        f"{OF_LAUNCHERS}a_sweep_whose_jobs_die_without_a_word_does_not_end_with_0",
+    ),
+    (
+        "two launchers run one sweep",
+        SESSION,
+        "        self._at_the_end.enter_context(RunLock(sweep.path))\n",
+        "",
+        f"{OF_LAUNCHERS}two_launchers_never_run_one_sweep",
+    ),
+    (
+        "a sweeper gets the return of the first seed",
+        SESSION,
+        "sum(some) / len(some)",
+        "some[0]",
+        f"{OF_LAUNCHERS}an_optimizing_sweeper_grows_one_sweep_and_never_tunes_a_seed",
+    ),
+    (
+        "seeds do not count from seed",
+        "sac_runner/sweep/plan.py",
+        "range(first, first + count)",
+        "range(count)",
+        f"{OF_LAUNCHERS}seeds_is_a_sweep_by_itself_from_the_first_seed_on",
+    ),
+    (
+        "a job outlives its launcher and is not told",
+        POOL,
+        "        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)\n",
+        "        pass\n",
+        f"{OF_LAUNCHERS}a_job_stops_and_saves_when_its_launcher_is_killed",
+    ),
+    (
+        "Ctrl-C goes to the launcher alone",
+        POOL,
+        "signal.SIGINT if number == signal.SIGINT else signal.SIGTERM",
+        "0",
+        f"{OF_POOL}a_signal_is_passed_on_once_and_nothing_more_is_begun",
+    ),
+    (
+        "what an earlier start printed is taken for the cause",
+        POOL,
+        "return cls(sweep, job, popen, log, log.tell())",
+        "return cls(sweep, job, popen, log, 0)",
+        f"{OF_POOL}only_what_this_start_printed_is_its_cause",
+    ),
+    (
+        "a job that hangs is waited for",
+        POOL,
+        "            self.popen.send_signal(signal.SIGABRT)\n",
+        "            pass\n",
+        f"{OF_POOL}one_that_hangs_is_asked_where_and_then_killed",
+    ),
+    (
+        "failed jobs score as their last evaluation",
+        TABLE,
+        'if now.state == "finished" and "final" in now.scores:',
+        'if "final" in now.scores:',
+        f"{OF_TABLE}a_sweeper_gets_a_finite_number_that_no_failure_makes_tempting",
+    ),
+    (
+        "the best stands for the final",
+        TABLE,
+        'finals = [float(now.scores["final"]["return_mean"]) for now in done]',
+        'finals = [float(now.scores["best"]["return_mean"]) for now in done]',
+        f"{OF_TABLE}settings_stand_best_first_and_few_seeds_stand_by_themselves",
+    ),
+    (
+        "jobs fight for cores",
+        "sac_runner/sweep/resources.py",
+        "max(machine.cores // at_a_time, 1)",
+        "machine.cores",
+        "tests/sweep/test_resources.py::test_cores_and_memory_are_shared_out",
+    ),
+]
