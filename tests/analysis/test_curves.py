@@ -9,7 +9,6 @@ from sac_runner.analysis.curves import Curve, read_columns, read_curve
 from sac_runner.errors import Damaged
 from sac_runner.storage.run_directory import RunDirectory
 from tests.analysis.made import make_run
-from tests.runs import TINY, trained
 
 METRIC = "eval/return_mean"
 
@@ -27,17 +26,11 @@ def values(metrics, tag=METRIC):
     return read_columns(metrics, [tag]).points[tag]
 
 
-def test_a_curve_is_what_the_run_directory_itself_reads(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    run = trained(*TINY, "eval.every_env_steps=20")
-    whole = RunDirectory(run.path).read_metrics()
+def test_columns_are_what_the_run_directory_itself_reads(metrics):
+    whole = RunDirectory(metrics.parent).read_metrics()
     for tag in ("eval/return_mean", "train/alpha", "perf/wall_time_s"):
-        assert sorted(values(run.path / "metrics.csv", tag).items()) == sorted(dict(whole[tag]).items())
-    summary = run.read_summary()
-    found, columns = read_curve(run.path / "metrics.csv", METRIC, (summary["env_steps"], summary["wall_time_s"]))
-    assert found.env_steps.tolist() == [0, 20, 40, 60] and columns.damaged == 0
-    assert found.minutes[0] == 0 and found.minutes[-1] == pytest.approx(summary["wall_time_s"] / 60, rel=0.2)
-    assert (np.diff(found.minutes) >= 0).all()
+        assert list(values(metrics, tag).items()) == whole[tag]
+    assert values(metrics, "rollout/success") == {}
 
 
 def test_minutes_are_those_of_the_rows_between_evaluations(tmp_path):

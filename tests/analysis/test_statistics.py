@@ -23,7 +23,7 @@ numbers = st.floats(-1000, 1000, allow_subnormal=False).map(lambda x: round(x, 3
 some = arrays(np.float64, st.integers(1, 12), elements=numbers)
 wholes = arrays(np.float64, st.integers(1, 8), elements=st.integers(0, 5))  # with ties
 few_wholes = arrays(np.float64, st.integers(1, 4), elements=st.integers(0, 3))
-quick = settings(max_examples=25)
+quick = settings(max_examples=30)
 
 
 def drawn(*shape, seed=0):
@@ -36,11 +36,13 @@ def close(interval, expected, share=0.04):
     return np.abs(np.subtract(interval, expected)).max() < share * width
 
 
+@quick
 @given(some)
 def test_iqm_is_scipys_mean_without_a_quarter_at_either_end(scores):
     assert iqm(scores) == pytest.approx(stats.trim_mean(scores, 0.25))
 
 
+@quick
 @given(arrays(np.float64, (5, 3), elements=numbers))
 def test_iqm_takes_runs_and_environments_alike_and_middle_each_point_by_itself(scores):
     assert iqm(scores) == pytest.approx(stats.trim_mean(scores, 0.25, axis=None))
@@ -115,6 +117,7 @@ def by_counting(x, y):
     return np.mean([(a > b) + 0.5 * (a == b) for a, b in product(x, y)])
 
 
+@quick
 @given(st.lists(st.tuples(wholes, wholes), min_size=1, max_size=3))
 def test_probability_of_improvement_is_the_mean_over_environments_of_pairs_won_and_half_the_ties(tasks):
     x, y = zip(*tasks, strict=True)
@@ -123,6 +126,7 @@ def test_probability_of_improvement_is_the_mean_over_environments_of_pairs_won_a
     assert probability_of_improvement(y, x) == pytest.approx(1 - expected)
 
 
+@quick
 @given(arrays(np.float64, 6, elements=numbers), arrays(np.float64, 4, elements=numbers))
 def test_probability_of_improvement_is_the_u_of_mann_and_whitney_as_rliable_has_it(x, y):
     u = stats.mannwhitneyu(x, y, alternative="greater", method="asymptotic").statistic
@@ -151,6 +155,7 @@ def test_that_interval_has_bounds_mirrors_and_knows_no_order(x, y, random):
         assert (low, high) == pytest.approx((1, 1))
 
 
+@quick
 @given(st.lists(numbers, min_size=2, max_size=10, unique=True), st.integers(1, 9))
 def test_chance_is_scipys_exact_test_of_mann_and_whitney(values, cut):
     x, y = np.array(values[: cut % len(values) or 1]), np.array(values[cut % len(values) or 1 :])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sac_runner.commands.compare import main
+from sac_runner.storage.run_directory import RunDirectory
 from tests.analysis.made import ALPHAS, alpha_sweep, learning, make_run, make_sweep
 from tests.runs import TINY, train
 
@@ -44,6 +45,12 @@ def test_runs_of_the_train_command_are_compared(call):
     assert re.fullmatch(r"\d{8}-\d{6}_alpha", made().name)
     assert lines[-1] == f"report.html curves.png scores.csv curves.csv -> {made()}"
     assert sorted(x.name for x in made().iterdir()) == ["curves.csv", "curves.png", "report.html", "scores.csv"]
+    with (made() / "scores.csv").open() as file:
+        for run in (row for row in csv.DictReader(file) if row["kind"] == "run"):
+            summary = RunDirectory(Path(run["run"])).read_summary()
+            assert float(run["final"]) == pytest.approx(summary["scores"]["final"]["return_mean"])
+            assert float(run["best"]) == pytest.approx(summary["scores"]["best"]["return_mean"])
+            assert float(run["minutes"]) == pytest.approx(summary["wall_time_s"] / 60, rel=0.2)
 
 
 def test_last_is_the_newest_sweep_and_the_files_are_named(sweep, call):
@@ -63,8 +70,8 @@ def test_last_is_the_newest_sweep_and_the_files_are_named(sweep, call):
 def test_the_same_folder_again_holds_the_newer_comparison(sweep, call):
     Path("out").mkdir()
     Path("out/mine.txt").write_text("x")
-    for level in ("100", "200"):
-        assert call(main, "last", "--out", "out", "--to-reach", level).code == 0
+    Path("out/report.html").write_text("old")
+    assert call(main, "last", "--out", "out", "--to-reach", "200").code == 0
     assert "to 200" in Path("out/report.html").read_text() and Path("out/mine.txt").read_text() == "x"
 
 
@@ -82,11 +89,13 @@ def test_reading_leaves_no_trace_in_a_run(sweep, call):
 
 
 def test_options_reach_the_comparison(sweep, call):
-    answer = call(main, "last", "--at", "5e3", "--baseline", "0.05", "--group-by", "alpha", "--metric", "train/alpha")
+    answer = call(
+        main, "last", "--at", "5e3", "--baseline", "0.05", "--group-by", "agent.tau, alpha", "--metric", "train/alpha"
+    )
     lines = answer.out.splitlines()
     assert lines[0] == "train/alpha at 5,000 env steps, Pendulum-v1"
-    assert lines[2].startswith("alpha=fixed alpha.value=0.05") and "baseline" in lines[2]
-    assert call(main, "last", "--group-by", "agent.tau, alpha.mode").out.count("mixes settings") == 1
+    assert lines[2].startswith("agent.tau=0.005 alpha=fixed alpha.value=0.05") and "baseline" in lines[2]
+    assert "mixes settings" not in answer.out
 
 
 def test_to_tensorboard_prints_what_to_type(sweep, call, monkeypatch):
