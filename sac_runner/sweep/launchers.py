@@ -92,7 +92,7 @@ def limits(parameters: dict[str, Any]) -> Limits:
     Raises:
         WrongInput: A value can't be.
     """
-    cores = (_count(parameters, "cpus_per_task") or 1) if parameters.get("cluster") == "slurm" else None
+    cores = parameters["cpus_per_task"] if parameters.get("cluster") == "slurm" else None
     return Limits(_count(parameters, "seeds"), _count(parameters, "at_a_time"), cores)
 
 

@@ -209,13 +209,19 @@ def _cause(code: int, log: Path, begin: int) -> str:
     return (last_line(log, begin) if code else None) or f"exit code {code}"
 
 
-def last_line(log: Path, begin: int = 0) -> str | None:
-    """Of what a process printed from byte ``begin`` on: its last error, or else its last line."""
+def last_line(log: Path, begin: int = 0, only: str = "") -> str | None:
+    """Of what a process printed: its last error, or else its last line.
+
+    Args:
+        log: What it printed.
+        begin: Bytes that are left out.
+        only: How a line must begin to count.
+    """
     try:
         lines = log.read_bytes()[begin:].decode(errors="replace").splitlines()
     except OSError:
         return None
-    said = [line.strip() for line in lines if line.strip() and not line.startswith("  try:")]
+    said = [line.strip() for line in lines if line.strip() and line.startswith(only) and not line.startswith("  try:")]
     errors = [line for line in said if line.startswith("error: ")]
     last = (errors or said or [""])[-1].removeprefix("error: ")
     return last[:200] or None

@@ -22,8 +22,9 @@ from sac_runner.text import plural
 if TYPE_CHECKING:
     from submitit import AutoExecutor, Job
 
-_NOT_OF_SUBMITIT = {"_target_", "cluster", "seeds", "at_a_time", "hang_minutes", "max_requeues", "srun_args"}
+_NOT_OF_SUBMITIT = {"_target_", "cluster", "seeds", "at_a_time", "hang_minutes", "max_requeues"}
 _OF_ANY_CLUSTER = {"name", "timeout_min", "cpus_per_task", "mem_gb", "gpus_per_node"}
+_AT_LEAST = {"timeout_min": 1, "max_requeues": 0, "cpus_per_task": 1}
 
 
 def check(options: dict[str, Any]) -> None:
@@ -42,6 +43,10 @@ def check(options: dict[str, Any]) -> None:
     if options["cluster"] == "slurm" and not (shutil.which("srun") and shutil.which("squeue")):
         text = "hydra/launcher=slurm: there is no srun on this machine, so it is not of a SLURM cluster"
         raise WrongInput(text, train_command("-m ..., without it; hydra.launcher.cluster=local tries it here"))
+    for key, least in _AT_LEAST.items():
+        if type(options[key]) is not int or options[key] < least:
+            text = f"hydra.launcher.{key}={options[key]} must be a whole number, at least {least}"
+            raise WrongInput(text, train_command(f"hydra/launcher=slurm hydra.launcher.{key}=10 ..."))
     with tempfile.TemporaryDirectory() as folder:
         try:
             executor_for(Path(folder), options)
@@ -63,7 +68,7 @@ def executor_for(folder: Path, options: dict[str, Any], **more: Any) -> "AutoExe
     cluster, cores = options["cluster"], options["cpus_per_task"]
     executor = AutoExecutor(folder, cluster=cluster, **{f"{cluster}_max_num_timeout": options["max_requeues"]})
     given = {key: value for key, value in options.items() if value is not None and key not in _NOT_OF_SUBMITIT} | more
-    given["srun_args"] = [f"--cpus-per-task={cores}", *(options.get("srun_args") or [])]  # not inherited since 22.05
+    given["srun_args"] = [f"--cpus-per-task={cores}", *options.get("srun_args", [])]  # not inherited since SLURM 22.05
     executor.update_parameters(**{k if k in _OF_ANY_CLUSTER else f"slurm_{k}": value for k, value in given.items()})
     return executor
 

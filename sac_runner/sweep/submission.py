@@ -88,8 +88,8 @@ class Submission:
         queued = self.cluster.queued(_LOOK_WHILE_STOPPING_S if self._interrupts else _LOOK_S)
         for number, job in list(self._jobs.items()):
             ended = self.sweep.read_end(job)
-            for_good = ended is not None and (ended.exit_code != STOPPED or self._interrupts > 0)
-            if for_good or number not in queued:
+            at_once = self.cluster.queues and ended is not None and (ended.exit_code != STOPPED or self._interrupts)
+            if at_once or number not in queued:
                 del self._jobs[number]
                 if ended is None and not self._interrupts:
                     self._keep_lost(number, job)
@@ -98,7 +98,8 @@ class Submission:
 
     def _keep_lost(self, number: str, job: SweepJob) -> None:
         """Say in the sweep what the cluster said of a job that could not say itself how it ended."""
-        cause = last_line(self.folder / f"{number}_0_log.err") or "left the queue before it began"
+        log = self.folder / f"{number}_0_log.err"
+        cause = last_line(log, only="slurmstepd") or last_line(log) or "left the queue before it began"
         with contextlib.suppress(DiskFailed):
             self.sweep.write_end(job, Ended(1, cause))
 
