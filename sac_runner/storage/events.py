@@ -191,7 +191,7 @@ def _band_layout(tag: str) -> Summary:
     margin = layout_pb2.MarginChartContent.Series(value=tag, lower=f"{tag}_low", upper=f"{tag}_high")
     charts = [
         layout_pb2.Chart(title=f"{tag}, IQM and 95 % band", margin=layout_pb2.MarginChartContent(series=[margin])),
-        layout_pb2.Chart(title=f"{tag}, IQM", multiline=layout_pb2.MultilineChartContent(tag=[tag])),
+        layout_pb2.Chart(title=f"{tag}, IQM", multiline=layout_pb2.MultilineChartContent(tag=[f"{tag}$"])),
     ]
     layout = layout_pb2.Layout(category=[layout_pb2.Category(title="groups", chart=charts)])
     value = Summary.Value(
