@@ -1,5 +1,6 @@
 """Groups of runs held against each other: scores, intervals and lines, of each environment by itself."""
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -161,9 +162,20 @@ def _without_copies(grouping: Grouping) -> tuple[Grouping, list[LeftOut]]:
 
 
 def _named(text: str, grouping: Grouping) -> Group | None:
-    exact = [x for x in grouping.groups if x.label == text]
+    exact = [x for x in grouping.groups if x.label == text or _plain(x.label) == _plain(text)]
     parts = exact or [x for x in grouping.groups if text in x.label]
     return parts[0] if len(parts) == 1 else None
+
+
+def _plain(label: str) -> list[str]:
+    """``agent.lr=3e-4`` is ``agent.lr=0.0003``."""
+    words = []
+    for word in label.split():
+        key, _, value = word.partition("=")
+        with contextlib.suppress(ValueError):
+            word = f"{key}={float(value)}"
+        words.append(word)
+    return words
 
 
 def _panel(

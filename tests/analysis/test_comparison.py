@@ -77,6 +77,13 @@ def test_the_baseline_comes_first_and_the_others_by_their_score():
     assert panel(texts=["sweeps"], baseline="alpha=fixed").baseline.group.label == "alpha=fixed"  # whole beats part
 
 
+def test_the_baseline_may_be_typed_as_a_number_is_typed():
+    for i, lr in enumerate((1e-3, 3e-4, 3e-5)):
+        made(f"r{i}", [1.0], agent={"lr": lr})
+    for text in ("agent.lr=3e-4", "agent.lr=0.00030", "agent.lr=0.0003"):
+        assert panel(baseline=text).baseline.group.label == "agent.lr=0.0003"
+
+
 def test_other_grids_are_interpolated_and_lines_end_where_the_shortest_run_does():
     made("a", [0.0, 10.0, 20.0, 30.0], steps=[0, 100, 200, 300], seed=0)
     made("b", [0.0, 40.0], steps=[0, 400], seed=1)
