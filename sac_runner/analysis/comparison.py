@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import NamedTuple
@@ -11,15 +10,13 @@ import numpy as np
 
 from sac_runner.analysis import statistics
 from sac_runner.analysis.cautions import alike, cautions
+from sac_runner.analysis.curves import Line, line
 from sac_runner.analysis.grouping import Group, Grouping, group, written
 from sac_runner.analysis.load import LeftOut, Loaded, Run
-from sac_runner.analysis.statistics import Floats
+from sac_runner.analysis.statistics import FEW, Floats
 from sac_runner.errors import WrongInput
 
-FEW = 4
-"""Seeds below which there is no interval: of three it would be their range."""
 _WHOLE = 0.9  # of its env steps, from which on a curve counts as whole: not every row has every metric
-_POINTS = 150  # of a line at most; a picture shows no more
 
 
 class Score(NamedTuple):
@@ -47,15 +44,6 @@ class Better(NamedTuple):
     """None where seeds are few."""
     chance: float
     """How often equal settings come out as far apart, or farther."""
-
-
-class Line(NamedTuple):
-    """The middle of a group where all of its counted runs are."""
-
-    x: Floats
-    middle: Floats
-    band: tuple[Floats, Floats] | None
-    """None where seeds are few."""
 
 
 @dataclass(frozen=True)
@@ -244,8 +232,8 @@ def _row(x: Group, scores: list[Score], base: list[Score], is_base: bool) -> Row
         statistics.iqm(np.array([score.area for score in scores])) if scores else math.nan,
         float(np.median([score.minutes for score in scores])) if scores else math.nan,
         None if is_base or not scores or not base else _better(finals, of_base),
-        _line([(curve.env_steps, curve.values) for curve in curves]),
-        _line([(curve.minutes, curve.values) for curve in curves]),
+        line([(curve.env_steps, curve.values) for curve in curves]),
+        line([(curve.minutes, curve.values) for curve in curves]),
     )
 
 
@@ -256,17 +244,3 @@ def _better(finals: Floats, base: Floats) -> Better:
         None if few else statistics.improvement_interval([finals], [base]),
         statistics.chance(finals, base),
     )
-
-
-def _line(curves: Sequence[tuple[Floats, Floats]]) -> Line | None:
-    """Between the latest beginning and the earliest end; None where that is nowhere, or not known."""
-    if not curves or any(np.isnan(x).any() for x, _ in curves):
-        return None
-    begin, end = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
-    if begin > end:
-        return None
-    grid = np.unique(np.concatenate([x for x, _ in curves]).clip(begin, end))
-    if len(grid) > _POINTS:
-        grid = np.linspace(begin, end, _POINTS)
-    values = np.array([np.interp(grid, x, y) for x, y in curves])
-    return Line(grid, statistics.middle(values), None if len(curves) < FEW else statistics.band(values))

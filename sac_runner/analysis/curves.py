@@ -1,4 +1,4 @@
-"""One metric of one run over env steps and over wall time, read fast: only the columns that are needed."""
+"""One metric over env steps and over wall time: of a run, read fast as only its columns are, and of a group."""
 
 import math
 from collections.abc import Sequence
@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sac_runner.analysis.statistics import Floats
+from sac_runner.analysis.statistics import FEW, Floats, band, middle
 from sac_runner.errors import Damaged
 from sac_runner.storage.files import read_whole
 
 _WALL_TIME = "perf/wall_time_s"
+_POINTS = 150  # of a line at most; a picture shows no more
 _MOST = 2**53  # env steps that float64 tells apart
 
 
@@ -118,3 +119,26 @@ def read_curve(metrics: Path, tag: str, end: tuple[int, float]) -> tuple[Curve |
     at = np.array(sorted(points), dtype=np.float64)
     minutes = np.interp(at, steps, np.maximum.accumulate(seconds)) / 60 if len(clock) > 1 else np.full_like(at, np.nan)
     return Curve(at, minutes, np.array([points[step] for step in sorted(points)])), columns
+
+
+class Line(NamedTuple):
+    """The middle of a group where all of its counted runs are."""
+
+    x: Floats
+    middle: Floats
+    band: tuple[Floats, Floats] | None
+    """None where seeds are few."""
+
+
+def line(curves: Sequence[tuple[Floats, Floats]]) -> Line | None:
+    """Between the latest beginning and the earliest end; None where that is nowhere, or not known."""
+    if not curves or any(np.isnan(x).any() for x, _ in curves):
+        return None
+    begin, end = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
+    if begin > end:
+        return None
+    grid = np.unique(np.concatenate([x for x, _ in curves]).clip(begin, end))
+    if len(grid) > _POINTS:
+        grid = np.linspace(begin, end, _POINTS)
+    values = np.array([np.interp(grid, x, y) for x, y in curves])
+    return Line(grid, middle(values), None if len(curves) < FEW else band(values))

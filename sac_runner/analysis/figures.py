@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sac_runner.analysis.comparison import FEW, Comparison, Line, Panel, Row
-from sac_runner.analysis.statistics import Floats
+from sac_runner.analysis.comparison import Comparison, Panel, Row
+from sac_runner.analysis.curves import Line
+from sac_runner.analysis.statistics import FEW, Floats
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.text import plural
 

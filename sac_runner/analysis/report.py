@@ -7,10 +7,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from sac_runner.analysis.comparison import FEW, Comparison, Panel, Row
+from sac_runner.analysis.comparison import Comparison, Panel, Row
 from sac_runner.analysis.figures import styles
 from sac_runner.analysis.grouping import written
 from sac_runner.analysis.load import LeftOut
+from sac_runner.analysis.statistics import FEW
 from sac_runner.analysis.tables import CURVES, SCORES
 from sac_runner.analysis.words import differences, headline, table, verdict
 from sac_runner.text import number, plural

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+FEW = 4
+"""Seeds below which there is no interval: of three it would be their range."""
 _REPETITIONS = 10_000  # an interval's ends then vary by some 1 % of its width
 _REPETITIONS_OF_BANDS = 1_000  # for the eye
 _PERCENTILES = (2.5, 97.5)
