@@ -82,7 +82,8 @@ def _same_seeds(group: Group) -> str:
 
 def _uncommitted(grouping: Grouping) -> str:
     labels = [group.label for group in grouping.groups if any(_is_dirty(run) for run in group.runs)]
-    return f"code had changes that were not committed, which may differ: {_listed(labels)}" if labels else ""
+    where = _listed(labels) if len(labels) < len(grouping.groups) else "all groups"
+    return f"code had changes that were not committed, which may differ: {where}" if labels else ""
 
 
 def _of_config(key: str) -> Aspect:

@@ -243,6 +243,13 @@ def test_runs_alike_need_no_caution_and_share_code_and_versions():
     assert one.cautions == [] and one.alike == ["code", "torch", "gymnasium"]
 
 
+def test_changes_that_all_groups_have_are_said_in_short():
+    dirty = {"meta": {"git": {"commit": "a" * 40, "dirty": True}}}
+    flat_runs(1, 1, **dirty)
+    flat_runs(1, 9, **dirty, **FIXED)
+    assert panel().cautions == ["code had changes that were not committed, which may differ: all groups"]
+
+
 def test_a_group_that_is_mixed_says_how_many_of_it():
     flat_runs(3, 1)
     made("other", [1.0], seed=7, meta={"versions": VERSIONS | {"gymnasium": "1.3.0"}})

@@ -45,6 +45,8 @@ def test_without_any_wall_time_minutes_are_unknown(tmp_path):
     path.write_text(f"env_steps,round,{METRIC}\n0,0,1.0\n10,0,2.0\n")
     found, _ = read_curve(path, METRIC, (0, 0.0))
     assert found.values.tolist() == [1, 2] and np.isnan(found.minutes).all()
+    found, _ = read_curve(path, METRIC, (20, 120.0))  # the summary knows it
+    assert found.minutes.tolist() == [0, 1]
 
 
 def test_a_torn_last_row_is_not_there_yet_and_damaged_rows_are_counted(metrics):
