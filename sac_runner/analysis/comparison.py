@@ -43,7 +43,7 @@ class Better(NamedTuple):
     interval: tuple[float, float] | None
     """None where seeds are few."""
     chance: float
-    """How often equal settings come out as far apart, or farther."""
+    """How often equal settings come out as far apart, or farther; NaN over several environments."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,8 @@ class Comparison:
     panels: list[Panel]
     left_out: list[LeftOut]
     """Runs that could not be used at all."""
+    overall: dict[str, Better]
+    """Label -> over all environments, of groups that each has, as it has the baseline; empty of a single one."""
 
 
 def compare(
@@ -131,7 +133,19 @@ def compare(
         labels = [x.label for grouping in groupings for x in grouping.groups]
         raise WrongInput(f"--baseline {baseline}: no group, or more than one", f"one of {', '.join(labels)}")
     panels = [_panel(grouping, metric, baseline, to_reach, at) for grouping in groupings]
-    return Comparison(metric, to_reach, panels, [*loaded.left_out, *chain(*copies)])
+    return Comparison(metric, to_reach, panels, [*loaded.left_out, *chain(*copies)], _overall(panels))
+
+
+def _overall(panels: list[Panel]) -> dict[str, Better]:
+    """A probability has no unit, so that it has a mean over environments as a return has not."""
+    rows = [{row.group.label: row for row in panel.rows if row.scores} for panel in panels]
+    base = panels[0].baseline.group.label
+    if len(panels) == 1 or any(
+        panel.baseline.group.label != base or base not in own for panel, own in zip(panels, rows, strict=True)
+    ):
+        return {}
+    common = [label for label in rows[0] if label != base and all(label in own for own in rows)]
+    return {label: _better([own[label].finals for own in rows], [own[base].finals for own in rows]) for label in common}
 
 
 def _without_copies(grouping: Grouping) -> tuple[Grouping, list[LeftOut]]:
@@ -231,16 +245,17 @@ def _row(x: Group, scores: list[Score], base: list[Score], is_base: bool) -> Row
         statistics.iqm(np.array([score.best for score in scores])) if scores else math.nan,
         statistics.iqm(np.array([score.area for score in scores])) if scores else math.nan,
         float(np.median([score.minutes for score in scores])) if scores else math.nan,
-        None if is_base or not scores or not base else _better(finals, of_base),
+        None if is_base or not scores or not base else _better([finals], [of_base]),
         line([(curve.env_steps, curve.values) for curve in curves]),
         line([(curve.minutes, curve.values) for curve in curves]),
     )
 
 
-def _better(finals: Floats, base: Floats) -> Better:
-    few = min(len(finals), len(base)) < FEW
+def _better(finals: list[Floats], base: list[Floats]) -> Better:
+    """Of each environment the scores of a group's runs and of the baseline's."""
+    few = min(len(x) for x in (*finals, *base)) < FEW
     return Better(
-        statistics.probability_of_improvement([finals], [base]),
-        None if few else statistics.improvement_interval([finals], [base]),
-        statistics.chance(finals, base),
+        statistics.probability_of_improvement(finals, base),
+        None if few else statistics.improvement_interval(finals, base),
+        statistics.chance(finals[0], base[0]) if len(finals) == 1 else math.nan,
     )

@@ -13,7 +13,7 @@ from sac_runner.analysis.grouping import written
 from sac_runner.analysis.load import LeftOut
 from sac_runner.analysis.statistics import FEW
 from sac_runner.analysis.tables import CURVES, SCORES
-from sac_runner.analysis.words import differences, headline, table, verdict
+from sac_runner.analysis.words import differences, headline, overall, table, verdict
 from sac_runner.text import number, plural
 
 _STYLE = Path(__file__).with_name("report.css")
@@ -32,7 +32,7 @@ _HOW = {
     "to a level": "Env steps of the first evaluation at or above it: the median over the runs that came to it up to "
     "the score's step, and how many did. Where not all did, the median flatters.",
     "P(better)": "The probability that a run of the group scores more than one of the baseline, ties by half; 0.5 is "
-    "no difference. Its interval draws the runs of both anew.",
+    "no difference. Its interval draws the runs of both anew. Over several environments it is the mean of theirs.",
     "separate": "Seeds are said to separate two settings where that interval leaves out 0.5 and runs as far apart come "
     "of one setting less than 1 time in 20 (two-sided permutation test of ranks). Comparisons are not corrected for "
     "their number.",
@@ -96,8 +96,7 @@ def _cautions(comparison: Comparison) -> str:
     said = [
         (f"{panel.env_id}: " if several else "") + caution for panel in comparison.panels for caution in panel.cautions
     ]
-    if several:
-        said.append("Each environment is compared by itself: returns of different ones have no common mean.")
+    said += overall(comparison) if several else []
     items = "".join(f"<li>{escape(caution)}</li>" for caution in said)
     return f'<section class="card cautions"><h2>Be careful</h2><ul>{items}</ul></section>' if said else ""
 

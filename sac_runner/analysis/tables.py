@@ -7,10 +7,10 @@ import statistics
 from collections.abc import Iterable
 from typing import Any
 
-from sac_runner.analysis.comparison import Comparison, Panel, Row
+from sac_runner.analysis.comparison import Better, Comparison, Panel, Row
 
 SCORES = {
-    "kind": "run or group",
+    "kind": "run, group, or overall: a group over all environments",
     "environment": "its Gymnasium id",
     "group": "its label",
     "run": "the run's directory",
@@ -48,7 +48,10 @@ CURVES = {
 
 def scores_csv(comparison: Comparison) -> str:
     """A line for each run and each group, the columns being those of ``SCORES``."""
-    return _csv(SCORES, (line for panel in comparison.panels for line in _scores(panel, comparison.to_reach)))
+    lines = [line for panel in comparison.panels for line in _scores(panel, comparison.to_reach)]
+    for label, better in comparison.overall.items():
+        lines.append({"kind": "overall", "environment": "all", "group": label, **_against_baseline(better)})
+    return _csv(SCORES, lines)
 
 
 def curves_csv(comparison: Comparison) -> str:
@@ -91,10 +94,12 @@ def _of_group(row: Row, to_reach: float | None) -> dict[str, Any]:
         line["reached"] = len(row.reached)
         if row.reached:
             line["reach_env_steps"], line["reach_minutes"] = map(statistics.median, zip(*row.reached, strict=True))
-    if row.better is not None:
-        p_low, p_high = row.better.interval or (None, None)
-        line |= {"p_better": row.better.probability, "p_low": p_low, "p_high": p_high, "chance": row.better.chance}
-    return line
+    return line if row.better is None else line | _against_baseline(row.better)
+
+
+def _against_baseline(better: Better) -> dict[str, Any]:
+    low, high = better.interval or (None, None)
+    return {"p_better": better.probability, "p_low": low, "p_high": high, "chance": better.chance}
 
 
 def _points(panel: Panel, row: Row) -> Iterable[dict[str, Any]]:

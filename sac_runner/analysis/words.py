@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from sac_runner.analysis.comparison import Comparison, Panel, Row
+from sac_runner.analysis.comparison import Better, Comparison, Panel, Row
 from sac_runner.analysis.grouping import Grouping
 from sac_runner.analysis.load import LeftOut
 from sac_runner.text import columns, cut, number, plural, short
@@ -21,8 +21,23 @@ def lines(comparison: Comparison) -> list[str]:
     for panel in comparison.panels:
         said += [*([""] if said else []), *_of_panel(panel, comparison)]
     if len(comparison.panels) > 1:
-        said += ["", "Each environment is compared by itself: returns of different ones have no common mean."]
+        said += ["", *overall(comparison)]
     return [cut(line, _LINE) for line in [*said, *_named(comparison.left_out)]]
+
+
+def overall(comparison: Comparison) -> list[str]:
+    """What can be said of several environments together."""
+    said = ["Each environment is compared by itself: returns of different ones have no common mean."]
+    base, n = comparison.panels[0].baseline.group.label, len(comparison.panels)
+    for label, better in comparison.overall.items():
+        said.append(
+            f"Over {n} environments P({label} {_better_than(comparison.metric)} {base}) is {probability(better)}."
+        )
+    return said
+
+
+def _better_than(metric: str) -> str:
+    return "better than" if metric.startswith(_MORE_IS_BETTER) else "above"
 
 
 def _of_panel(panel: Panel, comparison: Comparison) -> list[str]:
@@ -51,14 +66,13 @@ def headline(panel: Panel, metric: str) -> str:
 
 def table(panel: Panel, metric: str, to_reach: float | None) -> list[list[str]]:
     """Cells of the header, and of a line for each group."""
-    better = "better than" if metric.startswith(_MORE_IS_BETTER) else "above"
     names = short_labels(panel)
     other = names[panel.baseline.group.label]
     header = ["group", "n", "IQM [95%]", "area", "minutes"]
     if to_reach is not None:
         header.insert(4, f"to {number(to_reach)}")
     if len(panel.rows) > 1:
-        header.insert(-1, f"P({better} {other if len(other) <= 20 else 'baseline'})")
+        header.insert(-1, f"P({_better_than(metric)} {other if len(other) <= 20 else 'baseline'})")
     return [header, *(_cells(row, to_reach, len(panel.rows) > 1) for row in panel.rows)]
 
 
@@ -88,11 +102,14 @@ def reached(row: Row) -> str:
 
 
 def improvement(row: Row) -> str:
+    """Of the baseline itself no number."""
+    return probability(row.better) if row.better else "baseline" if row.scores else "-"
+
+
+def probability(better: Better) -> str:
     """``0.56 [0.20, 0.88]``."""
-    if row.better is None:
-        return "baseline" if row.scores else "-"
-    interval = row.better.interval
-    return f"{row.better.probability:.2f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "")
+    interval = f" [{better.interval[0]:.2f}, {better.interval[1]:.2f}]" if better.interval else ""
+    return f"{better.probability:.2f}{interval}"
 
 
 def _number(x: float) -> str:

@@ -1,5 +1,6 @@
 import contextlib
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ from scipy import stats
 from sac_runner.analysis.comparison import compare
 from sac_runner.analysis.load import load
 from sac_runner.analysis.statistics import band, iqm_interval
+from sac_runner.analysis.tables import scores_csv
+from sac_runner.analysis.words import lines
 from sac_runner.errors import WrongInput
 from sac_runner.storage.lock import RunLock
 from tests.analysis.made import ALPHAS, META, VERSIONS, alpha_sweep, make_run, make_sweep
@@ -197,6 +200,35 @@ def test_environments_are_never_mixed():
         ("LunarLanderContinuous-v3", 201.5),
         ("Pendulum-v1", -201.5),
     ]
+
+
+def test_over_environments_a_probability_has_a_mean():
+    for env, gain in (("Pendulum-v1", 1.5), ("Hopper-v5", -100)):
+        for i in range(4):
+            made(f"{env}_a{i}", [float(i)], seed=i, env={"id": env})
+            made(f"{env}_b{i}", [i + gain], seed=i, env={"id": env}, **FIXED)
+    comparison = compared()
+    each = [panel.rows[1].better.probability for panel in comparison.panels]
+    (found,) = comparison.overall.values()
+    assert each == [0, 13 / 16] and found.probability == pytest.approx(np.mean(each))
+    low, high = found.interval
+    assert 0.2 < low < found.probability < high <= 0.5
+    assert "Over 2 environments P(alpha=fixed better than alpha=auto) is 0.41 [" in lines(comparison)[-1]
+    assert scores_csv(comparison).splitlines()[-1].startswith("overall,all,alpha=fixed,") and ",0.40625," in scores_csv(
+        comparison
+    )
+    shutil.rmtree("runs/pendulum/Hopper-v5_b0")
+    assert compared().overall["alpha=fixed"].interval is None  # of the fewest seeds
+    assert compared(baseline="fixed").overall.keys() == {"alpha=auto"} and compared(by=["agent.tau"]).overall == {}
+
+
+def test_groups_that_not_all_environments_have_are_not_put_together():
+    made("a", [1.0])
+    made("b", [1.0], **FIXED)
+    assert compared().overall == {}
+    made("c", [1.0], env={"id": "Hopper-v5"}, agent={"tau": 0.1})
+    made("d", [1.0], env={"id": "Hopper-v5"})
+    assert compared().overall == {}
 
 
 @pytest.mark.parametrize(

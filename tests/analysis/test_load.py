@@ -74,6 +74,11 @@ def test_a_pattern_that_the_shell_has_filled_in_finds_files_too(outputs):
     assert "no run" in refusal(outputs, *[path for path in inside if "alpha-" not in Path(path).name])
 
 
+def test_hidden_folders_are_nobodys_runs(outputs):
+    shutil.copytree("outputs/runs/ant/20260101-000000_s0", "outputs/runs/ant/.trash")
+    assert names(outputs, "outputs/runs/ant") == ANT
+
+
 def test_what_names_nothing(outputs):
     assert "nix" in refusal(outputs, "nix")
     assert "nix" in refusal(outputs, "last", "nix")  # a mistyped one is not passed over
