@@ -63,7 +63,7 @@ def group(runs: list[Run], by: list[str] | None) -> list[Grouping]:
 
 
 def _group(runs: list[Run], by: list[str] | None) -> Grouping:
-    swept = {key.lstrip("+~") for run in runs for key in run.setting or {}} - {"seed", *_ENV}
+    swept = {key.lstrip("+~") for run in runs for key in run.setting or {}}
     meant = [_meant(run, swept | set(by or ())) for run in runs]
     keys = list(dict.fromkeys(key for config in meant for key in config))
     differing = _differing(keys, meant)

@@ -128,7 +128,7 @@ def _places(texts: list[str], outputs: Path) -> list[_Place]:
             for place in _named(text, outputs):
                 found.setdefault(os.path.realpath(place.path), place)
         except WrongInput as e:
-            if len(texts) == 1 or not os.path.exists(text):
+            if not os.path.exists(text):
                 raise
             passed_over.append(e)  # a pattern that the shell has filled in finds other files too
     if not found and passed_over:
