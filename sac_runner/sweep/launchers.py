@@ -119,6 +119,9 @@ def executor(parameters: dict[str, Any]) -> Execute:
     of_a_cluster = "cluster" in parameters
     if of_a_cluster:
         check(parameters)
+    elif unknown := parameters.keys() - {"_target_", "seeds", "at_a_time", "hang_minutes"}:
+        text = f"hydra.launcher.{min(unknown)}: hydra/launcher=local has no such option"
+        raise WrongInput(text, train_command("hydra/launcher=slurm ..., or without it"))
 
     def execute(sweep: SweepDirectory, jobs: list[SweepJob], allotment: Allotment) -> int | None:
         """On this machine, or a cluster."""

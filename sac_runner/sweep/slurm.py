@@ -51,8 +51,8 @@ def check(options: dict[str, Any]) -> None:
         try:
             executor_for(Path(folder), options)
         except (AssertionError, NameError, TypeError, ValueError) as e:
-            remedy = "conf/hydra/launcher/slurm.yaml lists what can be set"
-            raise WrongInput(f"hydra.launcher: {first_line(e)}", remedy) from e
+            options_of = train_command("hydra/launcher=slurm --cfg hydra --package hydra.launcher")
+            raise WrongInput(f"hydra.launcher: {first_line(e)}", options_of) from e
 
 
 def executor_for(folder: Path, options: dict[str, Any], **more: Any) -> "AutoExecutor":

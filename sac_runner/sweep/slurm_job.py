@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sac_runner.errors import DiskFailed
+from sac_runner.storage.status import is_owned
 from sac_runner.storage.sweep_directory import Ended, SweepDirectory, SweepJob
 from sac_runner.sweep.pool import JobProcess, handling
 
@@ -42,7 +43,7 @@ class ClusterJob:
         came: list[int] = []
         with handling((signal.SIGTERM, requeue, stop), lambda number, frame: came.append(number)):
             code = self._run(came, stop)
-            if not came or code not in (STOPPED, -signal.SIGTERM, -requeue, -stop):
+            if code not in (STOPPED, -signal.SIGTERM, -requeue, -stop):
                 return
             with contextlib.suppress(DiskFailed):
                 self.sweep.write_end(self.job, Ended(STOPPED, "stopped by the cluster"))
@@ -52,6 +53,10 @@ class ClusterJob:
         sys.exit(STOPPED)
 
     def _run(self, came: list[int], stop: int) -> int:
+        while is_owned(self.sweep.run(self.job).path):  # an earlier process of it still saves
+            if came:
+                return STOPPED
+            time.sleep(_POLL_S)
         process = JobProcess.start(self.sweep, self.job, self.environment, own_session=False)
         told = False
         while process.popen.poll() is None:

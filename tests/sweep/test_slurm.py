@@ -285,6 +285,12 @@ def test_an_option_that_can_not_be_is_named_before_anything_is_made(here):
     assert 'hydra.launcher: Parameter "mem_gb" expected' in refused(*HERE, "hydra.launcher.mem_gb=much")
 
 
+def test_an_option_of_slurm_is_none_of_this_machine(here):
+    assert "hydra.launcher.partition: hydra/launcher=local has no such option" in refused(
+        "+hydra.launcher.partition=gpu"
+    )
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
