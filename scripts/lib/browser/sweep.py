@@ -10,8 +10,14 @@ from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
 
 TRAIN = Path(__file__).parents[2] / "train"
 SMALL = (
-    *("env=pendulum", "alpha=auto,fixed_0.05", "seed=0,1", "total_env_steps=2000", "schedule.warmup_env_steps=500"),
-    *("agent.hidden_sizes=[64,64]", "eval.every_env_steps=250", "eval.episodes=5", "log.every_env_steps=100"),
+    *("env=pendulum", "alpha=auto,fixed_0.05", "seed=0,1", "total_env_steps=1500", "schedule.warmup_env_steps=250"),
+    *(
+        "schedule.updates_per_env_step=0.5",
+        "agent.hidden_sizes=[64,64]",
+        "eval.every_env_steps=250",
+        "eval.episodes=5",
+        "log.every_env_steps=100",
+    ),
 )
 
 
