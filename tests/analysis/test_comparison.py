@@ -57,6 +57,19 @@ def test_scores_are_those_of_the_last_step_and_their_interval_is_over_seeds():
     assert row.minutes == pytest.approx(0.2) and row.reached == [(1000.0, pytest.approx(0.1))] * 5
 
 
+def test_an_area_begins_where_all_curves_have():
+    made("late", [10.0, 20.0], steps=[1000, 2000], seed=0)
+    assert panel().rows[0].area == 15
+    made("early", [0.0, 10.0, 20.0], seed=1)
+    assert panel().rows[0].area == 15
+
+
+def test_minutes_are_a_median():
+    for i, pace in enumerate((0.06, 0.12, 0.6)):
+        made(f"r{i}", [1.0, 2.0], seed=i, seconds_per_step=pace)
+    assert panel().rows[0].minutes == pytest.approx(2)
+
+
 def test_few_seeds_have_no_interval_and_no_band():
     flat_runs(3, 10)
     flat_runs(4, 20, **FIXED)
@@ -304,6 +317,9 @@ def test_unknown_versions_are_said_once_and_count_as_shared_by_none():
         "meta.json is missing or damaged, so code and versions are unknown"
     ]
     assert one.alike == []
+    for path in Path("runs/pendulum").glob("*/meta.json"):
+        path.unlink()
+    assert panel().alike == []
 
 
 @pytest.mark.parametrize("meta", [{"versions": 7}, {"git": "x"}, {"earlier_starts": [7]}, {"versions": {"torch": [1]}}])

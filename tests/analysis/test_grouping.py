@@ -10,7 +10,7 @@ from sac_runner.analysis.load import Run
 from sac_runner.config.convert import flat
 from sac_runner.errors import WrongInput
 from sac_runner.storage.status import Status
-from tests.support import plain
+from tests.support import PER_ROUND, plain
 
 FIXED = {"mode": "fixed", "value": 0.2}
 LOW = {"mode": "fixed", "value": 0.05}
@@ -58,6 +58,16 @@ def test_groups_are_what_differs_in_the_shortest_words_that_tell_them_apart():
     assert list(nets) == ["agent.hidden_sizes=[8]", "agent.hidden_sizes=[8,8]"]
     kwargs = labels([a_run(), a_run(1, env={"kwargs": {"gravity": -5}})])
     assert list(kwargs) == ["default", "env.kwargs.gravity=-5"]
+
+
+def test_a_mode_is_said_before_what_goes_with_it():
+    runs = [a_run(agent={"tau": 0.1}), a_run(alpha=FIXED)]
+    assert list(labels(runs)) == ["alpha=auto", "alpha=fixed"]
+
+
+def test_rounds_are_a_budget_too():
+    rounds = [a_run(i, schedule=PER_ROUND | {"rounds": n}) for i, n in enumerate((3, 30))]
+    assert labels(rounds) == {"all runs": [0, 1]}
 
 
 def test_keys_that_follow_another_are_not_said_twice():
