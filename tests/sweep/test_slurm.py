@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,6 +29,7 @@ from tests.runs import BUDGET, TINY, train
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 SLURM = "hydra/launcher=slurm"
 HERE = [SLURM, "hydra.launcher.cluster=local"]
+OPTIONS = yaml.safe_load((CONF / "hydra/launcher/slurm.yaml").read_text()) | {"cluster": "local"}
 WAITS = ["env=custom", "env.id=tests.scripted:Waits-v0", *BUDGET]
 
 
@@ -68,9 +70,19 @@ def here(monkeypatch, tmp_path):
 
 
 def while_it_runs(meanwhile, *arguments):
-    """``sac-train``, and ``meanwhile`` in a thread."""
+    """``sac-train``, and ``meanwhile`` in a thread; where that fails, Ctrl-C."""
+
+    def watched():
+        try:
+            meanwhile()
+        except BaseException:
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(1)
+            raise
+
     with ThreadPoolExecutor(1) as pool:
-        done = pool.submit(meanwhile)
+        done = pool.submit(watched)
         answer = train(*arguments)
         done.result()
     return answer
@@ -143,6 +155,7 @@ def test_a_job_that_fails_on_a_cluster_costs_itself_alone(preempted):
     assert len(named) == 2 and all("the rotor came off" in line for line in named), answer.err
 
 
+@pytest.mark.slow
 def test_ctrl_c_has_jobs_of_a_cluster_save_and_begins_no_other(here):
     Path("wait").touch()
 
@@ -264,16 +277,14 @@ def refused(*arguments):
     return answer.err
 
 
-@pytest.mark.parametrize(
-    ("clone", "remedy"), [(True, ".venv/bin/pip install"), (False, "pip install 'sac-runner[slurm]'")]
-)
-def test_without_the_extra_it_is_named(here, monkeypatch, clone, remedy):
+def test_without_the_extra_it_is_named(here, monkeypatch):
     monkeypatch.setitem(sys.modules, "submitit", None)
     monkeypatch.delenv("SAC_SCRIPTS", raising=False)
-    if clone:
-        monkeypatch.setenv("SAC_SCRIPTS", "1")
     said = refused(SLURM)
-    assert "submitit" in said and "slurm" in said and remedy in said
+    assert "needs submitit, which comes with the extra slurm" in said and "pip install 'sac-runner[slurm]'" in said
+    monkeypatch.setenv("SAC_SCRIPTS", "1")
+    with pytest.raises(WrongInput, match=".venv/bin/pip install -e"):
+        check(OPTIONS)
 
 
 def test_without_slurm_it_says_so(here, monkeypatch):
@@ -286,9 +297,8 @@ def test_an_option_that_can_not_be_is_named_before_anything_is_made(here):
 
 
 def test_an_option_of_slurm_is_none_of_this_machine(here):
-    assert "hydra.launcher.partition: hydra/launcher=local has no such option" in refused(
-        "+hydra.launcher.partition=gpu"
-    )
+    said = refused("+hydra.launcher.partition=gpu")
+    assert "hydra.launcher.partition: hydra/launcher=local has no such option" in said
 
 
 @pytest.mark.parametrize(
@@ -304,10 +314,9 @@ def test_an_option_of_slurm_is_none_of_this_machine(here):
     ],
 )
 def test_each_option_is_checked(key, value):
-    options = yaml.safe_load((CONF / "hydra/launcher/slurm.yaml").read_text()) | {"cluster": "local"}
-    check(options)
+    check(OPTIONS)
     with pytest.raises(WrongInput, match=key):
-        check(options | {key: value})
+        check(OPTIONS | {key: value})
 
 
 def test_the_cores_of_a_cluster_are_not_those_of_this_machine(monkeypatch):
