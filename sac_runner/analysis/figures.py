@@ -15,7 +15,7 @@ from sac_runner.analysis.comparison import Comparison, Panel, Row
 from sac_runner.analysis.curves import Line
 from sac_runner.analysis.statistics import FEW, Floats
 from sac_runner.storage.run_directory import RunDirectory
-from sac_runner.text import plural
+from sac_runner.text import cut, plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,11 +98,11 @@ def _figure(comparison: Comparison) -> "Figure":
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    rows = len(comparison.panels)
-    figure = Figure(figsize=(11, 3.9 * rows + 0.4), layout=ConstrainedLayoutEngine(h_pad=0.1))
-    axes = figure.subplots(rows, 2, squeeze=False, sharey="row", width_ratios=(3, 2))
     of_group = styles(comparison)
     many = len(of_group) > len(PALETTE)
+    heights = [max(3.9, 0.6 + _inches(panel)) for panel in comparison.panels]
+    figure = Figure(figsize=(11, sum(heights) + 0.4), layout=ConstrainedLayoutEngine(h_pad=0.1))
+    axes = figure.subplots(len(heights), 2, squeeze=False, sharey="row", width_ratios=(3, 2), height_ratios=heights)
     for (left, right), panel in zip(axes, comparison.panels, strict=True):
         for row in reversed(panel.rows):  # the baseline on top
             _draw(left, row, row.over_steps, of_group[row.group.label], "env_steps", many)
@@ -152,19 +152,31 @@ def _legend(axes: "Axes", panel: Panel, of_group: dict[str, tuple[str, Any]]) ->
     """Beside the last axes, the highest score first."""
     from matplotlib.lines import Line2D
 
-    rows = sorted(panel.rows, key=lambda row: -row.iqm if row.scores else np.inf)
     handles = []
-    for row in rows:
-        color, dashes = of_group[row.group.label]
-        words = f"{textwrap.shorten(row.group.label, 72, placeholder='..')} ({plural(len(row.scores), 'seed')})"
-        label = textwrap.fill(words, 34)
-        handles.append(Line2D([], [], color=color, ls=dashes, lw=2.2, label=label))
-    size = 9 if len(rows) <= 10 else 7
+    for row, words in _entries(panel):
+        color, dashes = of_group[row.group.label] if row else ("none", "-")
+        handles.append(Line2D([], [], color=color, ls=dashes, lw=2.2, label=words))
     legend = axes.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1.0), frameon=False, fontsize=size, labelcolor=_INK
+        handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1.0), frameon=False, fontsize=9, labelcolor=_INK
     )
     for text in legend.get_texts():
         text.set_parse_math(False)  # a dollar is a dollar
+
+
+def _entries(panel: Panel) -> list[tuple[Row | None, str]]:
+    """As many as can be told apart."""
+    rows = sorted(panel.rows, key=lambda row: -row.iqm if row.scores else np.inf)
+    words = [f"{cut(row.group.label, 60)} ({plural(len(row.scores), 'seed')})" for row in rows]
+    entries: list[tuple[Row | None, str]] = [
+        (row, textwrap.fill(text, 34)) for row, text in zip(rows, words, strict=True)
+    ]
+    more = len(entries) - len(PALETTE) * len(_DASHES)
+    return [*entries[:-more], (None, f"and {more} more")] if more > 0 else entries
+
+
+def _inches(panel: Panel) -> float:
+    """How high the legend is."""
+    return sum(0.17 * (1 + words.count("\n")) + 0.06 for _, words in _entries(panel))
 
 
 def _tidy(axes: "Axes") -> None:

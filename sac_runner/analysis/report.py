@@ -33,9 +33,9 @@ _HOW = {
     "the score's step, and how many did. Where not all did, the median flatters.",
     "P(better)": "The probability that a run of the group scores more than one of the baseline, ties by half; 0.5 is "
     "no difference. Its interval draws the runs of both anew. Over several environments it is the mean of theirs.",
-    "separate": "Seeds are said to separate two settings where that interval leaves out 0.5 and runs as far apart come "
-    "of one setting less than 1 time in 20 (two-sided permutation test of ranks). Comparisons are not corrected for "
-    "their number.",
+    "separate": "Seeds are said to separate two settings where runs as far apart come of one and the same setting less "
+    "than 1 time in 20 (two-sided permutation test of ranks, exact for few runs). That is stricter than the interval "
+    "of P(better), which few seeds make too narrow. Comparisons are not corrected for their number.",
     "best": "The highest evaluation up to the score's step, chosen by itself: expect less of it. In scores.csv.",
     "minutes": "Wall time of the run up to the score's step, evaluation included; median over runs. It means something "
     "only where the machine and what else it did were the same.",

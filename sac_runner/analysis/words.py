@@ -175,10 +175,9 @@ def _kind(row: Row, base: Row) -> str:
     assert row.better is not None
     if _least_chance(row, base) > _SURE:
         return "few"
-    low, high = row.better.interval or (0.0, 1.0)
-    if row.better.chance > _SURE or low <= 0.5 <= high:
+    if row.better.chance > _SURE:
         return "open"
-    return "more" if low > 0.5 else "less"
+    return "more" if row.better.probability > 0.5 else "less"
 
 
 def _least_chance(row: Row, base: Row) -> float:

@@ -116,6 +116,21 @@ def test_light_and_dark_are_colours_of_the_page_that_the_picture_follows(page):
     assert "<text" in svg and "alpha=auto" in svg
 
 
+def test_a_strip_shows_seeds_interval_and_iqm_from_low_to_high(page, comparison):
+    (pendulum,) = [panel for panel in comparison.panels if panel.env_id == "Pendulum-v1"]
+    strips = re.findall(r'<svg class="strip".*?</svg>', page)[-3:]
+    places = {}
+    for row, strip in zip(pendulum.rows, strips, strict=True):
+        found = [float(x) for x in re.findall(r'<circle cx="([\d.]+)"', strip)]
+        assert len(found) == len(row.scores)
+        places |= dict(zip(row.finals.tolist(), found, strict=True))
+        (iqm,) = re.findall(r'<line x1="([\d.]+)"', strip)
+        begin, width = map(float, re.search(r'<rect x="([\d.]+)" width="([\d.]+)"', strip).groups())
+        assert begin <= float(iqm) <= begin + width
+    assert sorted(places.values()) == [places[x] for x in sorted(places)]
+    assert (places[min(places)], places[max(places)]) == (6, 184)
+
+
 def test_what_comes_from_files_and_from_the_command_line_is_escaped(page, tmp_path, monkeypatch):
     assert "<script" not in page and "&lt;script&gt;" in page
     monkeypatch.chdir(tmp_path)
@@ -221,12 +236,15 @@ def comparison_with(comparison, *panels):
 
 def test_odd_pictures_can_be_drawn(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for i in range(20):  # more settings than colours, one point each, letters that the font lacks, no wall time
-        path = make_run(tmp_path / f"runs/{i}", [float(i)], agent={"tau": (i + 1) / 100}, env={"id": "深層-v0"}).path
+    odd = {"id": "深層$x_$-v0", "kwargs": {"a$x_$": "$x_$"}}
+    make_run(tmp_path / "runs/other", [0.0], env={"id": odd["id"]})
+    for i in range(30):  # more settings than colours, one point each, letters that the font lacks, no wall time
+        path = make_run(tmp_path / f"runs/{i}", [float(i)], agent={"tau": (i + 1) / 100}, env=odd).path
         (path / "summary.json").unlink()
     many = comparison_of("runs")
     found = draw(many)
-    assert found.png.startswith(b"\x89PNG") and len(set(map(str, styles(many).values()))) == 20
+    assert "and 7 more" in found.svg and found.svg.count("seed)") == 24
+    assert found.png.startswith(b"\x89PNG") and len(set(map(str, styles(many).values()))) == 24
 
 
 def test_the_same_comparison_gives_the_same_files(comparison, pictures):

@@ -66,6 +66,29 @@ def test_few_seeds_say_how_little_they_prove(seeds, times):
     assert " 1.00 " in table[1]  # without an interval
 
 
+def test_of_groups_with_few_seeds_the_weakest_proof_is_told():
+    values = {0: 10.0, 1: 1000.0, 2: 2000.0}
+    make_sweep(Path("sweeps/t"), ALPHAS, 3, lambda i, s: None if i == 2 and s == 2 else [values[i] + s])
+    assert said()[6] == (
+        "too few seeds to tell fixed or fixed_0.05 from auto: "
+        "even if every one of them did better, it would be chance 1 time in 5."
+    ), said()
+
+
+def test_two_seeds_against_ten_can_tell():
+    for i in range(10):
+        make_run(Path(f"sweeps/a{i}"), [float(i)], seed=i)
+    for i in range(2):
+        make_run(Path(f"sweeps/b{i}"), [100.0 + i], seed=i, **ALPHAS["alpha=fixed"])
+    assert said()[5] == "fixed is better than auto.", said()
+
+
+def test_of_an_even_number_that_came_to_the_level_the_median_lies_between():
+    for i, rise in enumerate((1, 2, 3, 9)):
+        make_run(Path(f"sweeps/{i}"), [0.0] * rise + [9.0] * (11 - rise), seed=i)
+    assert " 2.5k (4/4) " in said(to_reach=9.0)[2]
+
+
 def test_one_run_each_is_an_anecdote():
     assert verdict(10, 1000, seeds=1) == "too few seeds to tell fixed_0.05 from auto: one run each is an anecdote."
 
