@@ -120,7 +120,11 @@ def _resume_sweep(session: Session, job: Job, sweep: SweepDirectory) -> None:
     if changes:
         text = f"a sweep goes on as it was planned: {' '.join(changes)} can't change what its jobs are"
         raise WrongInput(text, train_command(f"resume={sweep.path}"))
-    session.resume(sweep, limits(job.launcher), executor(job.launcher), job.config.dry_run)
+    planned = sweep.read_plan().get("launcher")
+    if not isinstance(planned, dict):
+        raise Damaged(f"{sweep.path / 'sweep.json'} does not say how its jobs were run")
+    parameters = job.launcher if "_target_" in job.launcher else planned | job.launcher
+    session.resume(sweep, limits(parameters), executor(parameters), job.config.dry_run)
 
 
 def _swept(run: Path) -> dict[str, str] | None:

@@ -51,7 +51,7 @@ class Job:
     recipe: str | None
     """``experiment NAME`` or ``tuned for ENV``, if it follows one."""
     launcher: dict[str, Any]
-    """``hydra.launcher``, for a sweep that goes on."""
+    """What the command line says of ``hydra.launcher``; all of it where it chooses one."""
 
 
 def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: Callable[[], Path | None]) -> None:
@@ -131,6 +131,9 @@ def _groups(options: list[str]) -> Groups:
 def _job(cfg: DictConfig) -> Job:
     hydra_config = HydraConfig.get()
     launcher: Any = OmegaConf.to_container(hydra_config.launcher, resolve=True)
+    given = {o.lstrip("+").partition("=")[0] for o in hydra_config.overrides.hydra}
+    if "hydra/launcher" not in given:
+        launcher = {key: value for key, value in launcher.items() if f"hydra.launcher.{key}" in given}
     chosen = recipe(dict(hydra_config.runtime.choices))
     return Job(to_config(cfg), list(hydra_config.overrides.task), chosen, launcher)
 

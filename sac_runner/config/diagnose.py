@@ -103,8 +103,18 @@ def explain(faults: list[WrongInput], more: list[str], error: Exception) -> Wron
     """All ``faults``, and ``more`` that no command line mends, as one; or else ``error``'s own first line."""
     if not faults:
         unread = getattr(error, "override", None)
-        return WrongInput((f"{unread} can't be read: " if unread else "") + first_line(error))
+        return WrongInput((f"{unread} can't be read: " if unread else "") + first_line(error), _what_there_is(error))
     return WrongInput("; ".join([*(fault.message for fault in faults), *more]), _together(faults))
+
+
+def _what_there_is(error: Exception) -> str | None:
+    """The choices of a group of Hydra's own that has no such one, or how to see the keys of its config."""
+    missing = re.search(r"Available options in '(hydra/\w+)':\n((?:\t\w+\n)+)", str(error))
+    if missing:
+        return train_command(" or ".join(f"{missing[1]}={option}" for option in missing[2].split()))
+    if re.search(r"'hydra\.", first_line(error)):
+        return train_command("--cfg hydra --package hydra.launcher, for what there is")
+    return None
 
 
 def _together(faults: list[WrongInput]) -> str | None:

@@ -93,11 +93,11 @@ def limits(parameters: dict[str, Any]) -> Limits:
         WrongInput: A value can't be.
     """
     cores = parameters["cpus_per_task"] if parameters.get("cluster") == "slurm" else None
-    return Limits(_count(parameters, "seeds"), _count(parameters, "at_a_time"), cores)
+    return Limits(_count(parameters, "seeds"), _count(parameters, "at_a_time"), cores, parameters)
 
 
 def _count(parameters: dict[str, Any], key: str) -> int | None:
-    value = parameters[key]
+    value = parameters.get(key)
     if value in (None, "auto"):
         return None
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -112,7 +112,7 @@ def executor(parameters: dict[str, Any]) -> Execute:
     Raises:
         WrongInput: A value can't be.
     """
-    hang = parameters["hang_minutes"]
+    hang = parameters.get("hang_minutes")
     if hang is not None and (isinstance(hang, bool) or not isinstance(hang, int | float) or not hang > 0):
         text = f"hydra.launcher.hang_minutes={hang} must be a number above 0, or null"
         raise WrongInput(text, train_command("hydra.launcher.hang_minutes=30"))

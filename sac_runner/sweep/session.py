@@ -34,8 +34,10 @@ class Limits:
     """Runs of each setting; None takes the seeds that the overrides name."""
     at_a_time: int | None
     """Jobs that run at the same time; None takes as many as the machine allows."""
-    cores: int | None = None
+    cores: int | None
     """Of each job, where it runs on a machine of a cluster; None shares out this one."""
+    launcher: dict[str, Any]
+    """All that was asked of the launcher: what the sweep goes on with if it is resumed."""
 
 
 class Proposed(NamedTuple):
@@ -90,7 +92,7 @@ class Session:
             return [0.0] * len(proposed)
         sweep = self._open(configs[0], swept)
         self._jobs += jobs
-        self._plan |= {"at_a_time": allotment.at_a_time}
+        self._plan |= {"at_a_time": allotment.at_a_time, "launcher": limits.launcher}
         frozen = [_job_data(p, c, job) for (p, _), c, job in zip(drawn, configs, jobs, strict=True)]
         sweep.write_plan(self._plan, self._jobs, frozen)
         print(_announcement(jobs, allotment, needs, sweep.path), file=sys.stderr)

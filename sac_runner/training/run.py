@@ -233,7 +233,7 @@ class StopRequest:
             os.write(2, b"\nstopping and saving; once more stops at once, unsaved\n")
 
     def _is_an_echo(self, number: int) -> bool:
-        """What a scheduler says in two ways (SIGUSR2, then SIGTERM), or the kernel once for each thread of a launcher."""
+        """What a scheduler says in two ways (SIGUSR2, then SIGTERM), or the kernel for each thread of a launcher."""
         again = number == self.signal and time.monotonic() - self._heard_at > _ECHO_S
         return number != signal.SIGINT and not again
 

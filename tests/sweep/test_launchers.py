@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from sac_runner.storage.run_directory import RunDirectory
-from sac_runner.storage.sweep_directory import SweepDirectory
+from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
 from tests.processes import Server, alive, soon
 from tests.runs import BUDGET, TINY
 
@@ -145,6 +145,27 @@ def test_a_sweep_goes_on_as_it_was_planned(ragged):
     sweeps, _ = ragged
     ending, said = sweeps.train(f"resume={sweeps.sweep.path.name}", "total_env_steps=100")
     assert ending.code == 2 and "can't change what its jobs are" in said and "resume=" in said.splitlines()[1]
+
+
+def test_a_sweep_goes_on_with_the_launcher_that_it_had(ragged, server):
+    sweeps, _ = ragged
+    launcher = {"seeds": 2, "at_a_time": "auto", "hang_minutes": 10}
+    assert sweeps.sweep.read_plan()["launcher"] == launcher
+    other = SweepDirectory(server.folder / "another_sweep")
+    other.path.mkdir()
+    for change, said_of in [({"cluster": "moon"}, "hydra.launcher.cluster=moon must be"), ({}, "0 of 1 run done")]:
+        other.write_plan({"launcher": launcher | change}, [SweepJob(0, "default/s0", {}, 0, 60)], [{}])
+        assert said_of in sweeps.train(f"resume={other.path}", "dry_run=true")[1]
+    ending, said = sweeps.train(f"resume={other.path}", "hydra.launcher.at_a_time=0", "dry_run=true")
+    assert ending.code == 2 and "at_a_time=0 must be" in said
+    other.write_plan({}, [], [])
+    assert "does not say how its jobs were run" in sweeps.train(f"resume={other.path}")[1]
+
+
+def test_a_launcher_that_is_not_there_and_an_option_that_it_has_not_are_answered(sweeps):
+    said = sweeps.refused("-m", *TINY, "seed=0,1", "hydra/launcher=slrum")
+    assert "hydra/launcher=local" in said and "hydra/launcher=slurm" in said
+    assert "--cfg hydra --package hydra.launcher" in sweeps.refused("-m", *TINY, "seed=0,1", "hydra.launcher.at_time=3")
 
 
 def test_seeds_is_a_sweep_by_itself_from_the_first_seed_on(sweeps):

@@ -323,7 +323,7 @@ def test_the_cores_of_a_cluster_are_not_those_of_this_machine(monkeypatch):
     measured = []
     monkeypatch.setattr(session, "measure", lambda configs: measured.extend(configs) or [Needs(0.0, 0, 0, 1)])
     config = replace(compose_config(TINY), threads="auto", device="cuda:7")
-    allotment, _ = Session([])._allot([config] * 300, Limits(None, None, cores=64))
+    allotment, _ = Session([])._allot([config] * 300, Limits(None, None, 64, {}))
     assert allotment == Allotment(300, 64, [])
     assert {config.device for config in measured} == {"auto"}
 
