@@ -12,7 +12,8 @@ from sac_runner.config.schema import (
     PerRoundConfig,
     PerStepConfig,
 )
-from sac_runner.errors import command, train_command
+from sac_runner.errors import DiskFailed, command, train_command
+from sac_runner.storage.files import matching
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.text import duration, number
 from sac_runner.training.record import Record
@@ -118,7 +119,7 @@ def finished_already(config: Config, run: RunDirectory) -> str | None:
 
 def _more(config: Config, run: RunDirectory, name: str, counters: Counters) -> str:
     """What goes on from the finished run ``name``."""
-    if config.checkpoint.keep_replay != "always" or not any(run.replay.glob("rows-*")):  # or it was removed since
+    if config.checkpoint.keep_replay != "always" or not _has_replay(run):
         return f"init_from={name} ..."
     if not is_finished(config, counters):
         return f"resume={name}" + (" stop.at_return=null" if config.stop.at_return is not None else "")
@@ -127,6 +128,14 @@ def _more(config: Config, run: RunDirectory, name: str, counters: Counters) -> s
     if isinstance(config.schedule, PerRoundConfig) and counters.rounds >= config.schedule.rounds:
         return f"resume={name} schedule.rounds={2 * counters.rounds}"
     return f"resume={name} total_env_steps={2 * counters.env_steps}"
+
+
+def _has_replay(run: RunDirectory) -> bool:
+    """Whether it was not removed since; where the disk can't say, the resume will."""
+    try:
+        return bool(matching(run.replay, "rows-*"))
+    except DiskFailed:
+        return True
 
 
 def stopped(config: Config, run: RunDirectory, counters: Counters) -> str:

@@ -24,7 +24,7 @@ BUGS = [
         *(algorithm.EQUATIONS, algorithm.UPDATE, algorithm.STATISTICS),
         *(interaction.BUFFER, interaction.EPISODES),
         *(training.LOOP, training.CHANCE, training.ENDINGS, results.EVALUATIONS, results.REPORTS),
-        *(around.STORAGE, around.COMMANDS, around.PLAYBACK, sweeps.SWEEPS),
+        *(around.STORAGE, around.COMMANDS, around.PLAYBACK, sweeps.SWEEPS, sweeps.SCORES),
     )
     for row in table
 ]

@@ -100,3 +100,34 @@ SWEEPS = [
         "tests/sweep/test_resources.py::test_cores_and_memory_are_shared_out",
     ),
 ]
+
+SCORES = [
+    (
+        "an area grows with the budget",
+        "sac_runner/training/metrics.py",
+        "steps) / span)",
+        "steps))",
+        "tests/training/test_record.py",
+    ),
+    (
+        "the best score is told twice",
+        "sac_runner/training/metrics.py",
+        '("final", "best"))',
+        '("best", "best"))',
+        "tests/training/test_record.py",
+    ),
+    (
+        "TensorBoard keeps the scores of an earlier end",
+        "sac_runner/storage/events.py",
+        "max(env_steps, 0)",
+        "max(env_steps, 0) + 10**6",
+        "tests/training/test_record.py",
+    ),
+    (
+        "what is swept in one sweep hides what is swept in another",
+        "sac_runner/commands/tensorboard.py",
+        "if tag != EXPERIMENT_TAG",
+        "if tag",
+        "tests/commands/test_tensorboard.py",
+    ),
+]
