@@ -162,6 +162,12 @@ def test_a_disk_that_refuses_is_said_after_the_table(sweep, call, monkeypatch):
     assert answer.code == 74 and "No space left" in answer.err and "alpha=fixed_0.05" in answer.out
 
 
+def test_a_folder_that_can_not_be_written_costs_no_table(sweep, call):
+    Path("file").write_text("x")
+    answer = call(main, "last", "--out", "file")
+    assert answer.code == 2 and "is no folder" in answer.err and "alpha=fixed_0.05" in answer.out
+
+
 def test_a_path_that_is_no_text(call):
     folder = os.fsencode("outputs/runs/pendulum/") + b"\xff"
     shutil.copytree(os.fsencode(make_run(Path("made"), [1.0, 2.0]).path), folder)
