@@ -44,7 +44,7 @@ def test_every_command_line_can_be_typed(command, arguments):
         assert all(f"  {argument} " in usage for argument in arguments)
     elif command == "benchmark":
         options().parse_args(arguments)
-    elif command != "test":
+    elif command not in ("test", "look"):
         module = importlib.import_module(f"sac_runner.commands.{command}")
         if arguments != ["--help"]:
             module._parser().read(arguments)
@@ -59,7 +59,7 @@ def test_the_config_tree_names_every_choice():
     tree = next((block for block in BLOCKS if "conf/config.yaml" in block), None)
     if tree is None:
         pytest.skip("README.md has no config tree yet")
-    for group in ("env", "agent", "alpha", "normalization", "schedule", "experiment"):
+    for group in ("env", "agent", "alpha", "normalization", "schedule", "sweep", "experiment"):
         part = re.search(rf"conf/{group}/(.*?)(?=conf/|\Z)", tree, re.S)[1]
         words = set(re.findall(r"[a-z]\w*(?:\.\d+)?", re.sub(r"\(.*?\)", "", part)))
         assert words == {path.stem for path in (CONF / group).glob("*.yaml")}
