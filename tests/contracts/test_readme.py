@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from benchmark.__main__ import options
+from browser.__main__ import _parser as browser_options
 
 from sac_runner.config.compose import CONF
 from sac_runner.config.diagnose import SYNONYMS, schema_keys
@@ -44,7 +45,9 @@ def test_every_command_line_can_be_typed(command, arguments):
         assert all(f"  {argument} " in usage for argument in arguments)
     elif command == "benchmark":
         options().parse_args(arguments)
-    elif command not in ("test", "look"):
+    elif command == "look":
+        browser_options().parse_args(arguments)
+    elif command != "test":
         module = importlib.import_module(f"sac_runner.commands.{command}")
         if arguments != ["--help"]:
             module._parser().read(arguments)
