@@ -216,15 +216,16 @@ def test_a_hundred_runs_of_a_thousand_points_take_less_than_5_seconds():
 def test_damage_of_every_kind_is_no_traceback(call):
     settings = dict(list(ALPHAS.items())[:2])
     whole = make_sweep(Path("whole"), settings, 2, lambda i, seed: learning(100 * i, seed, 11)).path
-    draw = random.Random(3)
+    draw, codes = random.Random(3), []
     names = ["config.yaml", "metrics.csv", "meta.json", "summary.json", "sweep.json"]
     for attempt in range(8):
         shutil.rmtree("outputs", ignore_errors=True)
         place = Path(shutil.copytree(whole, "outputs/sweeps/20260102-000000_x"))
-        for path in (path for path in sorted(place.rglob("*")) if path.name in names):
+        for path in draw.sample([path for path in sorted(place.rglob("*")) if path.name in names], 4):
             data = bytearray(path.read_bytes())
-            for _ in range(draw.choice([0, 1, 3])):
+            for _ in range(draw.choice([1, 3])):
                 data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
-            path.write_bytes(data[: draw.choice([len(data), len(data), draw.randrange(len(data))])])
+            path.write_bytes(data[: draw.choice([len(data), draw.randrange(len(data))])])
         answer = call(main, "outputs/sweeps/20260102-000000_x", "--out", f"out{attempt % 2}")
-        assert answer.code in (0, 2), answer
+        codes.append(answer.code)
+    assert set(codes) <= {0, 2} and codes.count(0) >= 4, codes
