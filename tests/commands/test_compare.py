@@ -3,6 +3,7 @@ import os
 import random
 import re
 import resource
+import shlex
 import shutil
 import subprocess
 import sys
@@ -190,7 +191,7 @@ def test_help_is_short_and_needs_no_library():
 
 
 def test_a_pipe_that_closes_early_ends_it_quietly(sweep):
-    command = f"{sys.executable} -c 'from sac_runner.commands.compare import main; main()' last | head -1"
+    command = f"{shlex.quote(sys.executable)} -c 'from sac_runner.commands.compare import main; main()' last | head -1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
     assert done.stdout.startswith("eval/return_mean at") and done.stderr == ""
 

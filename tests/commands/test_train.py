@@ -123,7 +123,7 @@ def test_worker_processes_train_the_same_run_as_one_process():
 
 def test_the_bare_command_runs_the_default(monkeypatch):
     jobs = []
-    monkeypatch.setattr(command, "_train", lambda job: jobs.append(job) or 0.0)
+    monkeypatch.setattr(command, "_train", lambda session, job: jobs.append(job) or 0.0)
     assert train().code == 0
     (job,) = jobs
     assert job.config == compose_config([]) and job.overrides == []
