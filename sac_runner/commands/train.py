@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from sac_runner.commands.arguments import open_door
@@ -21,7 +22,7 @@ from sac_runner.storage.find import find_run_or_sweep
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.names import create, create_exclusively, run_path
 from sac_runner.storage.run_directory import RunDirectory
-from sac_runner.storage.sweep_directory import SweepDirectory, read_signed
+from sac_runner.storage.sweep_directory import SweepDirectory, job_folder, read_signed
 from sac_runner.sweep.launchers import executor, limits, register
 from sac_runner.sweep.pool import end_with_launcher
 from sac_runner.sweep.probe import answer_on_stdout
@@ -61,10 +62,12 @@ def _train_frozen(arguments: list[str]) -> None:
     file = Path(arguments[0])
     data = read_signed(file)
     try:
-        config, folder = from_plain(data["config"]), file.parents[1] / data["path"]
+        sweep = SweepDirectory(file.parents[1])
+        config, folder = from_plain(data["config"]), job_folder(sweep.path, data["path"])
         job = Job(config, data["overrides"], data["recipe"], {})
-    except (KeyError, TypeError) as e:
+    except (KeyError, TypeError, ValueError) as e:
         raise Damaged(f"{file} is no job of a sweep") from e
+    sweep.require_inside()
     config = replace(config, run=replace(config.run, dir=str(folder)))
     _train_in(replace(job, config=config), RunDirectory(folder), data["setting"])
 
@@ -119,7 +122,7 @@ def _resume_sweep(session: Session, job: Job, sweep: SweepDirectory) -> None:
     changes = [override for override in job.overrides if not override.startswith(elsewhere)]
     if changes:
         text = f"a sweep goes on as it was planned: {' '.join(changes)} can't change what its jobs are"
-        raise WrongInput(text, train_command(f"resume={sweep.path}"))
+        raise WrongInput(text, train_command(f"resume={quote(str(sweep.path))}"))
     planned = sweep.read_plan().get("launcher")
     if not isinstance(planned, dict):
         raise Damaged(f"{sweep.path / 'sweep.json'} does not say how its jobs were run")
@@ -128,11 +131,14 @@ def _resume_sweep(session: Session, job: Job, sweep: SweepDirectory) -> None:
 
 
 def _swept(run: Path) -> dict[str, str] | None:
-    """What was swept, where ``run`` is a job of a sweep."""
+    """What was swept, where ``run``, which goes on, is a job of a sweep."""
     sweep = SweepDirectory(run.absolute().parents[1])
     with contextlib.suppress(Damaged):
         jobs = sweep.jobs() if sweep.is_sweep else []
-        return next((job.setting for job in jobs if sweep.run(job).path == run.absolute()), None)
+        for job in jobs:
+            if sweep.run(job).path == run.absolute():
+                sweep.begin(job)  # by hand: how its last process ended is no longer the news
+                return job.setting
     return None
 
 
@@ -141,7 +147,7 @@ def _rerun(job: Job, run: RunDirectory, swept: dict[str, str] | None) -> float:
     with _owned(job, run) as lock:
         from sac_runner.training.resume import difference, stored_config
 
-        differs = difference(run, job.config)
+        differs = difference(run, job.config, of_a_sweep=swept is not None)
         if differs:
             text = f"run.dir={run.path} holds another run ({'; '.join(differs)})"
             raise WrongInput(text, train_command("run.dir=NEW"))

@@ -112,6 +112,11 @@ def _what_there_is(error: Exception) -> str | None:
     missing = re.search(r"Available options in '(hydra/\w+)':\n((?:\t\w+\n)+)", str(error))
     if missing:
         return train_command(" or ".join(f"{missing[1]}={option}" for option in missing[2].split()))
+    key = re.search(r"Could not override '([\w.]+)'", first_line(error))
+    owner = schema_keys().get(key[1]) if key else None
+    if key and owner:
+        group = key[1].split(".")[0]
+        return train_command(f"-m {group}={owner} {key[1]}=..., as not every job of this sweep has {group}={owner}")
     if re.search(r"'hydra\.", first_line(error)):
         return train_command("--cfg hydra --package hydra.launcher, for what there is")
     return None
@@ -136,6 +141,8 @@ def explain_option(option: str, key: str, value: str, choices: dict[str, str]) -
 
 def _for_a_sweep(fault: WrongInput) -> WrongInput:
     train = train_command("")
+    if fault.remedy is not None and "--cfg" in fault.remedy:  # which goes with no -m
+        return fault
     return WrongInput(fault.message, fault.remedy and fault.remedy.replace(train, train_command("-m "), 1))
 
 
@@ -189,7 +196,7 @@ def _missing_choice(key: str, choices: dict[str, str]) -> str | None:
 
 
 def _choice_fault(group: str, value: str, there: list[str], sweeps: bool) -> WrongInput | None:
-    if value in there or value == "null":
+    if value in there or value == "null" or (sweeps and "(" in value):  # one of Hydra's functions, choice(...)
         return None
     parts = value.split(",")
     if len(parts) > 1 and all(part in there for part in parts):

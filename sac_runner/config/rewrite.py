@@ -26,7 +26,7 @@ def rewrite(arguments: list[str]) -> list[str]:
     ``seeds`` is the launcher's affair: a sweeper that took it for a hyperparameter would tune it.
 
     Raises:
-        WrongInput: ``seeds`` is no count.
+        WrongInput: ``seeds`` is no count, or ``sweep`` names several.
     """
     options, settings = split(arguments)
     foreign = any(s.startswith("hydra/launcher=") and s[15:] not in _OWN_LAUNCHERS for s in settings)
@@ -41,7 +41,10 @@ def rewrite(arguments: list[str]) -> list[str]:
             rewritten.append(f"seed={seeds}" if foreign else f"hydra.launcher.seeds={count}")
         else:
             rewritten.append(argument)
-    implied = any(s.startswith(("seeds=", "sweep=")) for s in settings) and not {"-m", "--multirun"} & set(options)
+    sweeps = [s for s in settings if s.startswith(("seeds=", "sweep="))]
+    if any(s.startswith("sweep=") and "," in s for s in sweeps):
+        raise WrongInput(f"{' '.join(sweeps)}: a ready sweep is one by itself", train_command("sweep=alpha"))
+    implied = sweeps and not {"-m", "--multirun", "--cfg", "-c", "--info", "-i"} & set(options)
     options += ["--multirun"] if implied else []
     return [*options, *_schedule_of_resumed(settings), *rewritten]
 

@@ -16,6 +16,7 @@ from sac_runner.storage.claim import is_claimed
 from sac_runner.storage.crash import last_words
 from sac_runner.storage.files import json_bytes
 from sac_runner.storage.run_directory import RunDirectory
+from sac_runner.text import cut
 
 State = Literal["finished", "running", "failed", "stopped", "killed", "waiting"]
 """``waiting`` has not begun; ``stopped`` was told to and has saved; ``killed`` ended without a word."""
@@ -138,6 +139,22 @@ def _is_number(cell: str) -> bool:
         return math.isfinite(float(cell or "nan"))
     except ValueError:
         return False
+
+
+def owner_of(run: Path) -> str:
+    """Who trains in ``run``, as far as it says."""
+    try:
+        return cut((run / ".lock").read_text(errors="replace").strip(), 80) or "another process"
+    except OSError:
+        return "another process"
+
+
+def sign_of_life(run: Path) -> float:
+    """When the process in ``run`` last showed that it gets on, by the file system's clock; 0 where none ever did."""
+    try:
+        return (run / ".lock").stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def silent_s(run: Path) -> float:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from sac_runner.errors import Damaged, RunnerError, WrongInput
 from sac_runner.storage.checkpoints import digest, signed
-from sac_runner.storage.files import json_bytes, make_folder, read_whole, write_atomically
+from sac_runner.storage.files import json_bytes, make_folder, matching, read_whole, write_atomically
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.status import Status, status
 
@@ -105,6 +105,17 @@ class SweepDirectory:
         except ValueError as e:
             raise Damaged(f"{self.path / 'sweep.json'} names {e}, which is no place for a run") from e
 
+    def require_inside(self) -> None:
+        """Nothing that a sweep which somebody sent writes or reads may be elsewhere.
+
+        Raises:
+            WrongInput: One of its files or folders is a link.
+        """
+        for pattern in ("*", "*/*", "*/s[0-9]*/.*"):  # submitit makes links of its own below jobs/
+            for path in matching(self.path, pattern):
+                if path.is_symlink():
+                    raise WrongInput(f"{path} is refused: it is a link, and may lead out of the sweep")
+
     def run(self, job: SweepJob) -> RunDirectory:
         """The run directory of ``job``, which need not be there yet."""
         return RunDirectory(self.path / job.path)
@@ -112,7 +123,9 @@ class SweepDirectory:
     def status(self, job: SweepJob) -> Status:
         """What has become of ``job``: what its run says, and what that can't know of how its process ended."""
         now, ended = status(self.run(job)), self.read_end(job)
-        if ended is None or ended.exit_code in (0, *_STOPPED) or now.state in ("finished", "running", "failed"):
+        if ended is None or ended.exit_code in _STOPPED or now.state in ("finished", "running", "failed"):
+            return now
+        if ended.exit_code == 0 and now.state == "waiting":  # it was done, and its run was removed
             return now
         return now._replace(state="failed", cause=", ".join(filter(None, [ended.cause, now.cause])))
 
@@ -162,9 +175,19 @@ def _job(**row: Any) -> SweepJob:
     counts = (job.number, job.seed, 0 if budget is None else budget)
     if not all(type(text) is str for text in texts) or not all(type(count) is int for count in counts):
         raise TypeError(row)
-    if not _PATH.fullmatch(job.path):
-        raise ValueError(job.path)
+    job_folder(Path(), job.path)
     return job
+
+
+def job_folder(sweep: Path, path: str) -> Path:
+    """The run directory of a job of ``sweep``, whose ``path`` somebody may have written.
+
+    Raises:
+        ValueError: It is no ``<setting>/s<seed>``.
+    """
+    if not _PATH.fullmatch(path):
+        raise ValueError(path)
+    return sweep / path
 
 
 def read_signed(path: Path) -> dict[str, Any]:

@@ -50,12 +50,20 @@ class SweepLauncher(Launcher):
                 file was made.
         """
         setup_globals()
+        self._refuse_batches()
         fixed = _fixed(self.config)
         proposed = [self._propose(list(job), initial_job_idx + i, fixed) for i, job in enumerate(job_overrides)]
         refuse_own_directories([p.config for p in proposed])
         swept = list(dict.fromkeys(key for p in proposed for key in p.setting))
         returns = self.session.run(proposed, swept, limits(self.parameters), executor(self.parameters))
         return [_returned(p.overrides, x) for p, x in zip(proposed, returns, strict=True)]
+
+    def _refuse_batches(self) -> None:
+        """Of a grid that comes in parts, a sweep that is stopped would not know the rest."""
+        sweeper = self.config.hydra.sweeper
+        if sweeper.get("max_batch_size") is not None and "BasicSweeper" in sweeper.get("_target_", ""):
+            remedy = train_command("hydra.launcher.at_a_time=N -m ..., for so many jobs at a time")
+            raise WrongInput("hydra.sweeper.max_batch_size would freeze a sweep in parts", remedy)
 
     def _propose(self, job: list[str], number: int, fixed: set[str]) -> Proposed:
         cfg = self.hydra_context.config_loader.load_sweep_config(self.config, job)

@@ -16,10 +16,11 @@ from types import FrameType
 from typing import BinaryIO, Self
 
 from sac_runner.errors import DiskFailed
-from sac_runner.storage.status import is_owned, silent_s
+from sac_runner.storage.status import is_owned, owner_of, sign_of_life
 from sac_runner.storage.sweep_directory import Ended, SweepDirectory, SweepJob
 from sac_runner.sweep.board import Board
 from sac_runner.sweep.resources import Allotment
+from sac_runner.text import cut
 
 LAUNCHER = "SAC_LAUNCHER"
 """Environment variable with the process that a job must not outlive."""
@@ -42,6 +43,8 @@ class JobProcess:
     started: float = field(default_factory=time.monotonic)
     hung_at: float | None = None
     """When it was found to hang."""
+    _sign: tuple[float, float] = (0.0, 0.0)
+    """The newest sign of life by the file system's clock, and when it was seen by ours, which makes no steps."""
 
     @classmethod
     def start(cls, sweep: SweepDirectory, job: SweepJob, environment: dict[str, str], own_session: bool) -> Self:
@@ -55,6 +58,7 @@ class JobProcess:
         """
         sweep.begin(job)
         log = sweep.log_file(job).open("ab", buffering=0)
+        begin = log.tell()
         popen = subprocess.Popen(
             job_command(sweep, job),
             stdin=subprocess.DEVNULL,
@@ -63,15 +67,17 @@ class JobProcess:
             env={**os.environ, **environment, LAUNCHER: str(os.getpid())},
             start_new_session=own_session,
         )
-        return cls(sweep, job, popen, log, log.tell())
+        return cls(sweep, job, popen, log, begin)
 
     def end_if_hung(self, hang_s: float) -> None:
         """One that hangs is asked where, which it can say even from within C, and killed after that."""
         now = time.monotonic()
-        if self.hung_at is not None:
-            if now - self.hung_at > _LAST_WORDS_S:
-                self.popen.kill()
-        elif min(now - self.started, silent_s(self.sweep.run(self.job).path)) > hang_s:
+        if self.hung_at is not None and now - self.hung_at > _LAST_WORDS_S:
+            self.popen.kill()
+        sign = sign_of_life(self.sweep.run(self.job).path)
+        if sign != self._sign[0]:
+            self._sign = sign, now
+        if self.hung_at is None and now - max(self.started, self._sign[1]) > hang_s:
             self.hung_at = now
             self.popen.send_signal(signal.SIGABRT)
 
@@ -107,6 +113,7 @@ class Pool:
         self._running: dict[int, JobProcess] = {}
         """By slot."""
         self._told_of: set[int] = set()
+        self._stop_told = False
 
     def run(self, jobs: list[SweepJob]) -> int | None:
         """Run ``jobs`` to their ends, failed ones too.
@@ -122,6 +129,7 @@ class Pool:
                     self._reap()
                     for process in self._running.values():
                         process.end_if_hung(self.hang_s)
+                    self._tell_of_stop()
                     self.board.update()
                     time.sleep(_POLL_S)
             finally:
@@ -138,12 +146,16 @@ class Pool:
                 continue
             waiting.remove(job)
             slot = free.pop()
-            self._running[slot] = JobProcess.start(self.sweep, job, self.allotment.environment(slot), own_session=True)
+            process = JobProcess.start(self.sweep, job, self.allotment.environment(slot), own_session=True)
+            self._running[slot] = process
+            if self.stop_signal is not None:  # it came while this one was begun
+                process.popen.send_signal(self.stop_signal)
 
     def _tell_once(self, job: SweepJob) -> None:
         if job.number not in self._told_of:
             self._told_of.add(job.number)
-            self.board.say(f"waiting  {job.path}  another process still trains it")
+            owner = owner_of(self.sweep.run(job).path)
+            self.board.say(f"waiting  {job.path}  {owner} still trains it; if it hangs, kill it")
 
     def _reap(self) -> None:
         for slot, process in list(self._running.items()):
@@ -154,13 +166,17 @@ class Pool:
                     self.board.say(words)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        again, self.stop_signal = self.stop_signal is not None, number
+        """Jobs know all of these signals, and which of them said twice means at once."""
+        self.stop_signal = self.stop_signal or number
         for process in list(self._running.values()):
             if process.popen.poll() is None:
-                process.popen.send_signal(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
-        with contextlib.suppress(OSError):
-            words = b"\nending at once, unsaved\n" if again else b"\nstopping and saving; once more stops at once\n"
-            os.write(2, words)
+                process.popen.send_signal(number)
+
+    def _tell_of_stop(self) -> None:
+        """Not from within the handler, where the board would not know of it."""
+        if self.stop_signal is not None and not self._stop_told:
+            self._stop_told = True
+            self.board.say("stopping and saving; Ctrl-C once more stops at once, unsaved")
 
     def _end_all(self) -> None:
         """After an error of ours: no job goes on unwatched."""
@@ -198,7 +214,7 @@ def failure(sweep: SweepDirectory, job: SweepJob) -> str | None:
     if now.state != "failed":
         return None
     at = f" at {now.env_steps:,}" if now.env_steps else ""
-    return f"failed   {job.path}  {now.cause}{at} -> {sweep.log_file(job)}"
+    return f"failed   {job.path}  {cut(now.cause or '', 200)}{at} -> {sweep.log_file(job)}"
 
 
 def _cause(code: int, log: Path, begin: int) -> str:

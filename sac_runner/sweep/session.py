@@ -1,6 +1,7 @@
 """One sweep, from the first batch of jobs that a sweeper hands over to its table."""
 
 import secrets
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -110,6 +111,7 @@ class Session:
             RunInUse: Another process runs it.
         """
         jobs = sweep.jobs()
+        sweep.require_inside()
         left = [job for job in jobs if sweep.status(job).state != "finished"]
         words = f"{sweep.path}: {len(jobs) - len(left)} of {plural(len(jobs), 'run')} done, {len(left)} to go"
         if dry_run:
@@ -157,7 +159,7 @@ class Session:
     def _execute(self, sweep: SweepDirectory, jobs: list[SweepJob], allotment: Allotment, execute: Execute) -> None:
         self.stop_signal = execute(sweep, jobs, allotment)
         if self.stop_signal is not None:  # whatever else a sweeper had in mind
-            sys.exit(128 + self.stop_signal)
+            sys.exit(130 if self.stop_signal == signal.SIGINT else 143)
 
     def __enter__(self) -> "Session":
         return self
@@ -166,7 +168,7 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._at_the_end:
-            if self.sweep is not None:
+            if self.sweep is not None and self.sweep.is_sweep:  # else a full disk took no plan
                 print(summarize(self.sweep), file=sys.stderr)
 
     def exit_code(self) -> int:
@@ -216,11 +218,13 @@ def _announcement(jobs: list[SweepJob], allotment: Allotment, needs: list[Needs]
         lines += [f"  {label}" for label in settings[:8]]
         lines += [f"  and {len(settings) - 8} more"] if len(settings) > 8 else []
     seconds = sum(need.seconds for need in needs) / allotment.at_a_time
-    time_needed = f"about {duration(seconds)} in all, evaluation aside; " if seconds else ""
+    time_needed = f"about {duration(seconds)} in all, evaluation aside; " if seconds else "time not measured; "
+    disk = sum(need.disk for need in needs)
+    disk_needed = f"{size(disk)} of disk" if disk else "disk not measured"
     gpus = f" on GPU {', '.join(allotment.gpus)}" if allotment.gpus else ""
     where = f" -> {path}" if path is not None else "; a dry run: nothing is written"
     share = f"{allotment.at_a_time} at a time, {plural(allotment.threads, 'thread')} each{gpus}"
-    lines.append(f"{share}; {time_needed}{size(sum(need.disk for need in needs))} of disk{where}")
+    lines.append(f"{share}; {time_needed}{disk_needed}{where}")
     return "\n".join(lines)
 
 

@@ -5,6 +5,7 @@ import csv
 import io
 import statistics
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from sac_runner.errors import DiskFailed, command, train_command, warn
 from sac_runner.storage.files import json_bytes, write_atomically
 from sac_runner.storage.status import Status
 from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
-from sac_runner.text import columns, duration, number, plural
+from sac_runner.text import columns, cut, duration, number, plural
 
+_LABEL, _CAUSE = 60, 200  # columns at most
 _FEW = 4
 """Seeds below which every value is shown in the place of an interval."""
 WORST_RETURN = -1e9
@@ -74,12 +76,12 @@ def _table(rows: list[Row]) -> list[str]:
 
 
 def _cells(row: Row) -> list[str]:
-    seeds = f"{len(row.finals)}/{row.seeds}"
+    label, seeds = cut(row.label, _LABEL), f"{len(row.finals)}/{row.seeds}"
     if not row.finals:
-        return [row.label, seeds, "-", "", "-", "-"]
+        return [label, seeds, "-", "", "-", "-"]
     mean, best, minutes = (statistics.fmean(x) for x in (row.finals, row.bests, row.minutes))
     spread = f" +- {number(statistics.stdev(row.finals))}" if len(row.finals) > 1 else ""
-    return [row.label, seeds, number(mean) + spread, _interval(row.finals), number(best), f"{minutes:.1f}"]
+    return [label, seeds, number(mean) + spread, _interval(row.finals), number(best), f"{minutes:.1f}"]
 
 
 def _interval(finals: list[float]) -> str:
@@ -95,9 +97,8 @@ def _unfinished(sweep: SweepDirectory, jobs: list[tuple[SweepJob, Status]]) -> l
     for job, now in jobs:
         at = f" at {now.env_steps:,}" if now.env_steps else ""
         if now.state in ("failed", "killed"):
-            lines.append(
-                f"{now.state:<8} {job.path}  {now.cause or 'ended without a word'}{at} -> {sweep.log_file(job)}"
-            )
+            cause = cut(now.cause or "ended without a word", _CAUSE)
+            lines.append(f"{now.state:<8} {job.path}  {cause}{at} -> {sweep.log_file(job)}")
         elif now.state == "stopped":
             lines.append(f"stopped  {job.path}{at}, saved")
     return lines
@@ -105,10 +106,9 @@ def _unfinished(sweep: SweepDirectory, jobs: list[tuple[SweepJob, Status]]) -> l
 
 def _next(sweep: SweepDirectory, jobs: list[tuple[SweepJob, Status]]) -> list[str]:
     left = sum(now.state != "finished" for _, now in jobs)
-    again = (
-        f"{train_command(f'resume={sweep.path}')} (only {'this' if left == 1 else 'these'} {left}) | " if left else ""
-    )
-    return [f"next     {again}{command('compare')} {sweep.path} | {command('tensorboard')} {sweep.path}"]
+    path, these = quote(str(sweep.path)), "this" if left == 1 else "these"
+    again = f"{train_command(f'resume={path}')} (only {these} {left}) | " if left else ""
+    return [f"next     {again}{command('compare')} {path} | {command('tensorboard')} {path}"]
 
 
 def _csv(jobs: list[tuple[SweepJob, Status]]) -> str:

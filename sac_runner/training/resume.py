@@ -81,10 +81,14 @@ def _set(plain: dict[str, Any], key: str, value: Any) -> None:
     plain[name] = value
 
 
-def difference(run: RunDirectory, config: Config) -> list[str]:
-    """Where ``config`` asks for another run than the stored one: ``key: there, here``."""
+def difference(run: RunDirectory, config: Config, of_a_sweep: bool = False) -> list[str]:
+    """Where ``config`` asks for another run than the stored one: ``key: there, here``.
+
+    A job ``of_a_sweep`` may have gone on by hand with other values of what may change.
+    """
     anew = () if config.seed is not None else ("seed",)  # null: any seed will do
-    return _differences(flat(stored_config(run)), flat(config), "", (*_ABOUT_THE_START, *anew))
+    may = _CHANGEABLE if of_a_sweep else ()
+    return _differences(flat(stored_config(run)), flat(config), "", (*_ABOUT_THE_START, *anew, *may))
 
 
 def _differences(there: dict[str, Any], here: dict[str, Any], asked: str, ignored: tuple[str, ...]) -> list[str]:

@@ -157,6 +157,7 @@ def test_an_end_that_can_not_be_read_is_none(planned, end):
         ("none", 130, "waiting", None),
         ("running", None, "killed", None),
         ("running", 137, "failed", "as its process ended"),
+        ("running", 0, "failed", "as its process ended"),
         ("stopped", 143, "stopped", "said so"),
         ("failed", 1, "failed", "said so"),
         ("finished", 0, "finished", "said so"),

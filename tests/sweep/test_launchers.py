@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from sac_runner.storage.run_directory import RunDirectory
-from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
+from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob, read_signed
 from tests.processes import Server, alive, soon
 from tests.runs import BUDGET, TINY
 
@@ -202,6 +202,8 @@ def test_tuned_values_follow_each_environment_of_a_sweep(sweeps):
         ["seed=0,1", "hydra.launcher.hang_minutes=-1"],
         ["device=cpu,cuda:9"],
         ["init_from=nobody", "seeds=2"],
+        ["alpha=auto,fixed", "hydra.sweeper.max_batch_size=1"],
+        ["sweep=alpha,learning_rate"],
     ],
     ids=" ".join,
 )
@@ -357,6 +359,33 @@ def test_an_optimizing_sweeper_grows_one_sweep_and_never_tunes_a_seed(sweeps, se
     assert returned[:2] == pytest.approx([sum(finals[:2]) / 2, sum(finals[2:]) / 2])
     assert math.isfinite(returned[2]) and returned[2] <= min(finals)
     assert said.count("6 runs, 4 done, 2 failed") == 1 and not (sweeps.sweep.path / "multirun.yaml").exists()
+
+
+def test_a_job_that_was_continued_by_hand_is_finished_by_its_sweep(sweeps):
+    fails = ["env=custom", "env.id=tests.scripted:Faulty-v0", "env.kwargs.at=40", "env.kwargs.what=raises", *BUDGET]
+    assert sweeps.train(*fails, "seeds=1")[0].code == 70
+    job = sweeps.sweep.path / "default" / "s0"
+    assert sweeps.train(f"resume={job}", "log.every_env_steps=7")[0].code == 70
+    mended = sweeps.server.folder / "mended"
+    mended.touch()
+    try:
+        ending, said = sweeps.train(f"resume={sweeps.sweep.path}")
+    finally:
+        mended.unlink()
+    assert ending.code == 0 and [*sweeps.states().values()] == ["finished"], said
+
+
+def test_a_job_file_that_leads_elsewhere_is_refused(ragged, server):
+    sweeps, _ = ragged
+    file = sweeps.sweep.job_file(sweeps.sweep.jobs()[0])
+    other = SweepDirectory(server.folder / "sent")
+    other.path.mkdir()
+    for path in ("../../escaped/s0", str(server.folder / "escaped"), "a/b/c"):
+        job = SweepJob(0, "default/s0", {}, 0, 60)
+        other.write_plan({}, [job], [{**read_signed(file), "path": path}])
+        ending = server.run(["--job", other.job_file(job)])
+        assert ending.code == 2 and "is no job of a sweep" in server.said()
+    assert not (server.folder / "escaped").exists()
 
 
 def test_two_launchers_never_run_one_sweep(ragged, server):

@@ -60,14 +60,14 @@ SWEEPS = [
     (
         "Ctrl-C goes to the launcher alone",
         POOL,
-        "signal.SIGINT if number == signal.SIGINT else signal.SIGTERM",
-        "0",
-        f"{OF_POOL}a_signal_is_passed_on_once_and_nothing_more_is_begun",
+        "                process.popen.send_signal(number)\n",
+        "                pass\n",
+        f"{OF_POOL}a_signal_is_passed_on_as_it_is_and_nothing_more_is_begun",
     ),
     (
         "what an earlier start printed is taken for the cause",
         POOL,
-        "return cls(sweep, job, popen, log, log.tell())",
+        "return cls(sweep, job, popen, log, begin)",
         "return cls(sweep, job, popen, log, 0)",
         f"{OF_POOL}only_what_this_start_printed_is_its_cause",
     ),

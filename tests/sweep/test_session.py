@@ -1,0 +1,136 @@
+"""What a session decides before any job starts, with what the probe would answer."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from sac_runner.errors import DiskFailed, WrongInput
+from sac_runner.storage.sweep_directory import Ended, SweepDirectory, read_signed
+from sac_runner.sweep import session as module
+from sac_runner.sweep.resources import Needs
+from sac_runner.sweep.session import Limits, Proposed, Session, stored_config
+from tests.support import config
+
+GB = 10**9
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine to share out, and what each job needs of it."""
+    has = SimpleNamespace(cores=8, memory=64 * GB, needs=Needs(60.0, GB, GB, 0), visible=None, measured=[])
+
+    def measure(configs):
+        has.measured += configs
+        return [has.needs] * len(configs)
+
+    monkeypatch.setattr(module, "available_cores", lambda: has.cores)
+    monkeypatch.setattr(module, "available_memory", lambda: has.memory)
+    monkeypatch.setattr(module, "visible_gpus", lambda: has.visible)
+    monkeypatch.setattr(module, "measure", measure)
+    return has
+
+
+@pytest.fixture
+def run(machine, tmp_path, monkeypatch):
+    """Run a sweep of these configs whose jobs do nothing; returns its directory and what it was allotted."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*configs, seeds=None, at_a_time=None, stop=None):
+        given = []
+
+        def execute(sweep, jobs, allotment):
+            given.append(allotment)
+            return stop
+
+        taus = [f"{i}" for i, _ in enumerate(configs)]
+        proposed = [
+            Proposed([f"agent.tau={tau}", "seed=9"], {"agent.tau": tau}, c, "a recipe")
+            for tau, c in zip(taus, configs, strict=True)
+        ]
+        with Session(["sac-train", "-m"]) as session:
+            session.run(proposed, ["agent.tau"], Limits(seeds, at_a_time, None, {"seeds": seeds}), execute)
+        return session.sweep, given[0]
+
+    return run
+
+
+def several(n=4, **overrides):
+    return [config(threads="auto", outputs="here", **overrides) for _ in range(n)]
+
+
+def test_memory_and_gpus_count(run, machine):
+    machine.needs = Needs(60.0, GB, 30 * GB, 0)
+    assert run(*several())[1].at_a_time == 2
+    machine.needs, machine.visible = Needs(60.0, GB, GB, 2), "4,7"
+    allotment = run(*several())[1]
+    assert (allotment.at_a_time, allotment.gpus) == (2, ["4", "7"])
+
+
+def test_what_a_job_gets_is_frozen_with_it(run):
+    sweep, allotment = run(*several(2), seeds=2, at_a_time=2)
+    frozen = [stored_config(sweep, job) for job in sweep.jobs()]
+    assert allotment.threads == 4 and [c.threads for c in frozen] == [4] * 4
+    assert [c.seed for c in frozen] == [0, 1, 0, 1]
+    assert sweep.read_plan()["command"] == ["sac-train", "-m"]
+    job = read_signed(sweep.job_file(sweep.jobs()[3]))
+    assert job["overrides"] == ["agent.tau=1", "seed=1"] and job["recipe"] == "a recipe"
+
+
+def test_which_run_is_the_last_one_is_settled_before_any_job_makes_another(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "find_run", lambda text, outputs: tmp_path / f"found-{text}")
+    sweep, _ = run(*several(2, init_from="last"))
+    assert {stored_config(sweep, job).init_from for job in sweep.jobs()} == {str(tmp_path / "found-last")}
+
+
+def test_the_plan_says_what_all_jobs_need(run, capsys):
+    run(*several(4), at_a_time=2)
+    said = capsys.readouterr().err
+    assert "4 runs: 4 settings x 1 seed" in said and "2 at a time, 4 threads each" in said
+    assert "about 2:00 in all" in said and "4.0 GB of disk" in said
+
+
+def test_what_was_not_measured_is_not_made_up(run, machine, capsys):
+    machine.needs = Needs(0.0, 0, 0, 0)
+    run(*several(2))
+    assert "time not measured; disk not measured" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "code"), [(2, 130), (15, 143), (10, 143), (12, 143)])
+def test_a_sweep_that_was_stopped_ends_as_a_run_does(run, number, code):
+    with pytest.raises(SystemExit) as left:
+        run(*several(1), stop=number)
+    assert left.value.code == code
+
+
+@pytest.mark.parametrize("code", [70, 73, 74, 76, 1, 137])
+def test_its_exit_code_is_that_of_a_job_which_failed(run, code):
+    sweep, _ = run(*several(1))
+    session = Session([])
+    session.sweep = sweep
+    sweep.write_end(sweep.jobs()[0], Ended(code, "it broke"))
+    assert session.exit_code() == (code if code in (70, 73, 74, 76) else 1)
+
+
+def test_a_disk_that_takes_no_plan_is_what_is_told(run, monkeypatch):
+    def fails(self, *arguments):
+        raise DiskFailed("no room")
+
+    monkeypatch.setattr(SweepDirectory, "write_plan", fails)
+    with pytest.raises(DiskFailed, match="no room"):
+        run(*several(1))
+
+
+@pytest.mark.parametrize("place", [".lock", "jobs", "jobs/0000.log", "default", "default/s0", "default/s0/.lock"])
+def test_a_sweep_that_leads_elsewhere_is_not_run(run, tmp_path, place):
+    sweep, _ = run(*several(1))
+    away = tmp_path / "away"
+    away.mkdir()
+    link = sweep.path / place
+    if link.is_dir():
+        link.rename(tmp_path / "moved")
+    link.unlink(missing_ok=True)
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(away)
+    with pytest.raises(WrongInput, match="is a link"), Session([]) as session:
+        session.resume(sweep, Limits(None, None, None, {}), lambda *_: None, dry_run=False)
+    assert list(away.iterdir()) == []
