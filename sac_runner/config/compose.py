@@ -31,7 +31,7 @@ from sac_runner.config.diagnose import Groups, explain, explain_option, find_fau
 from sac_runner.config.rewrite import rewrite, split, unknown_option
 from sac_runner.config.schema import Config
 from sac_runner.config.validate import validate
-from sac_runner.errors import RunnerError, WrongInput, command, first_line
+from sac_runner.errors import RunnerError, WrongInput, command, first_line, train_command
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
@@ -101,6 +101,11 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
             if started or sweep() is not None:
                 raise
             raise _explained(settings, options, e, sweeps) from e
+        except (AssertionError, AttributeError) as e:  # of OmegaConf, which can't put a key into Hydra's null
+            if started or sweep() is not None or not any("hydra.sweeper.params" in setting for setting in settings):
+                raise
+            text = "hydra.sweeper.params can only be set in a file, such as conf/sweep/alpha.yaml"
+            raise WrongInput(text, train_command("-m alpha=auto,fixed")) from e
         folder = sweep()
         if sweeps and folder is not None:
             for file in set(Path(scratch).iterdir()) - {Path(scratch, "multirun.yaml")}:  # which sweep.json says better

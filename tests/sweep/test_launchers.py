@@ -204,6 +204,8 @@ def test_tuned_values_follow_each_environment_of_a_sweep(sweeps):
         ["init_from=nobody", "seeds=2"],
         ["alpha=auto,fixed", "hydra.sweeper.max_batch_size=1"],
         ["sweep=alpha,learning_rate"],
+        ["hydra.sweeper.params={alpha: auto}"],
+        ["++hydra.sweeper.params.alpha=auto"],
     ],
     ids=" ".join,
 )
