@@ -159,7 +159,5 @@ def sign_of_life(run: Path) -> float:
 
 def silent_s(run: Path) -> float:
     """Seconds since the process in ``run`` last showed that it gets on; infinite where none ever did."""
-    try:
-        return max(time.time() - (run / ".lock").stat().st_mtime, 0.0)
-    except OSError:
-        return float("inf")
+    sign = sign_of_life(run)
+    return max(time.time() - sign, 0.0) if sign else float("inf")

@@ -24,6 +24,7 @@ from sac_runner.storage.files import Appended
 from sac_runner.storage.find import find_run
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.run_directory import RunDirectory
+from sac_runner.text import plural
 from sac_runner.training.console import Console
 from sac_runner.training.device import configure_torch, resolve_device
 from sac_runner.training.preflight import at_a_glance, least_seconds, preflight, require_fit
@@ -98,16 +99,13 @@ def train(
             if died_of is not None:
                 console.say(f"the last start of this run ended without saving: {died_of}")
             console.say(header(config, overrides, recipe, trainer.action_dim, least_s))
-            where = f"{device}, {threads} thread{'s'[: threads > 1]}"
-            console.say(f"{where}, {glance} -> {shown(run.path)}")
+            console.say(f"{device}, {plural(threads, 'thread')}, {glance} -> {shown(run.path)}")
             if continued:
                 console.say(f"continuing at {trainer.counters.env_steps:,} env steps{_cut_short(cut)}")
             with crash_traces(run.path):
                 ending = _run(trainer, record, console, heed)
-            if ending is Ending.STOPPED:
-                console.say(stopped(config, run, trainer.counters))
-            else:
-                console.say(closing(record, trainer.counters, seed, ending.value))
+            last = stopped(config, run, trainer.counters) if ending is Ending.STOPPED else None
+            console.say(last or closing(record, trainer.counters, seed, ending.value))
     return Outcome(run, record.last_return, stop.signal)
 
 
@@ -122,7 +120,7 @@ def dry_run(config: Config, overrides: list[str], recipe: str | None, continued:
     threads = configure_torch(config)
     with Trainer(config, config.seed, device, Console(config)) as trainer:
         print(header(config, overrides, recipe, trainer.action_dim))
-        print(f"{device}, {threads} thread{'s'[: threads > 1]}; a dry run: nothing is written")
+        print(f"{device}, {plural(threads, 'thread')}; a dry run: nothing is written")
         if not continued:
             _begin_from_another(config, trainer)
         print(preflight(trainer))
