@@ -110,6 +110,9 @@ def in_float64(agent):
     """``agent`` itself with every weight in float64: an update is then exact enough to compare with NumPy."""
     for part in (agent.policy, agent.critic, agent.critic_target, agent.alpha, agent.reward_normalizer):
         part.double()
+    for optimizer in agent._optimizers().values():
+        for moments in (optimizer.exp_avg, optimizer.exp_avg_sq):
+            moments[:] = [x.double() for x in moments]
     return agent
 
 

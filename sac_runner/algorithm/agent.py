@@ -1,7 +1,6 @@
 """The SAC agent: acting, observing, and one update that reads like the pseudocode."""
 
 import copy
-from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +9,7 @@ from sac_runner.algorithm.alpha import AutoAlpha, make_alpha
 from sac_runner.algorithm.losses import actor_loss, critic_loss, soft_q_target, soft_update
 from sac_runner.algorithm.networks import CriticStack
 from sac_runner.algorithm.normalization import RewardNormalizer, make_reward_normalizer
+from sac_runner.algorithm.optimizer import Adam, clip_global_norm
 from sac_runner.algorithm.policy import Policy
 from sac_runner.config.schema import Config
 from sac_runner.types import Batch, Metrics, UpdateNoise
@@ -38,12 +38,8 @@ class SAC:
         self.alpha = make_alpha(config.alpha, action_dim).to(device)
         self.reward_normalizer = make_reward_normalizer(config.normalization, config.env.num_envs, agent.gamma)
         self.reward_normalizer.to(device)
-        self.actor_optimizer = self._adam(self.policy.actor.parameters(), agent.actor_lr)
-        self.critic_optimizer = self._adam(self.critic.parameters(), agent.critic_lr)
-
-    @staticmethod
-    def _adam(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Adam:
-        return torch.optim.Adam(parameters, lr=torch.tensor(lr), fused=True)
+        self.actor_optimizer = Adam(self.policy.actor.parameters(), agent.actor_lr)
+        self.critic_optimizer = Adam(self.critic.parameters(), agent.critic_lr)
 
     def observe(self, frames: Tensor, reward: Tensor, done: Tensor) -> None:
         """Show the normalizers one environment step; nothing else moves their statistics.
@@ -68,8 +64,8 @@ class SAC:
         if self.config.lr_schedule == "linear" and decay is not None:
             done = min(env_step / decay, 1.0)
             share = 1.0 - done * (1.0 - self.config.lr_final_share)
-            self.actor_optimizer.param_groups[0]["lr"].fill_(share * self.config.actor_lr)
-            self.critic_optimizer.param_groups[0]["lr"].fill_(share * self.config.critic_lr)
+            self.actor_optimizer.lr.fill_(share * self.config.actor_lr)
+            self.critic_optimizer.lr.fill_(share * self.config.critic_lr)
 
     def update(self, batch: Batch, noise: UpdateNoise) -> Metrics:
         """Lines 12 to 15 of Spinning Up's SAC pseudocode on the batch of line 11.
@@ -104,14 +100,12 @@ class SAC:
         soft_update(list(self.critic_target.parameters()), list(self.critic.parameters()), self.config.tau)  # line 15
         return self._metrics(loss_q, loss_pi, loss_alpha, q, target, action, log_prob, alpha)
 
-    def _descend(self, optimizer: torch.optim.Adam, loss: Tensor) -> None:
+    def _descend(self, optimizer: Adam, loss: Tensor) -> None:
         """One step on the optimizer's own parameters; no other network sees a gradient."""
-        parameters = optimizer.param_groups[0]["params"]
-        for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
-            parameter.grad = gradient
+        gradients = list(torch.autograd.grad(loss, optimizer.parameters))
         if self.config.max_grad_norm is not None:
-            nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm)
-        optimizer.step()
+            clip_global_norm(gradients, self.config.max_grad_norm)
+        optimizer.step(gradients)
 
     @torch.no_grad()
     def _metrics(
@@ -150,9 +144,7 @@ class SAC:
         parts = self._parts().items()
         state = {f"{part}.{name}": x for part, module in parts for name, x in module.state_dict().items()}
         for name, optimizer in self._optimizers().items():
-            for i, parameter in enumerate(optimizer.param_groups[0]["params"]):
-                for key, x in optimizer.state[parameter].items():
-                    state[f"adam.{name}.{i}.{key}"] = x
+            state |= {f"adam.{name}.{key}": x for key, x in optimizer.state_dict().items()}
         return {name: x.detach() for name, x in state.items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
@@ -160,8 +152,7 @@ class SAC:
         for part, module in self._parts().items():
             module.load_state_dict(_under(f"{part}.", state))
         for name, optimizer in self._optimizers().items():
-            for i, parameter in enumerate(optimizer.param_groups[0]["params"]):
-                optimizer.state[parameter] = {key: x.clone() for key, x in _under(f"adam.{name}.{i}.", state).items()}
+            optimizer.load_state_dict(_under(f"adam.{name}.", state))
 
     def load_weights(self, state: dict[str, Tensor]) -> None:
         """Start from the networks and statistics of another agent's ``state_dict``; the rest stays new.
@@ -186,7 +177,7 @@ class SAC:
             "reward_normalizer": self.reward_normalizer,
         }
 
-    def _optimizers(self) -> dict[str, torch.optim.Adam]:
+    def _optimizers(self) -> dict[str, Adam]:
         optimizers = {"actor": self.actor_optimizer, "critic": self.critic_optimizer}
         return optimizers | ({"alpha": self.alpha.optimizer} if isinstance(self.alpha, AutoAlpha) else {})
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sac_runner.algorithm.losses import alpha_loss
+from sac_runner.algorithm.optimizer import Adam
 from sac_runner.config.schema import AlphaConfig, AnnealedAlphaConfig, AutoAlphaConfig, FixedAlphaConfig
 
 
@@ -57,7 +58,7 @@ class AutoAlpha(nn.Module):
         self.target_entropy = config.target_entropy_per_action_dim * action_dim
         if config.target_entropy is not None:
             self.target_entropy = config.target_entropy
-        self.optimizer = torch.optim.Adam([self.log_alpha], lr=config.lr, fused=True)
+        self.optimizer = Adam([self.log_alpha], config.lr)
 
     @property
     def value(self) -> Tensor:
@@ -70,9 +71,7 @@ class AutoAlpha(nn.Module):
     def update(self, log_prob: Tensor) -> Tensor | None:
         """One descent step on the alpha loss for ``log_prob`` (B,) without gradient; returns the loss, ()."""
         loss = alpha_loss(self.log_alpha, log_prob, self.target_entropy)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
+        self.optimizer.step(list(torch.autograd.grad(loss, [self.log_alpha])))
         return loss.detach()
 
 

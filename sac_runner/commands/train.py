@@ -163,9 +163,7 @@ def _owned(job: Job, run: RunDirectory) -> AbstractContextManager[RunLock | None
     return nullcontext() if looked_at else RunLock(run.path)
 
 
-def _continue(
-    job: Job, run: RunDirectory, config: Config, lock: RunLock | None, swept: dict[str, str] | None
-) -> float:
+def _continue(job: Job, run: RunDirectory, config: Config, lock: RunLock | None, swept: dict[str, str] | None) -> float:
     from sac_runner.training.report import finished_already
     from sac_runner.training.run import dry_run, train
 

@@ -35,7 +35,7 @@ def test_an_update_moves_every_weight_of_actor_critics_and_targets():
 
 def test_the_critics_move_through_the_critic_loss_alone():
     agent, held = sac(), sac()
-    held.actor_optimizer.param_groups[0]["lr"].fill_(0.0)
+    held.actor_optimizer.lr.fill_(0.0)
     start = weights(held.policy.actor)
     updated(agent), updated(held)
     assert_same(agent.critic, held.critic)
@@ -47,7 +47,7 @@ def test_the_actor_moves_through_the_actor_loss_alone():
     # A reward changes the critics' targets; with the critics held still it can't reach the actor.
     agents = sac(), sac()
     for i, agent in enumerate(agents):
-        agent.critic_optimizer.param_groups[0]["lr"].fill_(0.0)
+        agent.critic_optimizer.lr.fill_(0.0)
         batch = random_batch()
         agent.update(batch._replace(reward=batch.reward + 100.0 * i), random_noise())
     assert_same(agents[0].policy.actor, agents[1].policy.actor)
@@ -55,7 +55,7 @@ def test_the_actor_moves_through_the_actor_loss_alone():
 
 def test_the_actors_step_looks_at_the_critics_after_theirs():
     still, moving = sac(alpha=FIXED), sac(alpha=FIXED, agent={"critic_layer_norm": False, "critic_lr": 1e-1})
-    still.critic_optimizer.param_groups[0]["lr"].fill_(0.0)
+    still.critic_optimizer.lr.fill_(0.0)
     losses = [updated(agent)[1]["actor_loss"].item() for agent in (still, moving)]
     assert abs(losses[0] - losses[1]) > 0.1
 
@@ -182,13 +182,13 @@ def test_a_linear_learning_rate_falls_by_absolute_step_to_its_final_share():
     for env_step, share in ((0, 1.0), (50, 0.6), (100, 0.2), (900, 0.2), (25, 0.8)):
         agent.set_env_step(env_step)
         for optimizer, lr in ((agent.actor_optimizer, 0.1), (agent.critic_optimizer, 0.01)):
-            assert optimizer.param_groups[0]["lr"].item() == pytest.approx(share * lr)
+            assert optimizer.lr.item() == pytest.approx(share * lr)
 
 
 def test_a_constant_learning_rate_stays():
     agent = sac()
     agent.set_env_step(10**6)
-    assert agent.actor_optimizer.param_groups[0]["lr"].item() == pytest.approx(3e-4)
+    assert agent.actor_optimizer.lr.item() == pytest.approx(3e-4)
 
 
 def test_gradients_are_scaled_to_max_grad_norm():
@@ -232,7 +232,7 @@ def test_critics_count_entropy_as_reward_of_the_next_step():
     # gamma = 1 and an end after the next step: Q = r + alpha * entropy, where the actor is held at a known entropy
     held_targets = {"gamma": 1.0, "critic_lr": 1e-2, "hidden_sizes": [16], "tau": 1e-12}
     agent = sac(agent=held_targets, alpha=FIXED | {"value": 0.7})
-    agent.actor_optimizer.param_groups[0]["lr"].fill_(0.0)
+    agent.actor_optimizer.lr.fill_(0.0)
     with torch.no_grad():
         for p in agent.critic_target.parameters():
             p.zero_()

@@ -42,7 +42,9 @@ def reference(agent, overrides):
     if alpha["mode"] == "auto":
         target_entropy = -2.0 if alpha["target_entropy"] is None else alpha["target_entropy"]
     networks = (weights(agent.policy.actor), weights(agent.critic), weights(agent.critic_target))
-    return NumpySAC(*networks, agent.alpha.value.item(), target_entropy, **knobs, alpha_lr=alpha.get("lr"))
+    return NumpySAC(
+        *networks, agent.alpha.value.item(), target_entropy, **knobs, alpha_lr=float(np.float32(alpha.get("lr", 0.0)))
+    )
 
 
 def moments(x):
@@ -157,7 +159,7 @@ def test_updates_equal_the_tutorials(alpha):
     q1, q2, q1_target, q2_target = (tutorial_q(agent.critic, i) for i in (0, 1, 0, 1))
     policy_adam, q1_adam, q2_adam = (torch.optim.Adam(m.parameters(), lr=lr) for m in (policy, q1, q2))
     log_alpha = torch.tensor([math.log(agent.alpha.value)], dtype=torch.float64, requires_grad=True)
-    alpha_adam = torch.optim.Adam([log_alpha], lr=3e-4)
+    alpha_adam = torch.optim.Adam([log_alpha], lr=lr)
     for i in range(STEPS):
         batch, noise = random_batch(seed=i, dtype=torch.float64), random_noise(seed=i, dtype=torch.float64)
         agent.update(batch, noise)

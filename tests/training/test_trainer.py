@@ -117,7 +117,7 @@ def test_what_changes_with_time_follows_the_env_steps(tmp_path):
     linear = {"lr_schedule": "linear", "lr_final_share": 0.5, "lr_decay_env_steps": 40}
     agent = ran(tmp_path, alpha=ANNEALED | {"over_env_steps": 40}, agent=linear, total_env_steps=30).agent
     assert agent.alpha.value.item() == pytest.approx(0.5 + 0.75 * (0.1 - 0.5))
-    assert agent.actor_optimizer.param_groups[0]["lr"].item() == pytest.approx(3e-4 * (1.0 - 0.75 * 0.5))
+    assert agent.actor_optimizer.lr.item() == pytest.approx(3e-4 * (1.0 - 0.75 * 0.5))
 
 
 def test_an_evaluation_in_training_is_that_of_its_protocol(tmp_path):

@@ -155,7 +155,7 @@ UPDATE = [
     (
         "a linear learning rate leaves the critics out",
         AGENT,
-        '            self.critic_optimizer.param_groups[0]["lr"].fill_(share * self.config.critic_lr)\n',
+        "            self.critic_optimizer.lr.fill_(share * self.config.critic_lr)\n",
         "",
         f"{OF_AGENT}a_linear_learning_rate_falls_by_absolute_step_to_its_final_share",
     ),
