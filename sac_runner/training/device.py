@@ -1,5 +1,6 @@
 """Where and how PyTorch computes: device, threads, precision."""
 
+import ctypes
 import os
 
 import torch
@@ -7,6 +8,8 @@ import torch
 from sac_runner.config.schema import Config
 from sac_runner.errors import WrongInput, train_command
 from sac_runner.machine import available_cores
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's <malloc.h>
 
 
 def resolve_device(name: str) -> torch.device:
@@ -27,7 +30,8 @@ def resolve_device(name: str) -> torch.device:
 
 
 def configure_torch(config: Config) -> int:
-    """Set threads and precision; returns the number of threads."""
+    """Set threads, precision and how memory is kept; returns the number of threads."""
+    _keep_freed_memory()
     threads = _own_threads() if config.threads == "auto" else config.threads
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("medium")
@@ -55,3 +59,17 @@ def _multiplies_in_float32() -> bool:
     exact = a.double() @ b.double()
     errors = ((a @ b - exact).abs().max(), (a[0] @ b[0] - exact[0]).abs().max())
     return max(float(error) for error in errors) < 1e-3
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library keep what an update frees for the next one; by default glibc gives it back each time.
+
+    The pages then fault in again: 900,000 faults in 700 updates of two 256 x 256 critics, which took 8.8 ms each, 5.7
+    without. Blocks from 64 MB on still come and go by themselves, and what is kept is at most 512 MB.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # another C library than glibc
+        return
+    mallopt(_M_MMAP_THRESHOLD, 64 * 2**20)
+    mallopt(_M_TRIM_THRESHOLD, 512 * 2**20)
