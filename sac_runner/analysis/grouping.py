@@ -11,7 +11,17 @@ from sac_runner.errors import WrongInput, command
 
 # How far a run goes, how it is watched, where it computes and where it lies: not what it learns.
 _ASIDE = (
-    *("seed", "total_env_steps", "schedule.rounds", "device", "threads", "outputs", "resume", "dry_run"),
+    *(
+        "seed",
+        "total_env_steps",
+        "schedule.rounds",
+        "device",
+        "threads",
+        "compile_after_updates",
+        "outputs",
+        "resume",
+        "dry_run",
+    ),
     *("env.id", "env.name", "env.timeout_s", "eval.every_env_steps", "eval.every_rounds"),
 )
 _GROUPS_ASIDE = ("run.", "log.", "checkpoint.", "stop.")

@@ -218,7 +218,17 @@ def from_yaml(text: str, source: Path) -> Config:
         plain: Any = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
         if "${" in text:
             raise ValueError("it holds an interpolation")
+        plain.setdefault("compile_after_updates", None)  # runs of versions without the key compiled nothing
         return from_plain(plain)
-    except (OmegaConfBaseException, YAMLError, AssertionError, TypeError, ValueError, RecursionError, WrongInput) as e:
+    except (
+        OmegaConfBaseException,
+        YAMLError,
+        AssertionError,
+        AttributeError,
+        TypeError,
+        ValueError,
+        RecursionError,
+        WrongInput,
+    ) as e:
         cause = e.message if isinstance(e, WrongInput) else first_line(e)
         raise WrongInput(f"{source} can't be read as a config of this version: {cause}") from e

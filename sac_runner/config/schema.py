@@ -250,6 +250,8 @@ class Config:
     """CPU threads of PyTorch."""
     precision: Literal["highest", "medium"]
     """Of float32 matrix products; ``medium`` allows bfloat16 inside them."""
+    compile_after_updates: Count | None
+    """Updates before the rest are compiled into one function; null compiles none."""
     outputs: str
     """Folder of all runs and sweeps; the environment variable SAC_OUTPUTS sets it too."""
     resume: str | None

@@ -9,7 +9,7 @@ from sac_runner.errors import DiskFailed, WrongInput, train_command
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 # Overrides that say how or where a run goes, not what it is.
-_UNNAMED = ("seed", "env", "outputs", "device", "threads", "resume", "dry_run")
+_UNNAMED = ("seed", "env", "outputs", "device", "threads", "compile_after_updates", "resume", "dry_run")
 _UNNAMED_GROUPS = ("run.", "log.", "stop.", "checkpoint.", "hydra")
 
 

@@ -15,7 +15,7 @@ from sac_runner.storage.run_directory import RunDirectory
 
 # What may change when a run continues: how long, how it is watched and where it computes, not what it learns.
 _CHANGEABLE = (
-    *("total_env_steps", "schedule.rounds", "device", "threads", "env.timeout_s"),
+    *("total_env_steps", "schedule.rounds", "device", "threads", "compile_after_updates", "env.timeout_s"),
     *("log.", "eval.every_", "checkpoint.", "stop."),
 )
 _ABOUT_THE_START = ("resume", "init_from", "dry_run", "outputs", "run.")

@@ -14,6 +14,7 @@ from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.storage.checkpoints import Arrays
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.segments import Segment, drop_segments, read_segments, write_segment
+from sac_runner.training.compilation import Updater
 from sac_runner.training.randomness import Streams
 from sac_runner.training.schedule import Counters
 
@@ -27,6 +28,7 @@ class TrainingState:
     collector: Collector
     agent: SAC
     replay: ReplayBuffer
+    updater: Updater
     turn: Counters | None = None
     """What the counters were before the turn of the loop that is not through yet, if any."""
 
@@ -38,6 +40,7 @@ class TrainingState:
         return named, {
             "counters": vars(self.counters),
             "turn": None if self.turn is None else vars(self.turn),
+            "compiles": self.updater.compiles,
             "streams": self.streams.state_dict(),
             "collector": collector,
         }
@@ -60,6 +63,7 @@ class TrainingState:
         vars(self.counters).update(plain["counters"])
         turn = plain.get("turn")  # an earlier version never left one half done
         self.turn = None if turn is None else Counters(**turn)
+        self.updater.compiles = plain.get("compiles")  # an earlier version compiled nothing
         self.streams.load_state_dict(plain["streams"])
         tensors = {name: torch.from_numpy(x).to(device) for name, x in _under("agent.", arrays).items()}
         self.agent.load_state_dict(tensors)

@@ -16,6 +16,7 @@ from sac_runner.errors import DiskFailed, Interrupted, WrongInput, train_command
 from sac_runner.interaction.collector import Collector
 from sac_runner.interaction.envs import evaluation_env, make_vector_env
 from sac_runner.interaction.replay import ReplayBuffer
+from sac_runner.training.compilation import Updater
 from sac_runner.training.console import Console
 from sac_runner.training.evaluation import evaluate
 from sac_runner.training.randomness import Streams, training_seed, weights_generator
@@ -30,7 +31,7 @@ from sac_runner.training.schedule import (
     updates_due,
 )
 from sac_runner.training.state import TrainingState
-from sac_runner.types import UpdateNoise
+from sac_runner.types import Batch, Metrics, UpdateNoise
 
 
 class Ending(Enum):
@@ -84,7 +85,8 @@ class Trainer:
             raise WrongInput(text, train_command(f"replay.capacity={config.replay.capacity // 1000} ...")) from e
         self.replay.start(self.collector.obs)
         self.agent = SAC(config, obs_dim, self.action_dim, weights_generator(self.seed), self.device)
-        self.state = TrainingState(self.counters, self.streams, self.collector, self.agent, self.replay)
+        self.updater = Updater(self.agent, config.compile_after_updates, self.console.say)
+        self.state = TrainingState(self.counters, self.streams, self.collector, self.agent, self.replay, self.updater)
         self.agent.begin(list(range(config.env.num_envs)), self._tensor(self.collector.obs))
 
     def run(self, record: Record, stop_requested: Callable[[], bool]) -> Ending:
@@ -170,10 +172,15 @@ class Trainer:
             batch = self.replay.sample(batch_size, self.streams.replay, self.device)
             drawn = self.streams.update.standard_normal((2, batch_size, self.action_dim), np.float32)
             noise = UpdateNoise(*self._tensor(drawn))
-            self.record.update(self.agent.update(batch, noise))
+            self.record.update(self._update(batch, noise))
             self.counters.updates += 1
         if ends_round(self.config.schedule, self.counters):
             self.counters.rounds += 1
+
+    def _update(self, batch: Batch, noise: UpdateNoise) -> Metrics:
+        made = self.counters.updates
+        with self.record.not_training() if self.updater.is_due(made) else contextlib.nullcontext():
+            return self.updater(batch, noise, made)
 
     def _what_falls_due(self, before: Counters) -> None:
         """Update, evaluate, checkpoint: in this order, whatever the step."""
