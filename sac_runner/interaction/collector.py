@@ -88,7 +88,8 @@ class Collector:
         with self._failures_named():
             raw_obs, reward, terminated, truncated, info = self.envs.step(action)
         next_obs = np.asarray(raw_obs, np.float32)
-        self._check_finite(np.isfinite(next_obs).all(axis=1) & (np.abs(reward) <= _MAX_FLOAT32))
+        if not (np.isfinite(next_obs).all() and (np.abs(reward) <= _MAX_FLOAT32).all()):
+            self._check_finite(np.isfinite(next_obs).all(axis=1) & (np.abs(reward) <= _MAX_FLOAT32))
         done = terminated | truncated
         self._hear(next_obs, reward, terminated, truncated)
         self.episode_return += reward
