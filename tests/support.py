@@ -77,6 +77,7 @@ PLAIN = {
     "total_env_steps": 1000,
     "device": "cpu",
     "threads": 1,
+    "compile_after_updates": None,
     "precision": "highest",
     "outputs": "outputs",
     "resume": None,

@@ -47,8 +47,9 @@ class Adam:
         )
 
     def _step_spelled_out(self, gradients: list[Tensor]) -> None:
-        step_size = self.lr / (1.0 - _BETA1**self.step_count)
-        root_of_correction = (1.0 - _BETA2**self.step_count).sqrt()
+        count = self.step_count.double()  # as the kernel does
+        step_size = self.lr.double() / (1.0 - _BETA1**count)
+        root_of_correction = (1.0 - _BETA2**count).sqrt()
         for x, g, m, v in zip(self.parameters, gradients, self.exp_avg, self.exp_avg_sq, strict=True):
             m.lerp_(g, 1.0 - _BETA1)
             v.mul_(_BETA2).addcmul_(g, g, value=1.0 - _BETA2)

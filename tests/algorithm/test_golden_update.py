@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from sac_runner.training.compilation import compiled
 from sac_runner.types import Batch, UpdateNoise
 from tests.algorithm.numpy_sac import NumpySAC
 from tests.support import ANNEALED, AUTO, FIXED, in_float64, random_batch, random_noise, sac, weights
@@ -81,10 +82,47 @@ def assert_equal_weights(module, expected):
         np.testing.assert_allclose(x, expected[name], rtol=RTOL, err_msg=name)
 
 
+RICH = {
+    "agent": CASES["layer_norm"]["agent"] | CASES["linear_lr"]["agent"] | CASES["max_grad_norm"]["agent"],
+    "normalization": CASES["normalization"]["normalization"],
+    "alpha": FIXED,
+}
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_update_equals_the_equations_in_numpy(name):
-    overrides = CASES[name]
+    assert_equal_numpy(CASES[name])
+
+
+def test_the_compiled_update_equals_the_equations_too():
+    assert_equal_numpy(RICH, compiled)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in CASES if name != "auto_alpha_target_given"])
+def test_every_compiled_update_equals_the_equations(name):
+    assert_equal_numpy({"alpha": FIXED, **CASES[name]}, compiled)
+
+
+def test_a_compiled_update_learns_alpha_in_float32():
+    """In float64 PyTorch 2.13's compiler loses what is written to a parameter without dimensions."""
+    as_written, fast = sac(alpha=AUTO | {"lr": 1e-2}), sac(alpha=AUTO | {"lr": 1e-2})
+    update = compiled(fast)
+    for i in range(STEPS):
+        for metrics, same in zip(
+            as_written.update(random_batch(seed=i), random_noise(seed=i)).items(),
+            update(random_batch(seed=i), random_noise(seed=i)).items(),
+            strict=True,
+        ):
+            assert same[0] == metrics[0] and same[1].item() == pytest.approx(metrics[1].item(), rel=1e-4, abs=1e-6)
+    assert as_written.alpha.value.item() != 1.0
+    for (name, x), y in zip(as_written.state_dict().items(), fast.state_dict().values(), strict=True):
+        torch.testing.assert_close(y, x, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def assert_equal_numpy(overrides, updates=lambda agent: agent.update):
     agent = in_float64(sac(**overrides))
+    update = updates(agent)
     known = show_frames(agent) if "normalization" in overrides else None
     numpy_sac = reference(agent, overrides)
     saturated = set()
@@ -93,14 +131,14 @@ def test_update_equals_the_equations_in_numpy(name):
         noise = random_noise(seed=i, dtype=torch.float64)
         noise = UpdateNoise(noise.next_action, noise.action * 3.0)  # far enough for |a| > 0.99
         agent.set_env_step(10 * i)
-        if name == "annealed_alpha":
+        if "over_env_steps" in overrides.get("alpha", {}):
             numpy_sac.alpha = [0.5, 0.34, 0.18][i]
-        if name == "linear_lr":  # Adam takes its step size from a float32
+        if "lr_schedule" in overrides.get("agent", {}):  # Adam takes its step size from a float32
             numpy_sac.actor_adam.lr = numpy_sac.critic_adam.lr = float(np.float32([3e-4, 1.92e-4, 0.84e-4][i]))
         else:
             numpy_sac.actor_adam.lr = float(np.float32(agent.config.actor_lr))
             numpy_sac.critic_adam.lr = float(np.float32(agent.config.critic_lr))
-        metrics = agent.update(batch, noise)
+        metrics = update(batch, noise)
         arrays = Batch(*(x.numpy() for x in batch))
         if known:
             arrays = normalized(arrays, known, (1.0, 0.5))

@@ -119,7 +119,7 @@ def test_all_faults_are_found_at_once():
 NEGATIVE = {"agent.log_std_min", "agent.log_std_max", "stop.at_return"}
 NEGATIVE |= {"alpha.target_entropy", "alpha.target_entropy_per_action_dim"}
 ZERO = {"agent.gamma", "agent.lr_final_share", "alpha.value", "alpha.start", "alpha.end", "seed", "eval.seed"}
-ZERO |= {"schedule.warmup_env_steps"}
+ZERO |= {"schedule.warmup_env_steps", "compile_after_updates"}
 
 
 @pytest.mark.parametrize(("value", "takers"), [(-1, NEGATIVE), (0, NEGATIVE | ZERO)])

@@ -119,6 +119,24 @@ def test_a_run_stopped_and_killed_twice_and_continued_is_the_run_at_once(tmp_pat
     assert expected["counters"]["updates"] > 0
 
 
+def test_so_is_one_whose_updates_are_compiled_in_its_midst(tmp_path):
+    run = settings(compile_after_updates=30)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    expected = advance(run, whole)
+    advance(run, parts, stop_at=20)
+    advance(run, parts, stop_at=43, killed=True)
+    advance(run, parts, stop_at=55)  # compiled by now
+    assert advance(run, parts) == expected
+    assert left_behind(parts) == left_behind(whole)
+    assert expected["compiles"] is True and expected["counters"]["updates"] > 45
+    assert left_behind(whole)[0] != as_written(tmp_path)[0]
+
+
+def as_written(tmp_path):
+    advance(settings(), tmp_path / "as_written")
+    return left_behind(tmp_path / "as_written")
+
+
 def test_no_environment_is_left_out():
     assert ENVS.keys() == {path.stem for path in (CONF / "env").glob("*.yaml")}
 

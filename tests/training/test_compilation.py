@@ -1,0 +1,118 @@
+import pytest
+import torch
+
+from sac_runner.training import compilation
+from sac_runner.training.compilation import Updater, compiled
+from tests.support import AUTO, random_batch, random_noise, sac
+
+
+def updater(after, monkeypatch, compiler, agent=None):
+    """An updater whose compiler is ``compiler(agent)``, and the lines that it says."""
+    said = []
+    monkeypatch.setattr(compilation, "compiled", compiler)
+    return Updater(agent or sac(), after, said.append), said
+
+
+def updates(agent, kind, calls):
+    """``agent.update`` that notes its calls as ``kind``."""
+
+    def update(batch, noise):
+        calls.append(kind)
+        return agent.update(batch, noise)
+
+    return update
+
+
+def test_what_is_made_after_so_many_updates_is_compiled(monkeypatch):
+    calls = []
+    ours, said = updater(2, monkeypatch, lambda agent: updates(agent, "compiled", calls))
+    due = []
+    for made in range(5):
+        due.append(ours.is_due(made))
+        ours(random_batch(), random_noise(), made)
+    assert due == [False, False, True, False, False]
+    assert calls == ["compiled"] * 4 and ours.compiles is True  # tried out once, then three
+    assert said[0].startswith("compiling the update") and said[1].startswith("compiled in ") and len(said) == 2
+
+
+def test_null_compiles_nothing(monkeypatch):
+    ours, said = updater(None, monkeypatch, lambda agent: pytest.fail("compiled"))
+    ours(random_batch(), random_noise(), 10**9)
+    assert not said and ours.compiles is None
+
+
+def test_trying_out_leaves_no_trace(monkeypatch):
+    agents = [sac(alpha=AUTO), sac(alpha=AUTO)]
+    plain, _ = updater(None, monkeypatch, compiled, agents[0])
+    tried, _ = updater(1, monkeypatch, lambda agent: agent.update, agents[1])
+    for made in range(3):
+        metrics = [each(random_batch(seed=made), random_noise(seed=made), made) for each in (plain, tried)]
+        assert metrics[0] == metrics[1]
+    for (name, x), y in zip(agents[0].state_dict().items(), agents[1].state_dict().values(), strict=True):
+        assert (x == y).all(), name
+
+
+def raises(agent):
+    def update(batch, noise):
+        raise RuntimeError("no compiler\nat all")
+
+    return update
+
+
+def forgets_alpha(agent):
+    def update(batch, noise):
+        kept = agent.alpha.log_alpha.detach().clone()
+        metrics = agent.update(batch, noise)
+        agent.alpha.log_alpha.data.copy_(kept)
+        return metrics
+
+    return update
+
+
+def moves_the_targets_half_as_far(agent):
+    def update(batch, noise):
+        kept = [x.clone() for x in agent.critic_target.parameters()]
+        metrics = agent.update(batch, noise)
+        for x, y in zip(agent.critic_target.parameters(), kept, strict=True):
+            x.copy_((x + y) / 2)
+        return metrics
+
+    return update
+
+
+@pytest.mark.parametrize(
+    ("compiler", "cause"),
+    [
+        (raises, "RuntimeError: no compiler"),
+        (forgets_alpha, "it gives another alpha.log_alpha"),
+        (moves_the_targets_half_as_far, "it gives another critic_target.hidden.0.weight"),
+    ],
+)
+@pytest.mark.parametrize("before", [None, True])
+def test_an_update_that_does_not_compile_or_comes_out_wrong_goes_on_as_written(compiler, cause, before, monkeypatch):
+    agents = [sac(alpha=AUTO), sac(alpha=AUTO)]
+    ours, said = updater(0, monkeypatch, compiler, agents[0])
+    ours.compiles = before
+    for made in range(2):
+        ours(random_batch(seed=made), random_noise(seed=made), made)
+        agents[1].update(random_batch(seed=made), random_noise(seed=made))
+    assert ours.compiles is False and len(said) == 2
+    assert said[1].endswith(f"; they go on as written ({cause})")
+    assert ("as before; numbers will differ in their last bits" in said[1]) == (before is True)
+    for (name, x), y in zip(agents[0].state_dict().items(), agents[1].state_dict().values(), strict=True):
+        assert (x == y).all(), name
+
+
+def test_what_could_not_be_compiled_is_not_tried_again(monkeypatch):
+    ours, said = updater(0, monkeypatch, lambda agent: pytest.fail("compiled"))
+    ours.compiles = False
+    ours(random_batch(), random_noise(), 7)
+    assert not said
+
+
+def test_pytorchs_compiler_passes():
+    said = []
+    ours = Updater(sac(alpha=AUTO), 0, said.append)
+    ours(random_batch(), random_noise(), 0)
+    assert ours.compiles is True, said
+    assert torch.is_tensor(ours(random_batch(), random_noise(), 1)["critic_loss"])
