@@ -13,7 +13,7 @@ from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.console import Console
 from sac_runner.training.evaluation import Evaluation, evaluate
-from sac_runner.training.preflight import least_seconds
+from sac_runner.training.preflight import _updates_seconds, least_seconds
 from sac_runner.training.record import Record
 from sac_runner.training.schedule import Counters
 from sac_runner.training.state import ReplayOnDisk
@@ -252,3 +252,10 @@ def test_telling_how_long_a_run_takes_changes_no_bit_of_it():
         before = knowledge(trainer)
         assert least_seconds(trainer) > 0
         assert knowledge(trainer) == before
+
+
+def test_compiled_updates_are_expected_to_take_half_as_long():
+    agent = {"compile_after_updates": 1000, "schedule": PER_STEP | {"warmup_env_steps": 0, "updates_per_env_step": 2.0}}
+    assert _updates_seconds(config(total_env_steps=2000, **agent), 0.01) == pytest.approx(10.0 + 3000 * 0.005)
+    assert _updates_seconds(config(total_env_steps=400, **agent), 0.01) == pytest.approx(8.0)
+    assert _updates_seconds(config(total_env_steps=2000, **agent | {"compile_after_updates": None}), 0.01) == 40.0

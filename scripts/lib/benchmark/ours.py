@@ -3,12 +3,12 @@
 ``python -m benchmark.ours STEPS OVERRIDE...`` prints env steps per second after the warm-up.
 """
 
+import contextlib
 import io
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from sac_runner.config.compose import compose_config
@@ -30,11 +30,12 @@ ALIKE = [
     *("schedule=per_step", f"schedule.warmup_env_steps={WARMUP}", "schedule.updates_per_env_step=1"),
     *("env.num_envs=1", "env.vectorization=sync", "replay.capacity=1_000_000", "replay.batch_size=256", "seed=0"),
     *("eval.episodes=1", "eval.num_envs=1", "eval.every_env_steps=null", "eval.max_episode_steps=10", "device=cpu"),
+    "compile_after_updates=0",  # the steady state of a run of any length
 ]
 """What every library can do alike: one env, one update per step, two critics, 256x256, batches of 256."""
 
 
-@contextmanager
+@contextlib.contextmanager
 def trainer(*overrides: str) -> Iterator[Trainer]:
     """Made from ``overrides``, with a record that writes nothing; its environments are closed at the end."""
     config = compose_config(list(overrides))
@@ -55,6 +56,9 @@ class _NoRecord:
 
     def update(self, metrics: Metrics) -> None:
         self._train.add(metrics)
+
+    def not_training(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
 
 def training_rate(steps: int, *overrides: str) -> float:

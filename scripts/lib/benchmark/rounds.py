@@ -1,12 +1,17 @@
 """The tutorial's round, ten episodes and 256 updates, against its own loop on as many transitions."""
 
+import os
+import subprocess
+import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
 from benchmark.ours import trainer
 from benchmark.timing import Row, compared, in_turn
-from benchmark.tutorial import Tutorial
 from sac_runner.training.trainer import Trainer
 from sac_runner.types import UpdateNoise
 
@@ -18,17 +23,15 @@ HELD = 5
 
 
 def measure(rounds: int) -> list[Row]:
-    """Both systems of the tutorial, at the threads that training takes."""
+    """Both systems of the tutorial, at the threads that each takes by itself."""
     rows = []
     for name, (env, steps, goal) in CASES.items():
-        with trainer(f"experiment={name}_tutorial", "device=cpu") as made:
-            theirs = Tutorial(env, full=name == "humanoid")
+        overrides = (f"experiment={name}_tutorial", "device=cpu", "compile_after_updates=0")
+        with trainer(*overrides) as made, tutorials(env, name == "humanoid", steps) as theirs:
             for _ in range(HELD * steps):
                 made._collect()
-            theirs.collect(HELD * steps)
-            seconds, loops = in_turn(
-                rounds, lambda m=made, n=steps: _ours(m, n), lambda t=theirs, n=steps: _theirs(t, n)
-            )
+            _update(made)  # compiles
+            seconds, loops = in_turn(rounds, lambda m=made, n=steps: _ours(m, n), theirs)
         case = f"{env}, {steps} transitions and {UPDATES} updates"
         rows.append(compared("round", case, seconds, loops, "s", "the tutorial's loop", f">= {goal}", False))
     return rows
@@ -39,15 +42,31 @@ def _ours(made: Trainer, steps: int) -> float:
     for _ in range(steps):
         made._collect()
     for _ in range(UPDATES):
-        batch = made.replay.sample(made.config.replay.batch_size, made.streams.replay, made.device)
-        drawn = made.streams.update.standard_normal((2, len(batch.reward), made.action_dim), "float32")
-        made.agent.update(batch, UpdateNoise(*torch.from_numpy(drawn)))
+        _update(made)
     return time.perf_counter() - begun
 
 
-def _theirs(tutorial: Tutorial, steps: int) -> float:
-    begun = time.perf_counter()
-    tutorial.collect(steps)
-    for _ in range(UPDATES):
-        tutorial.update()
-    return time.perf_counter() - begun
+def _update(made: Trainer) -> None:
+    batch = made.replay.sample(made.config.replay.batch_size, made.streams.replay, made.device)
+    drawn = made.streams.update.standard_normal((2, len(batch.reward), made.action_dim), "float32")
+    made.record.update(made._update(batch, UpdateNoise(*torch.from_numpy(drawn))))
+
+
+@contextmanager
+def tutorials(env: str, full: bool, steps: int) -> Iterator[Callable[[], float]]:
+    """Seconds of a round of the tutorial's own loop, in a process that knows none of our settings."""
+    script = str(Path(__file__).with_name("tutorial.py"))
+    command = [sys.executable, script, env, str(full), str(steps), str(UPDATES), str(HELD * steps)]
+    environment = {name: x for name, x in os.environ.items() if name != "OMP_NUM_THREADS"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
+        ask, answers = process.stdin, process.stdout
+
+        def one_round() -> float:
+            ask.write("\n")
+            ask.flush()
+            return float(answers.readline())
+
+        yield one_round
+        ask.close()

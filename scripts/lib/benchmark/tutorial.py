@@ -1,6 +1,12 @@
-"""The tutorial's loop, plainly: lists of transitions, a network each, one Adam each, everything through autograd."""
+"""The tutorial's loop, plainly: lists of transitions, a network each, one Adam each, everything through autograd.
+
+``python tutorial.py ENV FULL STEPS UPDATES HELD`` takes a round for each line that it reads, and answers its seconds.
+It imports nothing of ours and sets nothing in PyTorch, as the tutorial does.
+"""
 
 import random
+import sys
+import time
 from collections import deque
 from copy import deepcopy
 from typing import Any
@@ -123,3 +129,20 @@ class Tutorial:
         adam.zero_grad()
         loss.backward()
         adam.step()
+
+
+def main(env: str, full: str, *sizes: str) -> None:
+    """Rounds on demand."""
+    steps, updates, held = map(int, sizes)
+    loop = Tutorial(env, full == "True")
+    loop.collect(held)
+    for _ in sys.stdin:
+        begun = time.perf_counter()
+        loop.collect(steps)
+        for _ in range(updates):
+            loop.update()
+        print(time.perf_counter() - begun, flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
