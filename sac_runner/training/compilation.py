@@ -49,8 +49,8 @@ class Updater:
         """Compile and try out; the agent stays as it is."""
         self._say("compiling the update: half a minute at first, a few seconds where the compiler knows it already")
         begun = time.monotonic()
-        update = compiled(self._agent)
         try:
+            update = compiled(self._agent)
             wrong = _differs(self._agent, update, batch, noise)
         except Exception as e:  # whatever a compiler may raise
             wrong = f"{type(e).__name__}: {first_line(e)}"
@@ -71,7 +71,16 @@ def compiled(agent: SAC) -> Update:
     from torch._dynamo import config  # a second and more, which a short run does without
 
     config.trace_autograd_ops = True
-    update: Update = torch.compile(agent.update, fullgraph=True, dynamic=False)
+    update: Update = torch.compile(  # type: ignore[call-overload]  # which knows no isolate_recompiles yet
+        agent.update,
+        fullgraph=True,
+        dynamic=False,
+        isolate_recompiles=True,  # another agent's update is another function
+        options={
+            "cpp_wrapper": True,
+            "guard_filter_fn": torch.compiler.skip_all_guards_unsafe,  # nothing that it was compiled for ever changes
+        },
+    )
     return update
 
 

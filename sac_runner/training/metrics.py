@@ -87,8 +87,8 @@ class TrainMeans:
     def add(self, metrics: Metrics) -> None:
         """Take in one update's scalars."""
         self.names = list(metrics)
-        values = torch.stack([value.detach().float() for value in metrics.values()])
-        self.total = values if self.total is None else self.total + values
+        values = torch.stack(list(metrics.values()))
+        self.total = values if self.total is None else self.total.add_(values)
         self.count += 1
 
     def take(self) -> dict[str, float]:

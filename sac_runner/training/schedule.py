@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 
 from sac_runner.config.schema import Config, PerRoundConfig, PerStepConfig, ScheduleConfig
 
@@ -20,6 +21,12 @@ class Counters:
     """Finished, with schedule=per_round."""
 
 
+@cache
+def _exactly(ratio: float) -> Fraction:
+    """The decimal number that was typed."""
+    return Fraction(repr(ratio))
+
+
 def acts_randomly(schedule: ScheduleConfig, counters: Counters) -> bool:
     """Whether the next action is drawn uniformly from [-1, 1]."""
     return isinstance(schedule, PerStepConfig) and counters.env_steps < schedule.warmup_env_steps
@@ -29,7 +36,7 @@ def updates_due(schedule: ScheduleConfig, counters: Counters) -> int:
     """Updates to make now. The ratio is kept exactly: what is owed is counted from the start, in whole numbers."""
     match schedule:
         case PerStepConfig(warmup_env_steps=warmup, updates_per_env_step=ratio):
-            owed = math.floor(max(0, counters.env_steps - warmup) * Fraction(repr(ratio)))
+            owed = math.floor(max(0, counters.env_steps - warmup) * _exactly(ratio))
             return owed - counters.updates
         case PerRoundConfig():
             by_its_end = (counters.rounds + 1) * schedule.updates_per_round
