@@ -84,6 +84,7 @@ class TrainMeans:
         self.total: torch.Tensor | None = None
         self.count = 0
 
+    @torch.no_grad()
     def add(self, metrics: Metrics) -> None:
         """Take in one update's scalars."""
         self.names = list(metrics)
