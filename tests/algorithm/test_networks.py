@@ -142,6 +142,25 @@ def test_layer_norm_gives_each_row_mean_zero_and_variance_one_at_the_start():
     torch.testing.assert_close(y.var(dim=-1, correction=0), torch.ones(2, 4), rtol=0.0, atol=1e-4)
 
 
+@pytest.mark.parametrize("hidden", [[16, 12], []])
+def test_an_action_with_a_gradient_gives_the_same_values_also_where_observations_are_wide(hidden):
+    stack = CriticStack(100, 3, hidden, "tanh", 2, False, generator()).double()
+    obs = torch.randn(5, 100, generator=generator(1), dtype=torch.float64)
+    action = torch.randn(5, 3, generator=generator(2), dtype=torch.float64)
+    free, held = action.clone().requires_grad_(), action.clone().requires_grad_()
+    joint = torch.cat([obs, held], dim=1).expand(2, -1, -1)
+    for layer in stack.hidden:
+        joint = torch.tanh(layer(joint))
+    expected, values = stack.out(joint).squeeze(-1), stack(obs, free)
+    torch.testing.assert_close(values, expected)
+    torch.testing.assert_close(stack(obs, action), expected)
+    weights = list(stack.parameters())
+    for x, y in zip(
+        *(torch.autograd.grad(q.sum(), [a, *weights]) for q, a in ((values, free), (expected, held))), strict=True
+    ):
+        torch.testing.assert_close(x, y)
+
+
 def test_critics_start_apart():
     for name, p in critics().named_parameters():
         assert len({tuple(x.flatten().tolist()) for x in p}) == 3, name
