@@ -66,7 +66,7 @@ class Updater:
 def compiled(agent: SAC) -> Update:
     """``agent.update`` as one function, compiled when it is called first: in one graph, or not at all.
 
-    Nothing in it is chosen by timing, so the same update gives the same code each time.
+    The same update gives the same code each time.
     """
     from torch._dynamo import config  # a second and more, which a short run does without
 
@@ -78,6 +78,7 @@ def compiled(agent: SAC) -> Update:
         isolate_recompiles=True,  # another agent's update is another function
         options={
             "cpp_wrapper": True,
+            "deterministic": True,  # chooses nothing by timing where that moves bits (on GPUs it would)
             "guard_filter_fn": torch.compiler.skip_all_guards_unsafe,  # nothing that it was compiled for ever changes
         },
     )
