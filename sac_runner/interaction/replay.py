@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sac_runner.interaction.device_copy import DeviceCopy
 from sac_runner.types import Batch
 
 _CHUNK = 1024
@@ -21,9 +22,24 @@ class ReplayBuffer:
     """
 
     def __init__(
-        self, capacity: int, num_envs: int, obs_dim: int, action_dim: int, bootstrap_at_time_limit: bool
+        self,
+        capacity: int,
+        num_envs: int,
+        obs_dim: int,
+        action_dim: int,
+        bootstrap_at_time_limit: bool,
+        copy_on: torch.device | None = None,
     ) -> None:
-        """``bootstrap_at_time_limit=False`` makes a time limit count as a termination when sampled."""
+        """Empty.
+
+        Args:
+            capacity: Transitions of all environments together.
+            num_envs: Columns.
+            obs_dim: Of one observation.
+            action_dim: Of one action.
+            bootstrap_at_time_limit: False makes a time limit count as a termination when sampled.
+            copy_on: A GPU that batches are drawn on, from a copy that is kept there.
+        """
         self.rows = capacity // num_envs
         slots = self.rows + 1  # one more than the transitions: the newest successor is the next row's observation
         self.obs = np.zeros((slots, num_envs, obs_dim), np.float32)
@@ -36,6 +52,7 @@ class ReplayBuffer:
         self._free: list[int] = []
         self.added = 0
         self._bootstrap_at_time_limit = bootstrap_at_time_limit
+        self._copy = None if copy_on is None else DeviceCopy(slots, num_envs, obs_dim, action_dim, copy_on)
 
     def __len__(self) -> int:
         """Transitions held."""
@@ -43,7 +60,12 @@ class ReplayBuffer:
 
     def start(self, obs: NDArray[np.float32]) -> None:
         """Put the first observations (num_envs, obs_dim) where the first row begins."""
-        self.obs[self.added % len(self.obs)] = obs
+        self._put_obs(self.added % len(self.obs), obs)
+
+    def _put_obs(self, slot: int, obs: NDArray[np.float32]) -> None:
+        self.obs[slot] = obs
+        if self._copy is not None:
+            self._copy.write_obs(slot, self.obs[slot])
 
     def add(
         self,
@@ -71,6 +93,7 @@ class ReplayBuffer:
         self.truncated[slot] = truncated
         for env in np.flatnonzero(terminated | truncated):
             self.final_index[slot, env] = self._keep_final(next_obs[env])
+        self._copy_taken(slot)
         self.added += 1
         self._open(self.added % len(self.obs), following_obs)
 
@@ -95,6 +118,9 @@ class ReplayBuffer:
             ended = np.argwhere(columns["terminated"] | columns["truncated"])
             for (row, env), final in zip(ended, columns["final_obs"], strict=True):
                 self.final_index[slots[row], env] = self._keep_final(final)
+            self._copy_taken(slots)
+            if self._copy is not None:
+                self._copy.write_obs(slots, self.obs[slots])
         self._open(self.added % len(self.obs), obs)
 
     def truncate_last(self, env: int) -> None:
@@ -103,11 +129,12 @@ class ReplayBuffer:
         if self.added and self.final_index[slot, env] < 0:
             self.truncated[slot, env] = True
             self.final_index[slot, env] = self._keep_final(self.obs[self.added % len(self.obs), env])
+            self._copy_taken(slot)
 
     def _open(self, slot: int, obs: NDArray[np.float32]) -> None:
         """Begin the row at ``slot``, which drops the oldest transition once the ring is full."""
         self._release(slot)
-        self.obs[slot] = obs
+        self._put_obs(slot, obs)
 
     def _release(self, slots: NDArray[np.int64] | int) -> None:
         old = self.final_index[slots]
@@ -121,7 +148,13 @@ class ReplayBuffer:
             self._free = list(range(used + _CHUNK - 1, used - 1, -1))
         index = self._free.pop()
         self.final_obs[index] = obs
+        if self._copy is not None:
+            self._copy.write_final(index, self.final_obs[index], len(self.final_obs))
         return index
+
+    def _copy_taken(self, slots: NDArray[np.int64] | int) -> None:
+        if self._copy is not None:
+            self._copy.write_taken(slots, self.action[slots], self.reward[slots], self._no_value(slots))
 
     def sample(self, batch_size: int, generator: np.random.Generator, device: torch.device) -> Batch:
         """Draw ``batch_size`` transitions uniformly, with replacement (pseudocode line 11)."""
@@ -130,6 +163,8 @@ class ReplayBuffer:
         draw = generator.integers(held * num_envs, size=batch_size)
         slot = (self.added - held + draw // num_envs) % len(self.obs)
         env = draw % num_envs
+        if self._copy is not None:
+            return self._copy.batch(slot, env, (slot + 1) % len(self.obs), self.final_index[slot, env])
         return Batch(*(torch.from_numpy(x).to(device) for x in self._transitions(slot, env)))
 
     def _transitions(self, slot: NDArray[np.int64], env: NDArray[np.int64]) -> "_Arrays":
@@ -137,16 +172,18 @@ class ReplayBuffer:
         final = self.final_index[slot, env]
         ended = np.flatnonzero(final >= 0)
         next_obs[ended] = self.final_obs[final[ended]]
-        no_value = self.terminated[slot, env]
-        if not self._bootstrap_at_time_limit:
-            no_value = no_value | self.truncated[slot, env]
         return _Arrays(
             self.obs[slot, env],
             self.action[slot, env],
             self.reward[slot, env],
             next_obs,
-            no_value.astype(np.float32),
+            self._no_value((slot, env)).astype(np.float32),
         )
+
+    def _no_value(self, at: Any) -> NDArray[np.bool_]:
+        """Whether no value follows, where ``at`` indexes."""
+        terminated: NDArray[np.bool_] = self.terminated[at]
+        return terminated if self._bootstrap_at_time_limit else terminated | self.truncated[at]
 
 
 class _Arrays(NamedTuple):

@@ -79,8 +79,9 @@ class Trainer:
                 obs_dim,
                 self.action_dim,
                 config.agent.bootstrap_at_time_limit,
+                copy_on=None if self.device.type == "cpu" else self.device,
             )
-        except MemoryError as e:
+        except (MemoryError, torch.OutOfMemoryError) as e:
             text = f"replay.capacity={config.replay.capacity:,} does not fit into memory: {e}"
             raise WrongInput(text, train_command(f"replay.capacity={config.replay.capacity // 1000} ...")) from e
         self.replay.start(self.collector.obs)

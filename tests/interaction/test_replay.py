@@ -1,3 +1,4 @@
+import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,33 @@ from sac_runner.interaction.replay import ReplayBuffer
 from tests.support import CPU
 
 OBS_DIM, ACTION_DIM = 2, 1
+
+
+class Twins:
+    """A buffer and one that draws from its copy; the copy is on the CPU here. What is drawn from both is the same."""
+
+    def __init__(self, *sizes):
+        self.plain, self.copied = ReplayBuffer(*sizes), ReplayBuffer(*sizes, copy_on=CPU)
+
+    def __getattr__(self, name):
+        if name not in ("start", "add", "restore", "truncate_last"):
+            return getattr(self.plain, name)
+
+        def both(*arguments):
+            getattr(self.plain, name)(*copy.deepcopy(arguments))
+            getattr(self.copied, name)(*arguments)
+
+        return both
+
+    def __len__(self):
+        return len(self.plain)
+
+    def sample(self, size, generator, device):
+        drawn = self.copied.sample(size, copy.deepcopy(generator), device)
+        batch = self.plain.sample(size, generator, device)
+        for x, y in zip(drawn, batch, strict=True):
+            assert x.shape == y.shape and x.dtype == y.dtype and (x == y).all()
+        return batch
 
 
 class EachOnce:
@@ -36,7 +64,7 @@ class World:
     """Feeds a buffer observations that are all different, and keeps every transition in a list for each env."""
 
     def __init__(self, capacity, num_envs, bootstrap=True):
-        self.buffer = ReplayBuffer(capacity, num_envs, OBS_DIM, ACTION_DIM, bootstrap)
+        self.buffer = Twins(capacity, num_envs, OBS_DIM, ACTION_DIM, bootstrap)
         self.num_envs, self.bootstrap, self.made = num_envs, bootstrap, 0
         self.lists = [[] for _ in range(num_envs)]
         self.obs = self.fresh()
@@ -169,7 +197,7 @@ def test_rows_taken_to_disk_in_pieces_restore_the_buffer(data, num_envs, rows):
         segments.append((first, world.buffer.rows_between(first, world.buffer.added)))
     held = [s for s in segments if s[0] + len(s[1]["reward"]) > world.buffer.added - rows]
 
-    restored = ReplayBuffer(rows * num_envs, num_envs, OBS_DIM, ACTION_DIM, True)
+    restored = Twins(rows * num_envs, num_envs, OBS_DIM, ACTION_DIM, True)
     restored.restore(held, world.obs)
     world.buffer, expected = restored, world.expected()
     assert world.sampled() == expected
@@ -199,7 +227,7 @@ def test_an_observation_is_stored_once():
 
 
 def test_reward_and_observations_stay_raw_float32():
-    buffer = ReplayBuffer(2, 1, 1, 1, True)
+    buffer = Twins(2, 1, 1, 1, True)
     buffer.start(np.array([[1e6]], np.float32))
     no = np.array([False])
     buffer.add(np.array([[0.5]], np.float32), np.array([1 / 3]), no, no, *[np.array([[-1e6]], np.float32)] * 2)

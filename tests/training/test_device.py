@@ -1,0 +1,42 @@
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from sac_runner.training import device
+
+GLIBC = platform.libc_ver()[0] == "glibc"
+CODE = """
+import resource, sys, torch
+from sac_runner.training.device import _keep_freed_memory
+if sys.argv[1] == "kept":
+    _keep_freed_memory()
+def update():
+    blocks = [torch.ones(2**18) for _ in range(8)]  # 1 MB each, as an update's activations and gradients
+update()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(300):
+    update()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(kept):
+    answer = subprocess.run([sys.executable, "-c", CODE, kept], capture_output=True, text=True, check=True)
+    return int(answer.stdout)
+
+
+@pytest.mark.skipif(not GLIBC, reason="glibc's malloc alone is told anything")
+def test_memory_that_was_freed_is_there_for_the_next_update():
+    assert 5 * faults("kept") < faults("given back")
+
+
+@pytest.mark.parametrize(("asked", "cores", "threads"), [("", 1, 1), ("", 3, 3), ("", 64, 4), ("7", 2, 7), ("0", 2, 2)])
+def test_auto_takes_the_cores_that_there_are_up_to_four_or_what_the_environment_says(
+    asked, cores, threads, monkeypatch
+):
+    monkeypatch.setitem(os.environ, "OMP_NUM_THREADS", asked)
+    monkeypatch.setattr(device, "available_cores", lambda: cores)
+    assert device._own_threads() == threads
