@@ -68,9 +68,9 @@ def compiled(agent: SAC) -> Update:
 
     The same update gives the same code each time.
     """
-    from torch._dynamo import config  # a second and more, which a short run does without
+    from torch._dynamo import config as compiler  # a second and more, which a short run does without
 
-    config.trace_autograd_ops = True
+    compiler.trace_autograd_ops = True
     update: Update = torch.compile(  # type: ignore[call-overload]  # which knows no isolate_recompiles yet
         agent.update,
         fullgraph=True,

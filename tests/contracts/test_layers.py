@@ -68,7 +68,10 @@ def test_arrows_point_one_way(file):
     ("library", "homes"),
     [
         (("hydra", "omegaconf"), {"config/compose.py", "sweep/launchers.py"}),
-        (("torch",), {"types.py", "algorithm", "interaction/replay.py", "training", "playback"}),
+        (
+            ("torch",),
+            {"types.py", "algorithm", "interaction/replay.py", "interaction/device_copy.py", "training", "playback"},
+        ),
         (("gymnasium",), {"interaction", "training", "playback"}),
         (("tensorboard",), {"storage/events.py", "commands/tensorboard.py"}),
         (("safetensors",), {"storage/checkpoints.py", "storage/segments.py", "playback/stored.py"}),
