@@ -147,7 +147,7 @@ def test_humanoid_normalizes_observations_unless_told_otherwise():
 
 
 def test_a_recipe_wins_over_tuned_values_and_the_command_line_over_a_recipe():
-    assert composed("env=lunarlander")["total_env_steps"] == 150_000
+    assert composed("env=lunarlander")["total_env_steps"] == 200_000
     recipe = ["experiment=lunarlander_100k"]
     assert composed(*recipe)["total_env_steps"] == 100_000
     assert composed(*recipe, "total_env_steps=6000")["total_env_steps"] == 6000
