@@ -5,6 +5,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+MOST_THREADS = 4
+"""Of PyTorch, unless more are asked for: an update is too small to be shared out among many."""
+
 # Of control groups, by version: where they are, and the files with the limit, what is used, and what of it is a cache.
 _VERSIONS = {
     "0::": ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),

@@ -35,7 +35,7 @@ class SAC:
             generator,
         ).to(device)
         self.critic_target = copy.deepcopy(self.critic).requires_grad_(False)  # line 2
-        self.alpha = make_alpha(config.alpha, action_dim).to(device)
+        self.alpha = make_alpha(config.alpha, action_dim, device)
         self.reward_normalizer = make_reward_normalizer(config.normalization, config.env.num_envs, agent.gamma)
         self.reward_normalizer.to(device)
         self.actor_optimizer = Adam(self.policy.actor.parameters(), agent.actor_lr)

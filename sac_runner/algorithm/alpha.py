@@ -52,9 +52,9 @@ class AnnealedAlpha(nn.Module):
 class AutoAlpha(nn.Module):
     """A temperature learned so that the policy's entropy meets a target: arXiv 1812.05905v2, section 5."""
 
-    def __init__(self, config: AutoAlphaConfig, action_dim: int) -> None:
+    def __init__(self, config: AutoAlphaConfig, action_dim: int, device: torch.device) -> None:
         super().__init__()
-        self.log_alpha = nn.Parameter(torch.tensor(math.log(config.initial)))
+        self.log_alpha = nn.Parameter(torch.tensor(math.log(config.initial), device=device))
         self.target_entropy = config.target_entropy_per_action_dim * action_dim
         if config.target_entropy is not None:
             self.target_entropy = config.target_entropy
@@ -78,12 +78,12 @@ class AutoAlpha(nn.Module):
 Alpha = FixedAlpha | AutoAlpha | AnnealedAlpha
 
 
-def make_alpha(config: AlphaConfig, action_dim: int) -> Alpha:
-    """The temperature that the alpha group chose."""
+def make_alpha(config: AlphaConfig, action_dim: int, device: torch.device) -> Alpha:
+    """The temperature that the alpha group chose, on ``device``."""
     match config:
         case FixedAlphaConfig():
-            return FixedAlpha(config)
+            return FixedAlpha(config).to(device)
         case AutoAlphaConfig():
-            return AutoAlpha(config, action_dim)
+            return AutoAlpha(config, action_dim, device)
         case AnnealedAlphaConfig():
-            return AnnealedAlpha(config)
+            return AnnealedAlpha(config).to(device)

@@ -11,8 +11,8 @@ _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 class Adam:
     """Adam (arXiv 1412.6980v9, Algorithm 1) with the constants of the paper, in one call for all parameters.
 
-    The same numbers as ``torch.optim.Adam(fused=True)``, whose Python around its kernel takes three times as long as
-    the kernel itself for networks of this size.
+    The same numbers as ``torch.optim.Adam(fused=True)`` with its learning rate in a float32 tensor. That one's Python
+    takes three times as long as the kernel itself for networks of this size.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float) -> None:
@@ -62,8 +62,8 @@ class Adam:
         return {f"{i}.{name}": x for i, state in enumerate(named) for name, x in state.items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue where ``state_dict`` was taken."""
-        for name, x in self.state_dict().items():
+        """Continue where ``state_dict`` was taken; nothing, as earlier versions had before the first step, is zeros."""
+        for name, x in self.state_dict().items() if state else ():
             x.copy_(state[name])
 
 

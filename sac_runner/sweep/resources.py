@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sac_runner.config.schema import Config
+from sac_runner.machine import MOST_THREADS
 
 
 class Needs(NamedTuple):
@@ -70,7 +71,7 @@ def allot(
             limits.append(machine.memory // max(memory_each, 1))
         at_a_time = max(min(limits), 1)
     at_a_time = min(at_a_time, max(jobs, 1))
-    each = threads or max(machine.cores // at_a_time, 1)
+    each = threads or min(max(machine.cores // at_a_time, 1), MOST_THREADS)
     named = [name for name in visible.split(",") if name] if visible else [str(i) for i in range(machine.gpus)]
     return Allotment(at_a_time, each, named[: machine.gpus])
 

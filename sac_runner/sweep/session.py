@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sac_runner.config.convert import from_plain, to_plain
 from sac_runner.config.schema import Config
 from sac_runner.errors import WrongInput, train_command
-from sac_runner.machine import available_cores, available_memory
+from sac_runner.machine import MOST_THREADS, available_cores, available_memory
 from sac_runner.storage.find import find_run
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.names import create_exclusively
@@ -129,7 +129,7 @@ class Session:
         machine = Machine(available_cores(), available_memory(), 0)
         threads = most_threads(configs)
         if limits.cores is not None:
-            here = [replace(config, threads=machine.cores, device="auto") for config in configs]
+            here = [replace(config, threads=min(machine.cores, MOST_THREADS), device="auto") for config in configs]
             return Allotment(limits.at_a_time or len(configs), threads or limits.cores, []), measure(here)
         at_first = allot(len(configs), limits.at_a_time, threads, 0, machine)
         each = measure([replace(config, threads=at_first.threads) for config in configs])

@@ -7,9 +7,8 @@ import torch
 
 from sac_runner.config.schema import Config
 from sac_runner.errors import WrongInput, train_command
-from sac_runner.machine import available_cores
+from sac_runner.machine import MOST_THREADS, available_cores
 
-_MOST_THREADS = 4
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's <malloc.h>
 
 
@@ -48,7 +47,7 @@ def _own_threads() -> int:
     (128 x 128) to 1.7 (256 x 256) times as fast as one; products of this size leave little to share out among many.
     """
     asked = os.environ.get("OMP_NUM_THREADS", "")
-    return int(asked) if asked.isdecimal() and int(asked) > 0 else min(available_cores(), _MOST_THREADS)
+    return int(asked) if asked.isdecimal() and int(asked) > 0 else min(available_cores(), MOST_THREADS)
 
 
 def _multiplies_in_float32() -> bool:
@@ -70,11 +69,11 @@ def _keep_freed_memory() -> None:
     """Let the C library keep what an update frees for the next one; by default glibc gives it back each time.
 
     The pages then fault in again: 900,000 faults in 700 updates of two 256 x 256 critics, which took 8.8 ms each, 5.7
-    without. Blocks from 64 MB on still come and go by themselves, and what is kept is at most 512 MB.
+    without. Blocks from 32 MB on still come and go by themselves, and what is kept is at most 512 MB.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # another C library than glibc
         return
-    mallopt(_M_MMAP_THRESHOLD, 64 * 2**20)
-    mallopt(_M_TRIM_THRESHOLD, 512 * 2**20)
+    if mallopt(_M_MMAP_THRESHOLD, 32 * 2**20):  # the most that older ones take; one alone would end their own tuning
+        mallopt(_M_TRIM_THRESHOLD, 512 * 2**20)

@@ -25,7 +25,7 @@ from sac_runner.types import Batch, UpdateNoise
 
 _PROBE_S = 0.7
 _WORTH_TELLING = 1000  # updates
-_COMPILED = 0.5  # of its time as written; measured: 0.43 (128 x 128, two threads) to 0.85 (256 x 256, Humanoid)
+_COMPILED_AT_LEAST, _COMPILED = 0.4, 0.6  # of the time as written; measured: 0.43 (128 x 128) to 0.75 (Humanoid)
 _COMPILER = 250_000_000  # bytes of memory that compiling takes and keeps
 _WITHOUT_REPLAY = 10_000_000  # bytes of a run's other files
 
@@ -135,7 +135,7 @@ def least_seconds(trainer: Trainer) -> float:
         begun = time.perf_counter()
         float(agent.update(batch, UpdateNoise(action, action))["critic_loss"])
         seconds.append(time.perf_counter() - begun)
-    return _updates_seconds(config, statistics.median(seconds[3:]))
+    return _updates_seconds(config, statistics.median(seconds[3:]), _COMPILED_AT_LEAST)
 
 
 def _planned_updates(config: Config) -> float:
@@ -151,9 +151,9 @@ def _compiled_updates(config: Config) -> float:
     return 0.0 if after is None else max(_planned_updates(config) - after, 0.0)
 
 
-def _updates_seconds(config: Config, update_s: float) -> float:
-    """Of all updates, where one as it is written takes ``update_s``."""
-    return (_planned_updates(config) - (1.0 - _COMPILED) * _compiled_updates(config)) * update_s
+def _updates_seconds(config: Config, update_s: float, compiled: float = _COMPILED) -> float:
+    """Of all updates, where one as it is written takes ``update_s`` and a compiled one that share of it."""
+    return (_planned_updates(config) - (1.0 - compiled) * _compiled_updates(config)) * update_s
 
 
 def _disk(config: Config, memory: int) -> tuple[int, int]:

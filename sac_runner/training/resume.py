@@ -88,6 +88,8 @@ def difference(run: RunDirectory, config: Config, of_a_sweep: bool = False) -> l
     """
     anew = () if config.seed is not None else ("seed",)  # null: any seed will do
     may = _CHANGEABLE if of_a_sweep else ()
+    if "compile_after_updates" not in run.config_text():  # of an earlier version, which compiled nothing
+        may = (*may, "compile_after_updates")
     return _differences(flat(stored_config(run)), flat(config), "", (*_ABOUT_THE_START, *anew, *may))
 
 

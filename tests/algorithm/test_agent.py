@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support import ANNEALED, AUTO, FIXED, random_batch, random_noise, sac, weights
+from sac_runner.algorithm.agent import SAC
+from tests.support import ANNEALED, AUTO, FIXED, config, random_batch, random_noise, sac, weights
 
 FIXED_AT_ONE = FIXED | {"value": 1.0}  # where AUTO starts
 
@@ -243,3 +244,19 @@ def test_critics_count_entropy_as_reward_of_the_next_step():
     for _ in range(300):
         metrics = agent.update(batch, noise)
     torch.testing.assert_close(metrics["q_mean"], 1.0 - 0.7 * log_prob.mean(), rtol=0.0, atol=0.02)
+
+
+def test_adams_tensors_are_where_their_parameters_are():
+    meta = torch.device("meta")
+    agent = SAC(config(alpha=AUTO), 3, 2, torch.Generator().manual_seed(0), meta)
+    for optimizer in agent._optimizers().values():
+        for x in [*optimizer.parameters, optimizer.lr, optimizer.step_count, *optimizer.state_dict().values()]:
+            assert x.device == meta
+
+
+def test_a_state_of_an_earlier_version_from_before_its_first_update_has_no_moments():
+    agent, before = sac(alpha=AUTO), sac(alpha=AUTO, seed=1)
+    state = {name: x for name, x in before.state_dict().items() if not name.startswith("adam.")}
+    agent.load_state_dict(state)
+    for (name, x), y in zip(agent.state_dict().items(), before.state_dict().values(), strict=True):
+        assert (x == y).all(), name

@@ -17,7 +17,7 @@ def shared(jobs=10, at_a_time=None, threads=None, each=GB, cores=8, memory=64 * 
     [
         ({}, 8, 1),
         ({"jobs": 3}, 3, 2),
-        ({"jobs": 1}, 1, 8),
+        ({"jobs": 1}, 1, 4),
         ({"cores": 2}, 2, 1),
         ({"threads": 3}, 2, 3),
         ({"threads": 99}, 1, 99),
@@ -25,7 +25,7 @@ def shared(jobs=10, at_a_time=None, threads=None, each=GB, cores=8, memory=64 * 
         ({"at_a_time": 20, "jobs": 5}, 5, 1),
         ({"at_a_time": 16, "jobs": 20}, 16, 1),
         ({"each": 30 * GB}, 2, 4),
-        ({"each": 100 * GB}, 1, 8),
+        ({"each": 100 * GB}, 1, 4),
         ({"each": 30 * GB, "memory": None}, 8, 1),
         ({"each": 30 * GB, "at_a_time": 4}, 4, 2),
     ],
@@ -38,7 +38,7 @@ def test_cores_and_memory_are_shared_out(asked, at_a_time, threads):
 
 def test_gpus_go_round():
     allotment = shared(gpus=2, cores=16)
-    assert allotment == Allotment(2, 8, ["0", "1"])
+    assert allotment == Allotment(2, 4, ["0", "1"])
     assert shared(gpus=2, at_a_time=5).gpus == ["0", "1"]
     assert [shared(gpus=2, at_a_time=5).environment(slot)["CUDA_VISIBLE_DEVICES"] for slot in range(5)] == [*"01010"]
 

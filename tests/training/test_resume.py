@@ -10,6 +10,7 @@ from sac_runner.config.compose import CONF
 from sac_runner.errors import WrongInput
 from sac_runner.storage.checkpoints import find
 from sac_runner.storage.run_directory import RunDirectory
+from sac_runner.training import compilation
 from sac_runner.training.console import Console
 from sac_runner.training.record import Record
 from sac_runner.training.trainer import Trainer
@@ -130,6 +131,16 @@ def test_so_is_one_whose_updates_are_compiled_in_its_midst(tmp_path):
     assert left_behind(parts) == left_behind(whole)
     assert expected["compiles"] is True and expected["counters"]["updates"] > 45
     assert left_behind(whole)[0] != as_written(tmp_path)[0]
+
+
+def test_a_run_that_could_not_be_compiled_goes_on_so_where_it_could(tmp_path, monkeypatch):
+    run = settings(compile_after_updates=10)
+    with monkeypatch.context() as patched:
+        patched.setattr(compilation, "compiled", lambda agent: 1 / 0)
+        advance(run, tmp_path / "parts", stop_at=43)
+    monkeypatch.setattr(compilation, "compiled", lambda agent: pytest.fail("tried again"))
+    assert advance(run, tmp_path / "parts")["compiles"] is False
+    assert left_behind(tmp_path / "parts")[0] == as_written(tmp_path)[0]
 
 
 def as_written(tmp_path):

@@ -55,7 +55,7 @@ def measure(rounds: int) -> list[Row]:
         rates, *others = in_turn(rounds, here, lambda: theirs(1), lambda: theirs(2))
         threads, best = max(enumerate(others, 1), key=lambda other: Spread.of(other[1]).median)
         against = f"{PEER_VERSION.replace('==', ' ')}, {threads} thread{'s'[: threads > 1]}"
-        rows.append(compared("end to end", env, rates, best, "env steps/s", against, f">= {goal}"))
+        rows.append(compared("end to end", f"{env}, compiled", rates, best, "env steps/s", against, f">= {goal}"))
     return rows
 
 

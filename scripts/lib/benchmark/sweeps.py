@@ -34,7 +34,14 @@ def _seconds(together: bool) -> float:
 
 def _start(folder: str, seed: int, threads: str) -> "subprocess.Popen[bytes]":
     code = "from sac_runner.commands.train import main; main()"
-    overrides = [*ALIKE, "env=lunarlander", f"total_env_steps={STEPS}", f"threads={threads}", f"run.dir=run{seed}"]
+    overrides = [
+        *ALIKE,
+        "compile_after_updates=null",
+        "env=lunarlander",
+        f"total_env_steps={STEPS}",
+        f"threads={threads}",
+        f"run.dir=run{seed}",
+    ]
     overrides = [x for x in overrides if x != "seed=0"] + [f"seed={seed}"]
     environment = {name: x for name, x in os.environ.items() if name != "OMP_NUM_THREADS"}
     command = [sys.executable, "-c", code, *overrides]
