@@ -42,7 +42,7 @@ def _start(folder: str, seed: int, threads: str) -> "subprocess.Popen[bytes]":
         f"threads={threads}",
         f"run.dir=run{seed}",
     ]
-    overrides = [x for x in overrides if x != "seed=0"] + [f"seed={seed}"]
+    overrides = [x for x in overrides if x not in ("seed=0", "compile_after_updates=0")] + [f"seed={seed}"]
     environment = {name: x for name, x in os.environ.items() if name != "OMP_NUM_THREADS"}
     command = [sys.executable, "-c", code, *overrides]
     quiet = subprocess.DEVNULL
