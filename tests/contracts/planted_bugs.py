@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from tests.contracts.planted import algorithm, around, interaction, results, sweeps, training
+from tests.contracts.planted import algorithm, around, interaction, results, speed, sweeps, training
 
 
 class Bug(NamedTuple):
@@ -24,7 +24,7 @@ BUGS = [
         *(algorithm.EQUATIONS, algorithm.UPDATE, algorithm.STATISTICS),
         *(interaction.BUFFER, interaction.EPISODES),
         *(training.LOOP, training.CHANCE, training.ENDINGS, results.EVALUATIONS, results.REPORTS),
-        *(around.STORAGE, around.COMMANDS, around.PLAYBACK, sweeps.SWEEPS, sweeps.SCORES),
+        *(around.STORAGE, around.COMMANDS, around.PLAYBACK, sweeps.SWEEPS, sweeps.SCORES, speed.SPEED),
     )
     for row in table
 ]

@@ -77,8 +77,8 @@ EQUATIONS = [
     (
         "log_std has no clamp",
         NETWORKS,
-        "self.log_std(x).clamp(*self.log_std_range)",
-        "self.log_std(x)",
+        "log_std.clamp(*self.log_std_range)",
+        "log_std",
         f"{OF_NETWORKS}log_std_is_clamped_to_its_range",
     ),
     (

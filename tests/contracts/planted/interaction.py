@@ -37,8 +37,8 @@ BUFFER = [
     (
         "done is sampled for terminated",
         REPLAY,
-        "no_value = self.terminated[slot, env]",
-        "no_value = self.terminated[slot, env] | self.truncated[slot, env]",
+        "terminated: NDArray[np.bool_] = self.terminated[at]",
+        "terminated: NDArray[np.bool_] = self.terminated[at] | self.truncated[at]",
         f"{OF_REPLAY}a_time_limit_ends_the_world_only_where_it_is_asked_to",
     ),
 ]

@@ -1,0 +1,68 @@
+"""Bugs of what makes updates fast: name, file, text there, text instead, the test that turns red."""
+
+OPTIMIZER = "sac_runner/algorithm/optimizer.py"
+COMPILATION = "sac_runner/training/compilation.py"
+STATE = "sac_runner/training/state.py"
+COPY = "sac_runner/interaction/device_copy.py"
+NETWORKS = "sac_runner/algorithm/networks.py"
+OF_COMPILATION = "tests/training/test_compilation.py::test_"
+OF_REPLAY = "tests/interaction/test_replay.py::test_"
+
+SPEED = [
+    (
+        "Adam, where it is compiled, forgets to correct its second moment",
+        OPTIMIZER,
+        "(v.sqrt() / root_of_correction + _EPSILON)",
+        "(v.sqrt() + _EPSILON)",
+        "tests/algorithm/test_optimizer.py::test_what_is_compiled_is_adam_too",
+    ),
+    (
+        "a compiled update is not tried out",
+        COMPILATION,
+        "wrong = _differs(self._agent, update, batch, noise)",
+        "wrong = update(batch, noise) and None",
+        f"{OF_COMPILATION}an_update_that_does_not_compile_or_comes_out_wrong_goes_on_as_written",
+    ),
+    (
+        "trying out leaves its step behind",
+        COMPILATION,
+        "    finally:\n        agent.load_state_dict(before)\n",
+        "    finally:\n        pass\n",
+        f"{OF_COMPILATION}trying_out_leaves_no_trace",
+    ),
+    (
+        "a weight that is no number passes for close",
+        COMPILATION,
+        "return not bool(off <= 0.25 * way + 1e-6 * size)",
+        "return bool(off > 0.25 * way + 1e-6 * size)",
+        f"{OF_COMPILATION}an_update_that_does_not_compile_or_comes_out_wrong_goes_on_as_written",
+    ),
+    (
+        "the C++ compiler dies of a signal that is meant for the run",
+        COMPILATION,
+        "signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)",
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [])",
+        f"{OF_COMPILATION}a_signal_to_stop_waits_until_all_is_compiled",
+    ),
+    (
+        "a continued run tries again to compile",
+        STATE,
+        'self.updater.compiles = plain.get("compiles")',
+        "self.updater.compiles = None",
+        "tests/training/test_resume.py::test_a_run_that_could_not_be_compiled_goes_on_so_where_it_could",
+    ),
+    (
+        "the copy on a GPU takes the next row where an episode ended",
+        COPY,
+        "torch.where(end[:, None] < 0,",
+        "torch.where(end[:, None] < 1,",
+        f"{OF_REPLAY}exactly_the_newest_transitions_can_be_sampled",
+    ),
+    (
+        "wide observations meet the weights of actions",
+        NETWORKS,
+        "action.expand(both), of_action)",
+        "action.expand(both), of_obs[:, : action.shape[-1]])",
+        "tests/algorithm/test_networks.py::test_an_action_with_a_gradient_gives_the_same_values_also_where_observations_are_wide",
+    ),
+]
