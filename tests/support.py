@@ -5,6 +5,7 @@ import errno
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 
 from sac_runner.algorithm.agent import SAC
@@ -100,6 +101,9 @@ def plain(**overrides):
 def config(**overrides):
     """``plain`` as a Config."""
     return from_plain(plain(**overrides))
+
+
+needs_compiler = pytest.mark.skipif(" " in torch.__file__, reason="PyTorch's compiler takes no space in its path")
 
 
 def sac(obs_dim=3, action_dim=2, seed=0, **overrides):

@@ -74,7 +74,12 @@ def compiled(agent: SAC) -> Update:
     """``agent.update`` as one function, compiled when it is called first: in one graph, or not at all.
 
     The same update gives the same code each time.
+
+    Raises:
+        OSError: PyTorch lies where its compiler does not find it.
     """
+    if " " in torch.__file__:  # which would end, after half a minute, at a linker whose options are not quoted
+        raise OSError(f"PyTorch's compiler takes no space in the path of its folder, {torch.__file__}")
     from torch._dynamo import config as compiler  # a second and more, which a short run does without
 
     compiler.trace_autograd_ops = True

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from sac_runner.algorithm.alpha import make_alpha
-from tests.support import ANNEALED, AUTO, FIXED, config
+from tests.support import ANNEALED, AUTO, CPU, FIXED, config
 
 
 def make(plain, action_dim=3):
-    return make_alpha(config(alpha=plain).alpha, action_dim)
+    return make_alpha(config(alpha=plain).alpha, action_dim, CPU)
 
 
 def log_probs_of_entropy(entropy):

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from sac_runner.training.compilation import compiled
 from sac_runner.types import Batch, UpdateNoise
 from tests.algorithm.numpy_sac import NumpySAC
-from tests.support import ANNEALED, AUTO, FIXED, in_float64, random_batch, random_noise, sac, weights
+from tests.support import ANNEALED, AUTO, FIXED, in_float64, needs_compiler, random_batch, random_noise, sac, weights
 
 RTOL = 1e-10
 STEPS = 3  # the targets leave the critics at the first, and Adam's moments count from the second
@@ -94,16 +94,19 @@ def test_update_equals_the_equations_in_numpy(name):
     assert_equal_numpy(CASES[name])
 
 
+@needs_compiler
 def test_the_compiled_update_equals_the_equations_too():
     assert_equal_numpy(RICH, compiled)
 
 
+@needs_compiler
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in CASES if name != "auto_alpha_target_given"])
 def test_every_compiled_update_equals_the_equations(name):
     assert_equal_numpy({"alpha": FIXED, **CASES[name]}, compiled)
 
 
+@needs_compiler
 def test_a_compiled_update_learns_alpha_in_float32():
     """In float64 PyTorch 2.13's compiler loses what is written to a parameter without dimensions."""
     as_written, fast = sac(alpha=AUTO | {"lr": 1e-2}), sac(alpha=AUTO | {"lr": 1e-2})

@@ -8,7 +8,7 @@ import torch
 
 from sac_runner.training import compilation
 from sac_runner.training.compilation import Updater, compiled
-from tests.support import AUTO, random_batch, random_noise, sac
+from tests.support import AUTO, needs_compiler, random_batch, random_noise, sac
 
 
 def updater(after, monkeypatch, compiler, agent=None):
@@ -130,6 +130,7 @@ def test_what_could_not_be_compiled_is_not_tried_again(monkeypatch):
     assert not said
 
 
+@needs_compiler
 def test_pytorchs_compiler_passes():
     said = []
     ours = Updater(sac(alpha=AUTO), 0, said.append)
@@ -138,7 +139,7 @@ def test_pytorchs_compiler_passes():
     assert torch.is_tensor(ours(random_batch(), random_noise(), 1)["critic_loss"])
 
 
-def test_a_signal_to_stop_waits_until_all_is_compiled(monkeypatch):
+def test_a_signal_to_stop_does_not_reach_the_compiler(monkeypatch):
     came = []
     before = signal.signal(signal.SIGTERM, lambda *_: came.append("signal"))
 
@@ -154,9 +155,10 @@ def test_a_signal_to_stop_waits_until_all_is_compiled(monkeypatch):
         ours(random_batch(), random_noise(), 0)
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert came == ["compiled, children deaf: True", "signal"] and ours.compiles is True
+    assert sorted(came) == ["compiled, children deaf: True", "signal"] and ours.compiles is True
 
 
+@needs_compiler
 def test_two_compiled_agents_do_not_get_in_each_others_way():
     agents = [sac(alpha=AUTO), sac(alpha=AUTO, agent={"hidden_sizes": [7]}, seed=1)]
     fast = [compiled(agent) for agent in agents]

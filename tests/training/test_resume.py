@@ -15,7 +15,7 @@ from sac_runner.training.console import Console
 from sac_runner.training.record import Record
 from sac_runner.training.trainer import Trainer
 from tests.runs import advance, curves, metrics_rows
-from tests.support import ANNEALED, AUTO, CPU, FIXED, PER_ROUND, PER_STEP, config
+from tests.support import ANNEALED, AUTO, CPU, FIXED, PER_ROUND, PER_STEP, config, needs_compiler
 
 ENVS = {
     "pendulum": {"id": "Pendulum-v1", "max_episode_steps": 12},
@@ -120,6 +120,7 @@ def test_a_run_stopped_and_killed_twice_and_continued_is_the_run_at_once(tmp_pat
     assert expected["counters"]["updates"] > 0
 
 
+@needs_compiler
 def test_so_is_one_whose_updates_are_compiled_in_its_midst(tmp_path):
     run = settings(compile_after_updates=30)
     whole, parts = tmp_path / "whole", tmp_path / "parts"

@@ -42,7 +42,7 @@ SPEED = [
         COMPILATION,
         "signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)",
         "signal.pthread_sigmask(signal.SIG_BLOCK, [])",
-        f"{OF_COMPILATION}a_signal_to_stop_waits_until_all_is_compiled",
+        f"{OF_COMPILATION}a_signal_to_stop_does_not_reach_the_compiler",
     ),
     (
         "a continued run tries again to compile",
