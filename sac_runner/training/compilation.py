@@ -52,7 +52,7 @@ class Updater:
         self._say("compiling the update, to go on faster: half a minute the first time, a few seconds later on")
         begun = time.monotonic()
         try:
-            with _signals_held():
+            with _signals_blocked():
                 update = compiled(self._agent)
                 wrong = _differs(self._agent, update, batch, noise)
         except Exception as e:  # whatever a compiler may raise
@@ -99,8 +99,11 @@ def compiled(agent: SAC) -> Update:
 
 
 @contextmanager
-def _signals_held() -> Iterator[None]:
-    """A signal to stop reaches all processes of a group. A C++ compiler would die of it, and the run go on without."""
+def _signals_blocked() -> Iterator[None]:
+    """A signal to stop reaches all processes of a group. A C++ compiler would die of it, and the run go on without.
+
+    Blocked rather than handled, as where workers begin (``envs``): a program that is started keeps the one, not the other.
+    """
     if not hasattr(signal, "pthread_sigmask"):  # elsewhere than on Linux and macOS
         yield
         return
