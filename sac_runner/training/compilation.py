@@ -102,7 +102,7 @@ def compiled(agent: SAC) -> Update:
 def _signals_blocked() -> Iterator[None]:
     """A signal to stop reaches all processes of a group. A C++ compiler would die of it, and the run go on without.
 
-    Blocked rather than handled, as where workers begin (``envs``): a program that is started keeps the one, not the other.
+    Blocked, not handled as where workers begin (``envs``): a program that is started keeps the one alone.
     """
     if not hasattr(signal, "pthread_sigmask"):  # elsewhere than on Linux and macOS
         yield
