@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+_NARROW = 16
+"""Inputs up to which a sum, compiled into what surrounds it, beats a product: 3 % (256 x 256) to 11 % of an update."""
 _WIDE = 64
 """Observations from which on their gradient costs more than a second product: 7 % of an update with 348 of them."""
 
@@ -52,6 +54,8 @@ class StackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, B, inputs) -> (n, B, outputs)."""
+        if torch.compiler.is_compiling() and x.shape[-1] <= _NARROW:
+            return (x.unsqueeze(-1) * self.weight.unsqueeze(1)).sum(dim=-2) + self.bias
         return torch.baddbmm(self.bias, x, self.weight)
 
 
