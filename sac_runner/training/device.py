@@ -30,12 +30,12 @@ def resolve_device(name: str) -> torch.device:
 
 
 def configure_torch(config: Config) -> int:
-    """Set threads, precision and how memory is kept; returns the number of threads."""
+    """Set threads, the way of products and how memory is kept; returns the number of threads."""
     _keep_freed_memory()
     threads = _own_threads() if config.threads == "auto" else config.threads
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("medium")
-    if config.precision == "highest" and not _multiplies_in_float32():
+    if not _multiplies_in_float32():
         torch.set_float32_matmul_precision("highest")
     return threads
 
@@ -54,8 +54,8 @@ def _multiplies_in_float32() -> bool:
     """Whether products keep float32 accuracy even where bfloat16 is allowed.
 
     Allowing it routes CPU products through oneDNN, which has bfloat16 ones only for AMX. Elsewhere it computes in
-    float32, on an AMD EPYC twice as fast as MKL, so ``highest`` takes that way too. Tried out rather than assumed:
-    with bfloat16 the error is near 0.1, in float32 below 1e-4.
+    float32, on an AMD EPYC twice as fast as MKL, so runs of either precision take that way. Tried out rather than
+    assumed: with bfloat16 the error is near 0.1, in float32 below 1e-4.
     """
     if torch.cuda.is_available():
         return False
