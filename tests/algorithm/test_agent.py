@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from torch.utils._python_dispatch import TorchDispatchMode
+
 from sac_runner.algorithm.agent import SAC
 from tests.support import ANNEALED, AUTO, FIXED, config, random_batch, random_noise, sac, weights
 
@@ -260,3 +262,38 @@ def test_a_state_of_an_earlier_version_from_before_its_first_update_has_no_momen
     agent.load_state_dict(state)
     for (name, x), y in zip(agent.state_dict().items(), before.state_dict().values(), strict=True):
         assert (x == y).all(), name
+
+
+class Products(TorchDispatchMode):
+    """Notes what the matrix products inside it multiply."""
+
+    def __init__(self):
+        super().__init__()
+        self.types = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket.__name__ in ("mm", "addmm", "bmm", "baddbmm"):
+            self.types += [x.dtype for x in args]
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("precision", "multiplies"), [("highest", torch.float32), ("medium", torch.bfloat16)])
+def test_precision_says_what_an_update_multiplies_and_nothing_else(precision, multiplies):
+    agent = sac(alpha=AUTO, precision=precision, agent={"critic_layer_norm": True})
+    obs, noise = random_batch().obs, random_noise().action
+    with Products() as acting:
+        action = agent.policy.act(obs, noise), agent.q_value(obs, noise.tanh())
+    with Products() as updating:
+        metrics = agent.update(random_batch(), random_noise())
+    assert set(acting.types) == {torch.float32} and set(updating.types) == {multiplies}
+    assert {x.dtype for x in (*action, *metrics.values(), *agent.state_dict().values())} <= {torch.float32, torch.int64}
+
+
+def test_an_update_of_medium_precision_goes_almost_the_same_way():
+    exact, coarse = updated(sac(alpha=AUTO)), updated(sac(alpha=AUTO, precision="medium"))
+    for name, x in exact[1].items():
+        assert coarse[1][name].item() == pytest.approx(x.item(), rel=0.02, abs=0.01), name
+    for name, x in exact[0].state_dict().items():
+        if name.endswith("exp_avg"):  # after one step: a tenth of the gradient
+            other = coarse[0].state_dict()[name]
+            assert 0.0 < (other - x).norm() < 0.03 * x.norm(), name

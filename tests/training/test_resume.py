@@ -89,6 +89,7 @@ def settings(
         "eval": {"every_env_steps": 20, "every_rounds": 2 if rounds else None, "episodes": 1},
         "checkpoint": {"every_env_steps": 9, "keep_every_env_steps": 30},
         "log": {"every_env_steps": 7},
+        "precision": "medium" if agent == "other" else "highest",
         "total_env_steps": None if rounds else 60,
     }
     for group, values in more.items():

@@ -4,6 +4,7 @@ OPTIMIZER = "sac_runner/algorithm/optimizer.py"
 COMPILATION = "sac_runner/training/compilation.py"
 STATE = "sac_runner/training/state.py"
 COPY = "sac_runner/interaction/device_copy.py"
+AGENT = "sac_runner/algorithm/agent.py"
 NETWORKS = "sac_runner/algorithm/networks.py"
 OF_COMPILATION = "tests/training/test_compilation.py::test_"
 OF_REPLAY = "tests/interaction/test_replay.py::test_"
@@ -64,5 +65,19 @@ SPEED = [
         "action.expand(both), of_action)",
         "action.expand(both), of_obs[:, : action.shape[-1]])",
         "tests/algorithm/test_networks.py::test_an_action_with_a_gradient_gives_the_same_values_also_where_observations_are_wide",
+    ),
+    (
+        "medium precision multiplies in float32",
+        AGENT,
+        'agent.precision == "medium"',
+        "False",
+        "tests/algorithm/test_agent.py::test_precision_says_what_an_update_multiplies_and_nothing_else",
+    ),
+    (
+        "a narrow layer, compiled, forgets its bias",
+        NETWORKS,
+        ".sum(dim=-2) + self.bias",
+        ".sum(dim=-2)",
+        "tests/algorithm/test_golden_update.py::test_the_compiled_update_equals_the_equations_too",
     ),
 ]
