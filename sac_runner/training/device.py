@@ -2,11 +2,12 @@
 
 import ctypes
 import os
+import platform
 
 import torch
 
 from sac_runner.config.schema import Config
-from sac_runner.errors import WrongInput, train_command
+from sac_runner.errors import WrongInput, train_command, warn
 from sac_runner.machine import MOST_THREADS, available_cores
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's <malloc.h>
@@ -29,6 +30,18 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def set_up_torch(config: Config) -> tuple[torch.device, int]:
+    """The device and the number of threads of a run, PyTorch being set to them; warns of what is slow here.
+
+    Raises:
+        WrongInput: The device is not there.
+    """
+    device = resolve_device(config.device)
+    if config.precision == "medium" and _slow_in_bfloat16(device):
+        warn("precision=medium makes updates slower here: this processor has no bfloat16 products (AVX512-BF16, AMX)")
+    return device, configure_torch(config)
+
+
 def configure_torch(config: Config) -> int:
     """Set threads, the way of products and how memory is kept; returns the number of threads."""
     _keep_freed_memory()
@@ -38,6 +51,13 @@ def configure_torch(config: Config) -> int:
     if not _multiplies_in_float32():
         torch.set_float32_matmul_precision("highest")
     return threads
+
+
+def _slow_in_bfloat16(device: torch.device) -> bool:
+    """Whether ``precision=medium`` costs time instead of saving it: on x86 processors without such products."""
+    if device.type != "cpu" or platform.machine() not in ("x86_64", "AMD64"):
+        return False
+    return not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def _own_threads() -> int:

@@ -26,7 +26,7 @@ from sac_runner.storage.lock import RunLock
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.text import plural
 from sac_runner.training.console import Console
-from sac_runner.training.device import configure_torch, resolve_device
+from sac_runner.training.device import set_up_torch
 from sac_runner.training.preflight import at_a_glance, least_seconds, preflight, require_fit
 from sac_runner.training.provenance import provenance
 from sac_runner.training.record import Record
@@ -72,8 +72,7 @@ def train(
     """
     seed = config.seed
     assert seed is not None
-    device = resolve_device(config.device)
-    threads = configure_torch(config)
+    device, threads = set_up_torch(config)
     console = Console(config)
     with Trainer(config, seed, device, console) as trainer:
         if not continued:
@@ -116,8 +115,7 @@ def dry_run(config: Config, overrides: list[str], recipe: str | None, continued:
         RunnerError: It could not start.
     """
     assert config.seed is not None
-    device = resolve_device(config.device)
-    threads = configure_torch(config)
+    device, threads = set_up_torch(config)
     with Trainer(config, config.seed, device, Console(config)) as trainer:
         print(header(config, overrides, recipe, trainer.action_dim))
         print(f"{device}, {plural(threads, 'thread')}; a dry run: nothing is written")

@@ -4,8 +4,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from sac_runner.training import device
+from tests.support import CPU, config
 
 GLIBC = platform.libc_ver()[0] == "glibc"
 CODE = """
@@ -43,3 +45,27 @@ def test_auto_takes_the_cores_that_there_are_up_to_four_or_what_the_environment_
     monkeypatch.setitem(os.environ, "OMP_NUM_THREADS", asked)
     monkeypatch.setattr(device, "available_cores", lambda: cores)
     assert device._own_threads() == threads
+
+
+@pytest.mark.parametrize(
+    ("machine", "avx512", "amx", "slow"),
+    [
+        ("x86_64", False, False, True),
+        ("x86_64", True, False, False),
+        ("x86_64", False, True, False),
+        ("aarch64", False, False, False),
+    ],
+)
+def test_medium_precision_where_it_makes_updates_slower_is_warned_of(machine, avx512, amx, slow, monkeypatch, capsys):
+    monkeypatch.setattr(device.platform, "machine", lambda: machine)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    try:
+        assert device.set_up_torch(config(precision="medium")) == (CPU, 1)
+        assert ("precision=medium makes updates slower here" in capsys.readouterr().err) == slow
+        device.set_up_torch(config(precision="highest"))
+        assert not capsys.readouterr().err
+    finally:
+        torch.set_num_threads(before[0])
+        torch.set_float32_matmul_precision(before[1])

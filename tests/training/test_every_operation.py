@@ -196,7 +196,7 @@ def quickly():
         text = training_run.to_yaml(RUN)
         patch.setattr(training_run, "to_yaml", lambda config: text)
         patch.setattr(training_run, "provenance", lambda *_: {})
-        patch.setattr(training_run, "configure_torch", lambda config: 1)
+        patch.setattr(training_run, "set_up_torch", lambda config: (CPU, 1))
         yield
 
 
