@@ -125,21 +125,49 @@ def _differs(agent: SAC, update: Update, batch: Batch, noise: UpdateNoise) -> st
         right = _copied(agent)
         agent.load_state_dict(before)
         others = update(batch, noise)
-        wrong = [name for name, x in _copied(agent).items() if _is_off(x, right[name], before[name])]
-        wrong += [name for name, x in metrics.items() if not torch.isclose(others[name], x, rtol=1e-2, atol=1e-2)]
-        return f"compiled, it gives another {wrong[0]}" if wrong else None
+        ours = _copied(agent)
     finally:
         agent.load_state_dict(before)
+    if agent.precision == "medium":
+        share, close = 0.4, 0.1
+        compared = {part: [name for name in right if name.startswith(f"{part}.")] for part in _NETWORKS}
+    else:
+        share, close = 0.25, 0.01
+        compared = {name: [name] for name in right}
+    wrong = [name for name, x in ours.items() if _is_lost(x, right[name], before[name])]
+    for name, of in compared.items():
+        if of and _is_off(_joined(ours, of), _joined(right, of), _joined(before, of), share):
+            wrong.append(name)
+    wrong += [name for name, x in metrics.items() if not torch.isclose(others[name], x, rtol=close, atol=close)]
+    return f"compiled, it gives another {wrong[0]}" if wrong else None
+
+
+_NETWORKS = ("policy", "critic", "critic_target", "alpha")
+"""What is compared as a whole where products are coarse.
+
+Two ways to round, each as good as the other, turn which of two critics is the lower one here and there. Single biases
+and moments, the mean of what all but cancels, then differ by up to 10 times what an update moves them, the networks by
+0.18 times (LunarLander, 20 batches at 159,000 env steps).
+"""
 
 
 def _copied(agent: SAC) -> dict[str, Tensor]:
     return {name: x.clone() for name, x in agent.state_dict().items()}
 
 
-def _is_off(x: Tensor, right: Tensor, before: Tensor) -> bool:
-    """By more than a quarter of the way that the update went, and more than float32 rounds; or no number.
+def _joined(state: dict[str, Tensor], names: list[str]) -> Tensor:
+    return torch.cat([state[name].double().flatten() for name in names])
+
+
+def _is_lost(x: Tensor, right: Tensor, before: Tensor) -> bool:
+    """It did not move although it should have, or is no number."""
+    return bool((x == before).all() and not (right == before).all()) or not bool(x.isfinite().all())
+
+
+def _is_off(x: Tensor, right: Tensor, before: Tensor, share: float) -> bool:
+    """By more than ``share`` of the way that the update went, and more than float32 rounds.
 
     Rounding alone can turn which of two critics is the lower one, or a unit on: at times a hundredth of the way.
     """
-    way, size, off = (y.double().norm() for y in (right - before, right, x - right))
-    return not bool(off <= 0.25 * way + 1e-6 * size)
+    way, size, off = (y.norm() for y in (right - before, right, x - right))
+    return not bool(off <= share * way + 3e-7 * size)

@@ -34,8 +34,15 @@ SPEED = [
     (
         "a weight that is no number passes for close",
         COMPILATION,
-        "return not bool(off <= 0.25 * way + 1e-6 * size)",
-        "return bool(off > 0.25 * way + 1e-6 * size)",
+        "return not bool(off <= share * way + 3e-7 * size)",
+        "return bool(off > share * way + 3e-7 * size)",
+        f"{OF_COMPILATION}an_update_that_does_not_compile_or_comes_out_wrong_goes_on_as_written",
+    ),
+    (
+        "with medium precision, what was not written passes",
+        COMPILATION,
+        "if _is_lost(x, right[name], before[name])]",
+        "if False]",
         f"{OF_COMPILATION}an_update_that_does_not_compile_or_comes_out_wrong_goes_on_as_written",
     ),
     (
