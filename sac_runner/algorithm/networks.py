@@ -99,21 +99,30 @@ class SquashedGaussianActor(nn.Module):
 
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation before the squashing, each (B, action_dim), of normalized obs."""
-        x = obs
-        for layer in self.hidden:
-            x = self.activation(layer(x))
+        x = self._features(obs)
         weight = torch.cat([self.mean.weight, self.log_std.weight])  # one product for both
         mean, log_std = F.linear(x, weight, torch.cat([self.mean.bias, self.log_std.bias])).chunk(2, dim=-1)
         return mean, log_std.clamp(*self.log_std_range)
 
     def mode(self, obs: Tensor) -> Tensor:
         """The deterministic action tanh(mean), (B, action_dim) in [-1, 1]."""
-        return torch.tanh(self(obs)[0])
+        mean: Tensor = self.mean(self._features(obs))
+        return torch.tanh(mean)
 
     def act(self, obs: Tensor, noise: Tensor) -> Tensor:
-        """The action of ``sample`` alone, (B, action_dim) in [-1, 1]."""
-        mean, log_std = self(obs)
-        return torch.tanh(mean + log_std.exp() * noise)
+        """The action of ``sample`` alone, (B, action_dim) in [-1, 1].
+
+        For a few observations what is around the products takes longer than they do: hence two of them.
+        """
+        x = self._features(obs)
+        std = self.log_std(x).clamp(*self.log_std_range).exp()
+        return torch.tanh(self.mean(x) + std * noise)
+
+    def _features(self, obs: Tensor) -> Tensor:
+        x = obs
+        for layer in self.hidden:
+            x = self.activation(layer(x))
+        return x
 
     def sample(self, obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """A reparameterised action and its log-probability.

@@ -77,6 +77,8 @@ class Collector:
         self.episode_return = np.zeros(envs.num_envs, np.float64)
         self.episode_length = np.zeros(envs.num_envs, np.int64)
         self.obs = self._reset(np.ones(envs.num_envs, np.bool_))
+        kinds = [("obs", "f4", self.obs.shape[1:]), ("reward", "f8"), ("terminated", "?"), ("truncated", "?")]
+        self._answer = np.empty(envs.num_envs, kinds)
 
     def step(self, action: NDArray[np.float32]) -> Step:
         """Take ``action`` (N, action_dim) in [-1, 1] everywhere, then reset what ended."""
@@ -98,11 +100,13 @@ class Collector:
         self.obs = self._reset(done) if episodes else next_obs
         return Step(action, reward, terminated, truncated, next_obs, self.obs, episodes)
 
-    def _hear(self, *answers: NDArray[Any]) -> None:
+    def _hear(self, *answer: NDArray[Any]) -> None:
         """Take what each environment answered into the digest of its episode."""
-        rows = np.concatenate([x.reshape(len(x), -1).view(np.uint8) for x in answers], axis=1)
-        for env, row in enumerate(rows):
-            self.heard[env] = _digest(self.heard[env] + row.tobytes())
+        for name, x in zip(self._answer.dtype.names, answer, strict=True):
+            self._answer[name] = x
+        size, rows = self._answer.itemsize, self._answer.tobytes()
+        for env, heard in enumerate(self.heard):
+            self.heard[env] = _digest(heard + rows[env * size : (env + 1) * size])
 
     def _finish(self, env: int, info: dict[str, Any]) -> Episode:
         said = "is_success" in info and info["_is_success"][env]  # the second is Gymnasium's mask of who said it
