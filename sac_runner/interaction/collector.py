@@ -77,8 +77,10 @@ class Collector:
         self.episode_return = np.zeros(envs.num_envs, np.float64)
         self.episode_length = np.zeros(envs.num_envs, np.int64)
         self.obs = self._reset(np.ones(envs.num_envs, np.bool_))
-        kinds = [("obs", "f4", self.obs.shape[1:]), ("reward", "f8"), ("terminated", "?"), ("truncated", "?")]
-        self._answer = np.empty(envs.num_envs, kinds)
+        self._answer = np.empty(
+            envs.num_envs,
+            [("obs", "f4", self.obs.shape[1:]), ("reward", "f8"), ("terminated", "?"), ("truncated", "?")],
+        )
 
     def step(self, action: NDArray[np.float32]) -> Step:
         """Take ``action`` (N, action_dim) in [-1, 1] everywhere, then reset what ended."""
@@ -102,7 +104,7 @@ class Collector:
 
     def _hear(self, *answer: NDArray[Any]) -> None:
         """Take what each environment answered into the digest of its episode."""
-        for name, x in zip(self._answer.dtype.names, answer, strict=True):
+        for name, x in zip(("obs", "reward", "terminated", "truncated"), answer, strict=True):
             self._answer[name] = x
         size, rows = self._answer.itemsize, self._answer.tobytes()
         for env, heard in enumerate(self.heard):
