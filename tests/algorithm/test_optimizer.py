@@ -30,13 +30,14 @@ def test_adam_is_pytorchs_to_the_bit_also_when_the_learning_rate_changes():
             assert (ours.state_dict()[f"{i}.{name}"] == x).all()
 
 
-def test_what_is_compiled_is_adam_too(monkeypatch):
+@pytest.mark.parametrize("scale", [1.0, 1e-8])  # of gradients; the second meets epsilon
+def test_what_is_compiled_is_adam_too(scale, monkeypatch):
     ours, theirs, parameters = optimizers()
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     for step in range(3):
-        ours.step(draws(step + 1))
+        ours.step([scale * x for x in draws(step + 1)])
         for parameter, gradient in zip(parameters, draws(step + 1), strict=True):
-            parameter.grad = gradient
+            parameter.grad = scale * gradient
         theirs.step()
     for x, y in zip(ours.parameters, parameters, strict=True):
         torch.testing.assert_close(x, y, rtol=1e-6, atol=1e-7)

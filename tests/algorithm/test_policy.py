@@ -1,10 +1,14 @@
+import pytest
 import torch
 
 from tests.support import random_batch, random_noise, sac
 
 
-def test_acting_without_noise_is_the_mode_and_with_noise_the_sample():
-    policy, obs = sac().policy, random_batch().obs
+@pytest.mark.parametrize("log_std", [(-20.0, 2.0), (1.5, 1.6), (-0.6, -0.5)])
+def test_acting_without_noise_is_the_mode_and_with_noise_the_sample(log_std):
+    least, greatest = log_std
+    policy = sac(agent={"log_std_min": least, "log_std_max": greatest}).policy
+    obs = random_batch().obs
     noise = random_noise().action
     torch.testing.assert_close(policy.act(obs), torch.tanh(policy.actor(obs)[0]))
     torch.testing.assert_close(policy.act(obs, noise), policy.actor.sample(obs, noise)[0])
@@ -34,3 +38,14 @@ def test_actions_stay_inside_the_unit_box_for_any_noise():
     action = policy.act(obs, 1e6 * random_noise().action)
     assert action.abs().max().item() == 1.0
     assert action.dtype == torch.float32
+
+
+def test_acting_leaves_the_way_of_products_as_it_was():
+    policy, obs, before = sac().policy, random_batch().obs, torch.get_float32_matmul_precision()
+    try:
+        for precision in ("medium", "highest"):
+            torch.set_float32_matmul_precision(precision)
+            policy.act(obs)
+            assert torch.get_float32_matmul_precision() == precision
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -91,8 +91,8 @@ EQUATIONS = [
     (
         "the deterministic action is not squashed",
         NETWORKS,
-        "return torch.tanh(self(obs)[0])",
-        "return self(obs)[0]",
+        "return torch.tanh(mean)\n",
+        "return mean\n",
         f"{OF_NETWORKS}sample_is_the_squashed_gaussian_of_its_noise_and_mode_its_centre",
     ),
 ]

@@ -5,6 +5,7 @@ COMPILATION = "sac_runner/training/compilation.py"
 STATE = "sac_runner/training/state.py"
 COPY = "sac_runner/interaction/device_copy.py"
 AGENT = "sac_runner/algorithm/agent.py"
+POLICY = "sac_runner/algorithm/policy.py"
 NETWORKS = "sac_runner/algorithm/networks.py"
 OF_COMPILATION = "tests/training/test_compilation.py::test_"
 OF_REPLAY = "tests/interaction/test_replay.py::test_"
@@ -13,9 +14,30 @@ SPEED = [
     (
         "Adam, where it is compiled, forgets to correct its second moment",
         OPTIMIZER,
-        "(v.sqrt() / root_of_correction + _EPSILON)",
+        "self.lr.double() * root_of_correction /",
+        "self.lr.double() /",
+        "tests/algorithm/test_optimizer.py::test_what_is_compiled_is_adam_too",
+    ),
+    (
+        "Adam, where it is compiled, adds its epsilon to a second moment that is not corrected",
+        OPTIMIZER,
+        "(v.sqrt() + epsilon)",
         "(v.sqrt() + _EPSILON)",
         "tests/algorithm/test_optimizer.py::test_what_is_compiled_is_adam_too",
+    ),
+    (
+        "acting forgets the bounds of the standard deviation",
+        NETWORKS,
+        "std = self.log_std(x).clamp(*self.log_std_range).exp()",
+        "std = self.log_std(x).exp()",
+        "tests/algorithm/test_policy.py::test_acting_without_noise_is_the_mode_and_with_noise_the_sample",
+    ),
+    (
+        "acting leaves products as it needs them, not as it found them",
+        POLICY,
+        "            torch.set_float32_matmul_precision(precision)\n",
+        "            pass\n",
+        "tests/algorithm/test_policy.py::test_acting_leaves_the_way_of_products_as_it_was",
     ),
     (
         "a compiled update is not tried out",
