@@ -16,14 +16,15 @@ from sac_runner.algorithm.policy import Policy
 from sac_runner.config.schema import Config
 from sac_runner.types import Batch, Metrics, UpdateNoise
 
-Update = Callable[["SAC", Batch, UpdateNoise], Metrics]
+Method = Callable[["SAC", Batch, UpdateNoise], Metrics]
 
 
-def _in_its_precision(update: Update) -> Update:
-    """With ``precision=medium``, matrix products in bfloat16 and all else in float32, as PyTorch's autocast has it.
+def _in_its_precision(update: Method) -> Method:
+    """With ``precision=medium``, matrix products and what lies between them in bfloat16, by PyTorch's autocast.
 
-    Weights, moments and statistics stay float32. ``torch.set_float32_matmul_precision("medium")`` would be the same
-    idea, but reaches bfloat16 on a CPU only where it has AMX; autocast does on one with AVX512-BF16 too.
+    Losses, weights, moments and statistics stay float32. ``torch.set_float32_matmul_precision("medium")`` would be
+    the same idea, but reaches bfloat16 on a CPU only where it has AMX; autocast does on one with AVX512-BF16 too. It
+    must keep no bfloat16 copies of weights: those of the critics would be of before their step when the actor's comes.
     """
 
     @wraps(update)

@@ -56,8 +56,8 @@ class StackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, B, inputs) -> (n, B, outputs)."""
-        moves_weights = torch.is_grad_enabled() and not x.requires_grad
-        if torch.compiler.is_compiling() and x.shape[-1] <= _NARROW and not moves_weights:
+        of_own_step = torch.is_grad_enabled() and not x.requires_grad  # a first layer whose weights are to be moved
+        if torch.compiler.is_compiling() and x.shape[-1] <= _NARROW and not of_own_step:
             return (x.unsqueeze(-1) * self.weight.unsqueeze(1)).sum(dim=-2) + self.bias
         return torch.baddbmm(self.bias, x, self.weight)
 

@@ -103,7 +103,7 @@ class Collector:
         return Step(action, reward, terminated, truncated, next_obs, self.obs, episodes)
 
     def _hear(self, *answer: NDArray[Any]) -> None:
-        """Take what each environment answered into the digest of its episode."""
+        """Take what each environment answered into the digest of its episode, which checkpoints hold."""
         for name, x in zip(("obs", "reward", "terminated", "truncated"), answer, strict=True):
             self._answer[name] = x
         size, rows = self._answer.itemsize, self._answer.tobytes()

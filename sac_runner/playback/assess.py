@@ -105,7 +105,7 @@ def assess(
     as_trained: bool = False,
     on_episode: Callable[[int, int], None] = lambda finished, of: None,
 ) -> Assessment:
-    """Evaluate a checkpoint of ``run`` with the device, threads and precision of its training.
+    """Evaluate a checkpoint of ``run`` with the device and threads of its training.
 
     Args:
         run: The run; nothing is written to it.

@@ -22,7 +22,7 @@ def provenance(overrides: list[str], seed: int, device: torch.device, threads: i
         seed: The root seed that is used.
         device: Resolved.
         threads: Of PyTorch.
-        precision: Of float32 matrix products.
+        precision: Of the updates' matrix products.
     """
     return {
         "started": time.strftime("%FT%T%z"),

@@ -40,12 +40,15 @@ def test_actions_stay_inside_the_unit_box_for_any_noise():
     assert action.dtype == torch.float32
 
 
-def test_acting_leaves_the_way_of_products_as_it_was():
+def test_acting_multiplies_past_onednn_and_leaves_the_way_of_products_as_it_was():
     policy, obs, before = sac().policy, random_batch().obs, torch.get_float32_matmul_precision()
+    within = []
+    policy.actor.mean.register_forward_hook(lambda *_: within.append(torch.get_float32_matmul_precision()))
     try:
         for precision in ("medium", "highest"):
             torch.set_float32_matmul_precision(precision)
             policy.act(obs)
             assert torch.get_float32_matmul_precision() == precision
+        assert within == ["highest", "highest"]
     finally:
         torch.set_float32_matmul_precision(before)

@@ -1,4 +1,6 @@
+import hashlib
 import json
+import struct
 
 import numpy as np
 import pytest
@@ -93,6 +95,18 @@ def test_success_is_unknown_where_the_environment_does_not_say():
     collect.step(np.zeros((1, 1), np.float32))
     (episode,) = collect.step(np.zeros((1, 1), np.float32)).episodes
     assert episode.success is None and episode.length == 2
+
+
+def test_what_was_heard_is_digested_in_the_form_that_checkpoints_have():
+    collect = collector(3)
+    expected = list(collect.heard)
+    for action in actions(3, 3):
+        step = collect.step(action)
+        for env, heard in enumerate(expected):
+            answer = struct.pack("=3fd2?", *step.next_obs[env], step.reward[env], False, False)
+            said = step.following_obs[env].tobytes() if step.done[env] else heard + answer
+            expected[env] = hashlib.sha256(said).digest()
+    assert collect.heard == expected and collect.episode_length.any()
 
 
 def test_each_episode_begins_with_the_seed_asked_for():

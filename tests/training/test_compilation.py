@@ -97,6 +97,28 @@ def forgets_a_moment(agent):
     return update
 
 
+def turned_back(agent, *parts):
+    """``agent.update``, but tensors whose names begin with one of ``parts`` move the other way."""
+
+    def update(batch, noise):
+        before = {name: x.clone() for name, x in agent.state_dict().items()}
+        metrics = agent.update(batch, noise)
+        for name, x in agent.state_dict().items():
+            if name.startswith(parts):
+                x.copy_(2 * before[name] - x)
+        return metrics
+
+    return update
+
+
+def turns_the_policy_back(agent):
+    return turned_back(agent, "policy.actor")
+
+
+def turns_one_bias_back(agent):
+    return turned_back(agent, "critic.hidden.1.bias")
+
+
 def moves_the_targets_half_as_far(agent):
     def update(batch, noise):
         kept = [x.clone() for x in agent.critic_target.parameters()]
@@ -118,13 +140,17 @@ def moves_the_targets_half_as_far(agent):
         (says_another_loss, "compiled, it gives another critic_loss"),
         (forgets_a_moment, "compiled, it gives another adam.critic.1.exp_avg_sq"),
         (moves_the_targets_half_as_far, "compiled, it gives another critic_target"),
+        (turns_the_policy_back, "compiled, it gives another policy.actor"),
+        (turns_one_bias_back, "compiled, it gives another critic.hidden.1.bias"),
     ],
 )
 @pytest.mark.parametrize("before", [None, True])
 def test_an_update_that_does_not_compile_or_comes_out_wrong_goes_on_as_written(
     compiler, cause, before, precision, monkeypatch
 ):
-    agents = [sac(alpha=AUTO, precision=precision), sac(alpha=AUTO, precision=precision)]
+    agents = [sac(alpha=AUTO, precision=precision, normalization={"obs": True}) for _ in range(2)]
+    for agent in agents:  # great numbers that no update moves
+        agent.policy.obs_normalizer.moments.count.fill_(1e6)
     ours, said = updater(0, monkeypatch, compiler, agents[0])
     ours.compiles = before
     for made in range(2):
@@ -170,6 +196,20 @@ def test_a_signal_to_stop_does_not_reach_the_compiler(monkeypatch):
     finally:
         signal.signal(signal.SIGTERM, before)
     assert sorted(came) == ["compiled, children deaf: True", "signal"] and ours.compiles is True
+
+
+@needs_compiler
+def test_what_is_compiled_has_the_precision_of_the_agent():
+    weights = {}
+    for precision in ("highest", "medium"):
+        agents = [sac(alpha=AUTO, precision=precision) for _ in range(2)]
+        for update in (compiled(agents[0]), agents[1].update):
+            update(random_batch(), random_noise())
+        weights[precision] = [agent.state_dict()["adam.critic.1.exp_avg"] for agent in agents]
+    (exact, written), (coarse, coarse_written) = weights["highest"], weights["medium"]
+    torch.testing.assert_close(exact, written, rtol=1e-4, atol=1e-6)
+    assert 1e-4 * exact.norm() < (coarse - exact).norm() < 0.03 * exact.norm()
+    torch.testing.assert_close(coarse, coarse_written, rtol=0.03, atol=0.03 * float(exact.abs().max()))
 
 
 @needs_compiler

@@ -64,6 +64,7 @@ def test_medium_precision_where_it_makes_updates_slower_is_warned_of(machine, av
     try:
         assert device.set_up_torch(config(precision="medium")) == (CPU, 1)
         assert ("precision=medium makes updates slower here" in capsys.readouterr().err) == slow
+        assert not device._slow_in_bfloat16(torch.device("cuda"))
         device.set_up_torch(config(precision="highest"))
         assert not capsys.readouterr().err
     finally:

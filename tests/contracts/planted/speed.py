@@ -37,7 +37,7 @@ SPEED = [
         POLICY,
         "            torch.set_float32_matmul_precision(precision)\n",
         "            pass\n",
-        "tests/algorithm/test_policy.py::test_acting_leaves_the_way_of_products_as_it_was",
+        "tests/algorithm/test_policy.py::test_acting_multiplies_past_onednn_and_leaves_the_way_of_products_as_it_was",
     ),
     (
         "a compiled update is not tried out",
@@ -56,15 +56,15 @@ SPEED = [
     (
         "a weight that is no number passes for close",
         COMPILATION,
-        "return not bool(off <= share * way + 3e-7 * size)",
-        "return bool(off > share * way + 3e-7 * size)",
+        "lost or not off <= (0.25",
+        "lost or off > (0.25",
         f"{OF_COMPILATION}an_update_that_does_not_compile_or_comes_out_wrong_goes_on_as_written",
     ),
     (
         "with medium precision, what was not written passes",
         COMPILATION,
-        "if _is_lost(x, right[name], before[name])]",
-        "if False]",
+        "return lost or not off",
+        "return not off",
         f"{OF_COMPILATION}an_update_that_does_not_compile_or_comes_out_wrong_goes_on_as_written",
     ),
     (
@@ -101,6 +101,20 @@ SPEED = [
         'agent.precision == "medium"',
         "False",
         "tests/algorithm/test_agent.py::test_precision_says_what_an_update_multiplies_and_nothing_else",
+    ),
+    (
+        "medium precision keeps bfloat16 copies of weights that have moved since",
+        AGENT,
+        "cache_enabled=False",
+        "cache_enabled=True",
+        "tests/algorithm/test_agent.py::test_an_update_of_medium_precision_goes_almost_the_same_way",
+    ),
+    (
+        "medium precision is lost where updates are compiled",
+        AGENT,
+        'agent.precision == "medium"',
+        'agent.precision == "medium" and not torch.compiler.is_compiling()',
+        f"{OF_COMPILATION}what_is_compiled_has_the_precision_of_the_agent",
     ),
     (
         "a narrow layer, compiled, forgets its bias",
