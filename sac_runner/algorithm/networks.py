@@ -12,10 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_NARROW = 16
-"""Inputs up to which a sum, compiled into what surrounds it, replaces a product: 4 % (256 x 256) to 10 % of an
-update are gained on oneDNN's products, 3 to 1 % lost on MKL's. The gradient of the weights is quicker as a product.
-"""
 _WIDE = 64
 """Observations from which on their gradient costs more than a second product: 7 % of an update with 348 of them."""
 
@@ -56,9 +52,6 @@ class StackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, B, inputs) -> (n, B, outputs)."""
-        of_own_step = torch.is_grad_enabled() and not x.requires_grad  # a first layer whose weights are to be moved
-        if torch.compiler.is_compiling() and x.shape[-1] <= _NARROW and not of_own_step:
-            return (x.unsqueeze(-1) * self.weight.unsqueeze(1)).sum(dim=-2) + self.bias
         return torch.baddbmm(self.bias, x, self.weight)
 
 

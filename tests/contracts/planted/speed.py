@@ -116,11 +116,4 @@ SPEED = [
         'agent.precision == "medium" and not torch.compiler.is_compiling()',
         f"{OF_COMPILATION}what_is_compiled_has_the_precision_of_the_agent",
     ),
-    (
-        "a narrow layer, compiled, forgets its bias",
-        NETWORKS,
-        ".sum(dim=-2) + self.bias",
-        ".sum(dim=-2)",
-        "tests/algorithm/test_golden_update.py::test_the_compiled_update_equals_the_equations_too",
-    ),
 ]
