@@ -143,7 +143,7 @@ def _differs(agent: SAC, update: Update, batch: Batch, noise: UpdateNoise) -> st
 _SLACK = 5.0
 """How many times further than the update as written a compiled one may be led astray.
 
-Of 150 right ones in each of four states none was refused, but one where Q was 700 times its error.
+Of 510 right ones, in four states of training, one was refused: where Q was 700 times its error.
 """
 
 
