@@ -163,6 +163,15 @@ def test_an_update_that_does_not_compile_or_comes_out_wrong_goes_on_as_written(
         assert (x == y).all(), name
 
 
+def test_what_did_not_move_is_lost_however_coarse_the_rest_is():
+    before, exact = torch.zeros(3), torch.ones(3)
+    assert compilation._is_off("critic.out.bias", before, exact, exact, before, 1.0)
+    assert not compilation._is_off("critic.out.bias", -exact, exact, exact, before, 1.0)
+    assert not compilation._is_off("critic.out.bias", before, before, before, before, 1.0)
+    count = torch.tensor(1e7)
+    assert compilation._is_off("adam.critic.0.step", count, count + 1, count + 1, count, 0.0)
+
+
 def test_what_could_not_be_compiled_is_not_tried_again(monkeypatch):
     ours, said = updater(0, monkeypatch, lambda agent: pytest.fail("compiled"))
     ours.compiles = False

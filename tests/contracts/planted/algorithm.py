@@ -200,8 +200,8 @@ STATISTICS = [
     (
         "acting moves the statistics",
         "sac_runner/algorithm/policy.py",
-        "            obs = self.obs_normalizer(obs)\n",
-        "            self.obs_normalizer.observe(obs)\n            obs = self.obs_normalizer(obs)\n",
+        "                obs = self.obs_normalizer(obs)\n",
+        "                self.obs_normalizer.observe(obs)\n                obs = self.obs_normalizer(obs)\n",
         "tests/algorithm/test_policy.py::test_acting_carries_no_gradient_and_moves_nothing",
     ),
 ]

@@ -65,7 +65,7 @@ SPEED = [
         COMPILATION,
         "return lost or not off",
         "return not off",
-        f"{OF_COMPILATION}an_update_that_does_not_compile_or_comes_out_wrong_goes_on_as_written",
+        f"{OF_COMPILATION}what_did_not_move_is_lost_however_coarse_the_rest_is",
     ),
     (
         "the C++ compiler dies of a signal that is meant for the run",
