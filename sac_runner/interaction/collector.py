@@ -1,8 +1,6 @@
 """The collector steps the environments and starts every episode from a seed of its own."""
 
-import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +8,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from sac_runner.errors import EnvironmentFailed, EnvironmentFault, Interrupted, NotFinite, diverged
+from sac_runner.interaction.heard import Heard
 
 EpisodeSeed = Callable[[int, int], int]
 """(environment, how many episodes it began before) -> seed of the episode's reset."""
@@ -58,6 +57,8 @@ class Step(NamedTuple):
     @property
     def frames(self) -> NDArray[np.float32]:
         """(M, obs_dim): every new observation once, those of resets after those of the step."""
+        if not self.episodes:
+            return self.next_obs
         return np.concatenate([self.next_obs, self.following_obs[self.done]])
 
 
@@ -67,20 +68,16 @@ class Collector:
     def __init__(self, envs: VectorEnv[Any, Any, Any], episode_seed: EpisodeSeed) -> None:
         """``envs`` must not reset themselves (``AutoresetMode.DISABLED``)."""
         self.envs = envs
-        assert envs.single_action_space.shape is not None
+        assert envs.single_action_space.shape is not None and envs.single_observation_space.shape is not None
         self.action_shape = envs.single_action_space.shape
         self.episode_seed = episode_seed
         self.begun = np.zeros(envs.num_envs, np.int64)
         self.seeds: list[int | None] = [None] * envs.num_envs
         self.actions: list[list[NDArray[np.float32]]] = [[] for _ in range(envs.num_envs)]
-        self.heard = [b""] * envs.num_envs
+        self.heard = Heard(envs.num_envs, envs.single_observation_space.shape)
         self.episode_return = np.zeros(envs.num_envs, np.float64)
         self.episode_length = np.zeros(envs.num_envs, np.int64)
         self.obs = self._reset(np.ones(envs.num_envs, np.bool_))
-        self._answer = np.empty(
-            envs.num_envs,
-            [("obs", "f4", self.obs.shape[1:]), ("reward", "f8"), ("terminated", "?"), ("truncated", "?")],
-        )
 
     def step(self, action: NDArray[np.float32]) -> Step:
         """Take ``action`` (N, action_dim) in [-1, 1] everywhere, then reset what ended."""
@@ -89,26 +86,17 @@ class Collector:
         for taken, chosen in zip(self.actions, action, strict=True):
             if len(taken) < LONGEST_REPLAY:
                 taken.append(chosen)
-        with self._failures_named():
-            raw_obs, reward, terminated, truncated, info = self.envs.step(action)
+        raw_obs, reward, terminated, truncated, info = self._asked(self.envs.step, action)
         next_obs = np.asarray(raw_obs, np.float32)
         if not (np.isfinite(next_obs).all() and (np.abs(reward) <= _MAX_FLOAT32).all()):
             self._check_finite(np.isfinite(next_obs).all(axis=1) & (np.abs(reward) <= _MAX_FLOAT32))
         done = terminated | truncated
-        self._hear(next_obs, reward, terminated, truncated)
+        self.heard.add(next_obs, reward, terminated, truncated)
         self.episode_return += reward
         self.episode_length += 1
         episodes = [self._finish(env, info) for env in np.flatnonzero(done).tolist()]
         self.obs = self._reset(done) if episodes else next_obs
         return Step(action, reward, terminated, truncated, next_obs, self.obs, episodes)
-
-    def _hear(self, *answer: NDArray[Any]) -> None:
-        """Take what each environment answered into the digest of its episode, which checkpoints hold."""
-        for name, x in zip(("obs", "reward", "terminated", "truncated"), answer, strict=True):
-            self._answer[name] = x
-        size, rows = self._answer.itemsize, self._answer.tobytes()
-        for env, heard in enumerate(self.heard):
-            self.heard[env] = _digest(heard + rows[env * size : (env + 1) * size])
 
     def _finish(self, env: int, info: dict[str, Any]) -> Episode:
         said = "is_success" in info and info["_is_success"][env]  # the second is Gymnasium's mask of who said it
@@ -128,12 +116,11 @@ class Collector:
 
     def _reset_envs(self, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
         seeds: Any = [seed if reset else None for seed, reset in zip(self.seeds, mask, strict=True)]
-        with self._failures_named():
-            obs, _ = self.envs.reset(seed=seeds, options={"reset_mask": mask.copy()})
+        obs, _ = self._asked(self.envs.reset, seed=seeds, options={"reset_mask": mask.copy()})
         obs = np.asarray(obs, np.float32)
         self._check_finite(np.isfinite(obs).all(axis=1) | ~mask)
         for env in np.flatnonzero(mask).tolist():
-            self.heard[env] = _digest(obs[env].tobytes())
+            self.heard.begin(env, obs[env])
         return obs
 
     def _check_finite(self, fine: NDArray[np.bool_]) -> None:
@@ -141,10 +128,10 @@ class Collector:
             where = self._where(np.flatnonzero(~fine).tolist())
             raise NotFinite(f"an environment returned a NaN or infinite observation or reward ({where})")
 
-    @contextmanager
-    def _failures_named(self) -> Iterator[None]:
+    def _asked(self, question: Callable[..., Any], *what: Any, **more: Any) -> Any:
+        """What the environments answer; one that fails instead is named with its episode."""
         try:
-            yield
+            return question(*what, **more)
         except EnvironmentFault as e:
             raise EnvironmentFailed(str(e) + (f" ({self._where(list(e.envs))})" if e.envs else "")) from e
         except Exception as e:
@@ -162,7 +149,7 @@ class Collector:
         plain = {
             "begun": self.begun.tolist(),
             "seeds": self.seeds,
-            "heard": [digest.hex() for digest in self.heard],
+            "heard": [digest.hex() for digest in self.heard.digests()],
             "episode_return": self.episode_return.tolist(),
             "episode_length": self.episode_length.tolist(),
         }
@@ -191,7 +178,8 @@ class Collector:
         for env in np.flatnonzero(self.episode_length > LONGEST_REPLAY).tolist():
             self.actions[env] = []
         self.obs = self._replay_episodes(stop_requested)
-        differs = np.array([digest.hex() != before for digest, before in zip(self.heard, plain["heard"], strict=True)])
+        heard = [digest.hex() for digest in self.heard.digests()]
+        differs = np.array([now != before for now, before in zip(heard, plain["heard"], strict=True)])
         if differs.any():
             self.episode_return[differs] = 0.0
             self.episode_length[differs] = 0
@@ -210,14 +198,9 @@ class Collector:
                 self._reset_envs(begins == t)
             idle = np.zeros(self.action_shape, np.float32)
             action = [taken[t - b] if t >= b else idle for taken, b in zip(self.actions, begins, strict=True)]
-            with self._failures_named():
-                raw_obs, reward, terminated, truncated, _ = self.envs.step(np.stack(action))
+            raw_obs, reward, terminated, truncated, _ = self._asked(self.envs.step, np.stack(action))
             obs = np.asarray(raw_obs, np.float32)
-            self._hear(obs, reward, terminated, truncated)
+            self.heard.add(obs, reward, terminated, truncated)
             if (terminated | truncated).any():  # of an idle one, or else heard
                 obs = self._reset_envs(terminated | truncated)
         return self._reset_envs(begins == longest) if longest and (begins == longest).any() else obs
-
-
-def _digest(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()

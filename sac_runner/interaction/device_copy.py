@@ -40,26 +40,20 @@ class DeviceCopy:
             self.final_obs = torch.cat([self.final_obs, self.final_obs.new_zeros(more, self.final_obs.shape[1])])
         self.final_obs[index] = self._sent(obs)
 
-    def batch(
-        self,
-        slot: NDArray[np.int64],
-        env: NDArray[np.int64],
-        next_slot: NDArray[np.int64],
-        final: NDArray[np.int32],
-    ) -> Batch:
-        """The transitions at ``slot`` and ``env``, (B,) each.
+    def batch(self, at: NDArray[np.int64], after: NDArray[np.int64], final: NDArray[np.int32]) -> Batch:
+        """The transitions at B places, which count row by row.
 
         Args:
-            slot: Rows.
-            env: Columns.
-            next_slot: Rows of their successors.
-            final: Places of their final observations, -1 where an episode goes on.
+            at: Places.
+            after: Those of their successors.
+            final: Places of their final observations in a table of their own, -1 where an episode goes on.
         """
-        at, of, after, end = self._sent(np.stack([slot, env, next_slot, final.astype(np.int64)]))
-        taken, next_obs = self.taken[at, of], self.obs[after, of]
+        here, then, end = self._sent(np.stack([at, after, final.astype(np.int64)]))
+        obs, taken = self.obs.flatten(0, 1), self.taken.flatten(0, 1)[here]
+        next_obs = obs[then]
         if len(self.final_obs):
             next_obs = torch.where(end[:, None] < 0, next_obs, self.final_obs[end.clamp(min=0)])
-        return Batch(self.obs[at, of], taken[:, :-2], taken[:, -2], next_obs, taken[:, -1])
+        return Batch(obs[here], taken[:, :-2], taken[:, -2], next_obs, taken[:, -1])
 
     def _sent(self, x: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(x).to(self.obs.device, non_blocking=True)
