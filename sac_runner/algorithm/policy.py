@@ -48,7 +48,7 @@ class Policy(nn.Module):
         torch.set_float32_matmul_precision("highest")
         try:
             with torch.no_grad():
-                obs = self.obs_normalizer(obs)
+                obs = self.obs_normalizer.forward(obs)
                 return self.actor.mode(obs) if noise is None else self.actor.act(obs, noise)
         finally:
             torch.set_float32_matmul_precision(precision)

@@ -1,5 +1,6 @@
 """The collector steps the environments and starts every episode from a seed of its own."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -81,20 +82,20 @@ class Collector:
 
     def step(self, action: NDArray[np.float32]) -> Step:
         """Take ``action`` (N, action_dim) in [-1, 1] everywhere, then reset what ended."""
-        if not np.isfinite(action).all():
+        if not _is_plainly_below(math.inf, action):
             raise diverged("the policy chose a NaN or infinite action: its weights have diverged")
         for taken, chosen in zip(self.actions, action, strict=True):
             if len(taken) < LONGEST_REPLAY:
                 taken.append(chosen)
         raw_obs, reward, terminated, truncated, info = self._asked(self.envs.step, action)
         next_obs = np.asarray(raw_obs, np.float32)
-        if not (np.isfinite(next_obs).all() and (np.abs(reward) <= _MAX_FLOAT32).all()):
+        if not (_is_plainly_below(math.inf, next_obs) and _is_plainly_below(_MAX_FLOAT32, reward)):
             self._check_finite(np.isfinite(next_obs).all(axis=1) & (np.abs(reward) <= _MAX_FLOAT32))
         done = terminated | truncated
         self.heard.add(next_obs, reward, terminated, truncated)
         self.episode_return += reward
         self.episode_length += 1
-        episodes = [self._finish(env, info) for env in np.flatnonzero(done).tolist()]
+        episodes = [self._finish(env, info) for env in done.nonzero()[0].tolist()]
         self.obs = self._reset(done) if episodes else next_obs
         return Step(action, reward, terminated, truncated, next_obs, self.obs, episodes)
 
@@ -204,3 +205,8 @@ class Collector:
             if (terminated | truncated).any():  # of an idle one, or else heard
                 obs = self._reset_envs(terminated | truncated)
         return self._reset_envs(begins == longest) if longest and (begins == longest).any() else obs
+
+
+def _is_plainly_below(most: float, x: NDArray[np.floating]) -> bool:
+    """Whether |x| < ``most`` everywhere, which NaN is not. One call tells, by the sum of squares; False is a maybe."""
+    return bool(np.vdot(x, x) < most * most)

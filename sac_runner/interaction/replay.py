@@ -91,7 +91,7 @@ class ReplayBuffer:
         self.reward[slot] = reward
         self.terminated[slot] = terminated
         self.truncated[slot] = truncated
-        for env in np.flatnonzero(terminated | truncated):
+        for env in (terminated | truncated).nonzero()[0]:
             self.final_index[slot, env] = self._keep_final(next_obs[env])
         self._copy_taken(slot)
         self.added += 1

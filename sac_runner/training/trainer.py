@@ -148,7 +148,8 @@ class Trainer:
         """Lines 4 to 8: act, step, store; episodes that end are reset."""
         step = self.collector.step(self._act(self.collector.obs))
         self.replay.add(step.action, step.reward, step.terminated, step.truncated, step.next_obs, step.following_obs)
-        self.agent.observe(self._tensor(step.frames), self._tensor(step.reward), self._tensor(step.done))
+        if self.config.normalization.obs or self.config.normalization.reward:
+            self.agent.observe(self._tensor(step.frames), self._tensor(step.reward), self._tensor(step.done))
         self.counters.env_steps += len(step.reward)
         self.counters.episodes += len(step.episodes)
         for episode in step.episodes:
