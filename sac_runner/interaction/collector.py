@@ -9,7 +9,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from sac_runner.errors import EnvironmentFailed, EnvironmentFault, Interrupted, NotFinite, diverged
-from sac_runner.interaction.heard import Heard
+from sac_runner.interaction.transcript import LONGEST_REPLAY, Transcript
 
 EpisodeSeed = Callable[[int, int], int]
 """(environment, how many episodes it began before) -> seed of the episode's reset."""
@@ -17,9 +17,6 @@ EpisodeSeed = Callable[[int, int], int]
 
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
 """Rewards are stored in float32; a NaN is not below it either."""
-
-LONGEST_REPLAY = 100_000
-"""Env steps of an episode that can be played again; to come back into a longer one would take too long."""
 
 
 class Episode(NamedTuple):
@@ -74,8 +71,7 @@ class Collector:
         self.episode_seed = episode_seed
         self.begun = np.zeros(envs.num_envs, np.int64)
         self.seeds: list[int | None] = [None] * envs.num_envs
-        self.actions: list[list[NDArray[np.float32]]] = [[] for _ in range(envs.num_envs)]
-        self.heard = Heard(envs.num_envs, envs.single_observation_space.shape)
+        self.transcript = Transcript(envs.num_envs, envs.single_observation_space.shape, self.action_shape)
         self.episode_return = np.zeros(envs.num_envs, np.float64)
         self.episode_length = np.zeros(envs.num_envs, np.int64)
         self.obs = self._reset(np.ones(envs.num_envs, np.bool_))
@@ -84,15 +80,13 @@ class Collector:
         """Take ``action`` (N, action_dim) in [-1, 1] everywhere, then reset what ended."""
         if not _is_plainly_below(math.inf, action):
             raise diverged("the policy chose a NaN or infinite action: its weights have diverged")
-        for taken, chosen in zip(self.actions, action, strict=True):
-            if len(taken) < LONGEST_REPLAY:
-                taken.append(chosen)
+        self.transcript.act(action)
         raw_obs, reward, terminated, truncated, info = self._asked(self.envs.step, action)
         next_obs = np.asarray(raw_obs, np.float32)
         if not (_is_plainly_below(math.inf, next_obs) and _is_plainly_below(_MAX_FLOAT32, reward)):
             self._check_finite(np.isfinite(next_obs).all(axis=1) & (np.abs(reward) <= _MAX_FLOAT32))
         done = terminated | truncated
-        self.heard.add(next_obs, reward, terminated, truncated)
+        self.transcript.answer(next_obs, reward, terminated, truncated)
         self.episode_return += reward
         self.episode_length += 1
         episodes = [self._finish(env, info) for env in done.nonzero()[0].tolist()]
@@ -111,17 +105,19 @@ class Collector:
         """Start new episodes where ``mask``; the others' observations come back unchanged."""
         for env in np.flatnonzero(mask).tolist():
             self.seeds[env] = self.episode_seed(env, int(self.begun[env]))
-            self.actions[env] = []
         self.begun[mask] += 1
         return self._reset_envs(mask)
 
     def _reset_envs(self, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
         seeds: Any = [seed if reset else None for seed, reset in zip(self.seeds, mask, strict=True)]
+        which = np.flatnonzero(mask).tolist()
+        for env in which:
+            self.transcript.begin(env)
         obs, _ = self._asked(self.envs.reset, seed=seeds, options={"reset_mask": mask.copy()})
         obs = np.asarray(obs, np.float32)
         self._check_finite(np.isfinite(obs).all(axis=1) | ~mask)
-        for env in np.flatnonzero(mask).tolist():
-            self.heard.begin(env, obs[env])
+        for env in which:
+            self.transcript.begun(env, obs[env])
         return obs
 
     def _check_finite(self, fine: NDArray[np.bool_]) -> None:
@@ -139,18 +135,16 @@ class Collector:
             raise EnvironmentFailed(f"an environment failed: {type(e).__name__}: {e}") from e
 
     def _where(self, envs: list[int]) -> str:
-        steps = {i: int(self.episode_length[i]) + 1 if self.actions[i] else 0 for i in envs}  # 0: in the reset
-        begun = [f"env {i} at step {steps[i]} of seed {self.seeds[i]}" for i in envs]
+        begun = [f"env {i} at step {self.transcript.length(i)} of seed {self.seeds[i]}" for i in envs]
         return ", ".join(begun[:4]) + (", ..." if len(begun) > 4 else "")
 
     def state_dict(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Arrays, and plain data for JSON. The environments' own state is their episodes' seeds and actions."""
-        shape = (-1, *self.action_shape)
-        arrays = {f"actions.{i}": np.array(taken, np.float32).reshape(shape) for i, taken in enumerate(self.actions)}
+        arrays = {f"actions.{i}": self.transcript.actions(i) for i in range(self.envs.num_envs)}
         plain = {
             "begun": self.begun.tolist(),
             "seeds": self.seeds,
-            "heard": [digest.hex() for digest in self.heard.digests()],
+            "heard": [digest.hex() for digest in self.transcript.digests()],
             "episode_return": self.episode_return.tolist(),
             "episode_length": self.episode_length.tolist(),
         }
@@ -175,11 +169,11 @@ class Collector:
         self.seeds = list(plain["seeds"])
         self.episode_return = np.array(plain["episode_return"])
         self.episode_length = np.array(plain["episode_length"], np.int64)
-        self.actions = [list(arrays[f"actions.{i}"]) for i in range(self.envs.num_envs)]
+        taken = [arrays[f"actions.{i}"] for i in range(self.envs.num_envs)]
         for env in np.flatnonzero(self.episode_length > LONGEST_REPLAY).tolist():
-            self.actions[env] = []
-        self.obs = self._replay_episodes(stop_requested)
-        heard = [digest.hex() for digest in self.heard.digests()]
+            taken[env] = taken[env][:0]
+        self.obs = self._replay_episodes(taken, stop_requested)
+        heard = [digest.hex() for digest in self.transcript.digests()]
         differs = np.array([now != before for now, before in zip(heard, plain["heard"], strict=True)])
         if differs.any():
             self.episode_return[differs] = 0.0
@@ -187,10 +181,12 @@ class Collector:
             self.obs = self._reset(differs)
         return np.flatnonzero(differs).tolist()
 
-    def _replay_episodes(self, stop_requested: Callable[[], bool]) -> NDArray[np.float32]:
+    def _replay_episodes(
+        self, actions: list[NDArray[np.float32]], stop_requested: Callable[[], bool]
+    ) -> NDArray[np.float32]:
         """Step all environments together so that their episodes end now: shorter ones begin later, after idle steps."""
-        longest = max(map(len, self.actions))
-        begins = np.array([longest - len(taken) for taken in self.actions])
+        longest = max(map(len, actions))
+        begins = np.array([longest - len(taken) for taken in actions])
         obs = self._reset_envs(np.ones(len(begins), np.bool_))
         for t in range(longest):
             if stop_requested():
@@ -198,10 +194,11 @@ class Collector:
             if ((begins == t) & (t > 0)).any():
                 self._reset_envs(begins == t)
             idle = np.zeros(self.action_shape, np.float32)
-            action = [taken[t - b] if t >= b else idle for taken, b in zip(self.actions, begins, strict=True)]
-            raw_obs, reward, terminated, truncated, _ = self._asked(self.envs.step, np.stack(action))
+            action = np.stack([taken[t - b] if t >= b else idle for taken, b in zip(actions, begins, strict=True)])
+            self.transcript.act(action)
+            raw_obs, reward, terminated, truncated, _ = self._asked(self.envs.step, action)
             obs = np.asarray(raw_obs, np.float32)
-            self.heard.add(obs, reward, terminated, truncated)
+            self.transcript.answer(obs, reward, terminated, truncated)
             if (terminated | truncated).any():  # of an idle one, or else heard
                 obs = self._reset_envs(terminated | truncated)
         return self._reset_envs(begins == longest) if longest and (begins == longest).any() else obs

@@ -99,14 +99,14 @@ def test_success_is_unknown_where_the_environment_does_not_say():
 
 def test_what_was_heard_is_digested_in_the_form_that_checkpoints_have():
     collect = collector(3)
-    expected = collect.heard.digests()
+    expected = collect.transcript.digests()
     for action in actions(3, 3):
         step = collect.step(action)
         for env, heard in enumerate(expected):
             answer = struct.pack("=3fd2?", *step.next_obs[env], step.reward[env], False, False)
             said = step.following_obs[env].tobytes() if step.done[env] else heard + answer
             expected[env] = hashlib.sha256(said).digest()
-    assert collect.heard.digests() == expected and collect.episode_length.any()
+    assert collect.transcript.digests() == expected and collect.episode_length.any()
 
 
 def test_each_episode_begins_with_the_seed_asked_for():
@@ -218,13 +218,14 @@ def test_any_other_answer_on_the_way_is_noticed(answer, monkeypatch):
 
 
 def test_an_episode_that_is_too_long_to_be_played_again_is_begun_anew(monkeypatch):
-    monkeypatch.setattr("sac_runner.interaction.collector.LONGEST_REPLAY", 3)
+    for module in ("collector", "transcript"):
+        monkeypatch.setattr(f"sac_runner.interaction.{module}.LONGEST_REPLAY", 3)
     collect, restored = (Collector(vector_env("Pendulum-v1", 2, max_episode_steps=100), seed_of) for _ in range(2))
     for steps, cut in ((3, []), (1, [0, 1])):
         for action in actions(2, steps):
             collect.step(action)
         assert restored.load_state_dict(*collect.state_dict()) == cut
-    assert [len(taken) for taken in collect.actions] == [3, 3]
+    assert [len(collect.transcript.actions(env)) for env in range(2)] == [0, 0]
 
 
 def test_a_step_keeps_its_numbers_when_the_next_is_taken():
