@@ -45,10 +45,12 @@ class Policy(nn.Module):
             (B, action_dim) in [-1, 1].
         """
         precision = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("highest")
+        if precision != "highest":
+            torch.set_float32_matmul_precision("highest")
         try:
             with torch.no_grad():
                 obs = self.obs_normalizer.forward(obs)
                 return self.actor.mode(obs) if noise is None else self.actor.act(obs, noise)
         finally:
-            torch.set_float32_matmul_precision(precision)
+            if precision != "highest":
+                torch.set_float32_matmul_precision(precision)

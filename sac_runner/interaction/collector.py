@@ -74,7 +74,8 @@ class Collector:
         self.transcript = Transcript(envs.num_envs, envs.single_observation_space.shape, self.action_shape)
         self.episode_return = np.zeros(envs.num_envs, np.float64)
         self.episode_length = np.zeros(envs.num_envs, np.int64)
-        self.obs = self._reset(np.ones(envs.num_envs, np.bool_))
+        self._all = np.ones(envs.num_envs, np.bool_)
+        self.obs = self._reset(self._all)
 
     def step(self, action: NDArray[np.float32]) -> Step:
         """Take ``action`` (N, action_dim) in [-1, 1] everywhere, then reset what ended."""
@@ -83,8 +84,7 @@ class Collector:
         self.transcript.act(action)
         raw_obs, reward, terminated, truncated, info = self._asked(self.envs.step, action)
         next_obs = np.asarray(raw_obs, np.float32)
-        if not (_is_plainly_below(math.inf, next_obs) and _is_plainly_below(_MAX_FLOAT32, reward)):
-            self._check_finite(np.isfinite(next_obs).all(axis=1) & (np.abs(reward) <= _MAX_FLOAT32))
+        self._check_finite(next_obs, reward, self._all)
         done = terminated | truncated
         self.transcript.answer(next_obs, reward, terminated, truncated)
         self.episode_return += reward
@@ -115,12 +115,15 @@ class Collector:
             self.transcript.begin(env)
         obs, _ = self._asked(self.envs.reset, seed=seeds, options={"reset_mask": mask.copy()})
         obs = np.asarray(obs, np.float32)
-        self._check_finite(np.isfinite(obs).all(axis=1) | ~mask)
+        self._check_finite(obs, np.zeros(len(mask)), mask)
         for env in which:
             self.transcript.begun(env, obs[env])
         return obs
 
-    def _check_finite(self, fine: NDArray[np.bool_]) -> None:
+    def _check_finite(self, obs: NDArray[np.float32], reward: NDArray[np.float64], answered: NDArray[np.bool_]) -> None:
+        if _is_plainly_below(math.inf, obs) and _is_plainly_below(_MAX_FLOAT32, reward):
+            return
+        fine = np.isfinite(obs).all(axis=1) & (np.abs(reward) <= _MAX_FLOAT32) | ~answered
         if not fine.all():
             where = self._where(np.flatnonzero(~fine).tolist())
             raise NotFinite(f"an environment returned a NaN or infinite observation or reward ({where})")
@@ -187,7 +190,7 @@ class Collector:
         """Step all environments together so that their episodes end now: shorter ones begin later, after idle steps."""
         longest = max(map(len, actions))
         begins = np.array([longest - len(taken) for taken in actions])
-        obs = self._reset_envs(np.ones(len(begins), np.bool_))
+        obs = self._reset_envs(self._all)
         for t in range(longest):
             if stop_requested():
                 raise Interrupted
