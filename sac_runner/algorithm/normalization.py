@@ -12,8 +12,8 @@ from sac_runner.config.schema import NormalizationConfig
 class RunningMoments(nn.Module):
     """Mean and variance of a stream in float64, merged batch by batch.
 
-    The parallel rule of Chan, Golub and LeVeque (1979), as the tutorial's appendix B writes it, its starting weight
-    of 1e-4 on mean 0 and variance 1 included.
+    What the parallel rule of Chan, Golub and LeVeque (1979) gives, as the tutorial's appendix B has it, its starting
+    weight of 1e-4 on mean 0 and variance 1 included; computed from sums of the distances to the mean so far.
     """
 
     mean: Tensor
@@ -28,13 +28,11 @@ class RunningMoments(nn.Module):
 
     def update(self, x: Tensor) -> None:
         """Merge the rows of ``x`` (M, *shape), M >= 1."""
-        x = x.double()
-        count, total = len(x), self.count + len(x)
-        delta = x.mean(dim=0) - self.mean
-        squares = self.var * self.count + x.var(dim=0, correction=0) * count
-        squares += delta.square() * self.count * count / total
-        self.mean += delta * count / total
-        self.var.copy_(squares / total)
+        distance = x - self.mean
+        total, sums = self.count + len(x), distance.sum(dim=0)
+        shift = sums / total
+        self.mean += shift
+        self.var.mul_(self.count).add_(distance.square().sum(dim=0)).addcmul_(sums, shift, value=-1.0).div_(total)
         self.count.copy_(total)
 
 
