@@ -14,7 +14,7 @@ from tests.support import AUTO, needs_compiler, random_batch, random_noise, sac
 def updater(after, monkeypatch, compiler, agent=None):
     """An updater whose compiler is ``compiler(agent)``, and the lines that it says."""
     said = []
-    monkeypatch.setattr(compilation, "compiled", compiler)
+    monkeypatch.setattr(compilation, "compiled", lambda agent, batch, noise: compiler(agent))
     return Updater(agent or sac(), after, said.append), said
 
 
@@ -212,7 +212,7 @@ def test_what_is_compiled_has_the_precision_of_the_agent():
     weights = {}
     for precision in ("highest", "medium"):
         agents = [sac(alpha=AUTO, precision=precision) for _ in range(2)]
-        for update in (compiled(agents[0]), agents[1].update):
+        for update in (compiled(agents[0], random_batch(), random_noise()), agents[1].update):
             update(random_batch(), random_noise())
         weights[precision] = [agent.state_dict()["adam.critic.1.exp_avg"] for agent in agents]
     (exact, written), (coarse, coarse_written) = weights["highest"], weights["medium"]
@@ -224,7 +224,7 @@ def test_what_is_compiled_has_the_precision_of_the_agent():
 @needs_compiler
 def test_two_compiled_agents_do_not_get_in_each_others_way():
     agents = [sac(alpha=AUTO), sac(alpha=AUTO, agent={"hidden_sizes": [7]}, seed=1)]
-    fast = [compiled(agent) for agent in agents]
+    fast = [compiled(agent, random_batch(), random_noise()) for agent in agents]
     plain = [sac(alpha=AUTO), sac(alpha=AUTO, agent={"hidden_sizes": [7]}, seed=1)]
     for i in range(2):
         for update, agent in zip(fast, plain, strict=True):

@@ -138,9 +138,9 @@ def test_so_is_one_whose_updates_are_compiled_in_its_midst(tmp_path):
 def test_a_run_that_could_not_be_compiled_goes_on_so_where_it_could(tmp_path, monkeypatch):
     run = settings(compile_after_updates=10)
     with monkeypatch.context() as patched:
-        patched.setattr(compilation, "compiled", lambda agent: 1 / 0)
+        patched.setattr(compilation, "compiled", lambda *_: 1 / 0)
         advance(run, tmp_path / "parts", stop_at=43)
-    monkeypatch.setattr(compilation, "compiled", lambda agent: pytest.fail("tried again"))
+    monkeypatch.setattr(compilation, "compiled", lambda *_: pytest.fail("tried again"))
     assert advance(run, tmp_path / "parts")["compiles"] is False
     assert left_behind(tmp_path / "parts")[0] == as_written(tmp_path)[0]
 

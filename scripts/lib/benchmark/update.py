@@ -52,7 +52,7 @@ def _measure(rounds: int, env: str) -> list[Row]:
             for a, b, out in matrices:
                 torch.mm(a, b, out=out)
 
-        fast = compiled(made.agent)
+        fast = compiled(made.agent, batch, noise)
         fast_ones, updates, floors = in_turn(
             rounds,
             lambda: milliseconds(lambda: fast(batch, noise)),
