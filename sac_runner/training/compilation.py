@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -84,6 +84,7 @@ def compiled(agent: SAC, batch: Batch, noise: UpdateNoise) -> Update:
     if " " in torch.__file__:  # which would end, after half a minute, at a linker whose options are not quoted
         raise OSError(f"PyTorch's compiler takes no space in the path of its folder, {torch.__file__}")
     from torch._dynamo import config as compiler  # a second and more, which a short run does without
+    from torch._dynamo.exc import RestartAnalysis
 
     compiler.trace_autograd_ops = True
     update = torch.compile(
@@ -98,7 +99,11 @@ def compiled(agent: SAC, batch: Batch, noise: UpdateNoise) -> Update:
         },
     )
     # Ahead of time: its calls need not ask first what was compiled for whom, which takes 0.1 ms.
-    function = update.aot_compile(((batch, noise), {}))  # type: ignore[attr-defined]  # which mypy sees as its argument
+    ahead: Any = update.aot_compile  # type: ignore[attr-defined]  # of what mypy takes for its argument
+    try:
+        function = ahead(((batch, noise), {}))
+    except RestartAnalysis:  # float64 numbers (the reward normalizer's) it first takes for what could be constants
+        function = ahead(((batch, noise), {}))
     function.disable_guard_check()
     return partial(function, agent)
 

@@ -1,7 +1,6 @@
 """Where a training step's time goes: the functions of its turn, and the operators of its update."""
 
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -30,7 +29,7 @@ TURNS = 600
 
 def report(env: str) -> str:
     """Milliseconds per env step by part, and the ten operators that take most of the update."""
-    spent: dict[str, float] = defaultdict(float)
+    spent = dict.fromkeys(PARTS, 0.0)
     originals = {name: getattr(owner, method) for name, (owner, method) in PARTS.items()}
     with trainer(f"env={env}", *ALIKE, "total_env_steps=1_000_000") as made:
         for _ in range(WARMUP + 50):
