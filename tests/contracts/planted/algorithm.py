@@ -91,8 +91,8 @@ EQUATIONS = [
     (
         "the deterministic action is not squashed",
         NETWORKS,
-        "return torch.tanh(mean)\n",
-        "return mean\n",
+        "return torch.tanh(F.linear(x, *self._weights[-2]))",
+        "return F.linear(x, *self._weights[-2])",
         f"{OF_NETWORKS}sample_is_the_squashed_gaussian_of_its_noise_and_mode_its_centre",
     ),
 ]
@@ -179,15 +179,15 @@ STATISTICS = [
     (
         "merged variances forget how far the means lie apart",
         NORMALIZATION,
-        "        squares += delta.square() * self.count * count / total\n",
+        ".addcmul_(sums, shift, value=-1.0)",
         "",
         f"{OF_NORMALIZATION}any_split_into_chunks_gives_the_moments_of_the_whole",
     ),
     (
         "statistics are computed in float32",
         NORMALIZATION,
-        "        x = x.double()\n",
-        "",
+        "distance = x - self.mean\n",
+        "distance = x - self.mean.float()\n",
         f"{OF_NORMALIZATION}moments_of_float32_frames_are_those_of_gymnasium_in_float64",
     ),
     (
@@ -200,8 +200,8 @@ STATISTICS = [
     (
         "acting moves the statistics",
         "sac_runner/algorithm/policy.py",
-        "                obs = self.obs_normalizer(obs)\n",
-        "                self.obs_normalizer.observe(obs)\n                obs = self.obs_normalizer(obs)\n",
+        "obs = self.obs_normalizer.forward(obs)\n",
+        "obs = self.obs_normalizer.observe(obs) or self.obs_normalizer.forward(obs)\n",
         "tests/algorithm/test_policy.py::test_acting_carries_no_gradient_and_moves_nothing",
     ),
 ]

@@ -2,8 +2,10 @@
 
 REPLAY = "sac_runner/interaction/replay.py"
 COLLECTOR = "sac_runner/interaction/collector.py"
+TRANSCRIPT = "sac_runner/interaction/transcript.py"
 OF_REPLAY = "tests/interaction/test_replay.py::test_"
 OF_COLLECTOR = "tests/interaction/test_collector.py::test_"
+OF_TRANSCRIPT = "tests/interaction/test_transcript.py::test_"
 
 BUFFER = [
     (
@@ -16,8 +18,8 @@ BUFFER = [
     (
         "the row at the ring's head is drawn too",
         REPLAY,
-        "        held = min(self.added, self.rows)\n",
-        "        held = min(self.added, len(self.obs))\n",
+        "held, num_envs = len(self), self.obs.shape[1]\n",
+        "num_envs = self.obs.shape[1]\n        held = min(self.added, len(self.obs)) * num_envs\n",
         f"{OF_REPLAY}a_real_generator_reaches_every_transition_across_the_rings_head_and_none_else",
     ),
     (
@@ -37,8 +39,8 @@ BUFFER = [
     (
         "done is sampled for terminated",
         REPLAY,
-        "terminated: NDArray[np.bool_] = self.terminated[at]",
-        "terminated: NDArray[np.bool_] = self.terminated[at] | self.truncated[at]",
+        "return terminated if self._bootstrap_at_time_limit else terminated | truncated",
+        "return terminated | truncated",
         f"{OF_REPLAY}a_time_limit_ends_the_world_only_where_it_is_asked_to",
     ),
 ]
@@ -75,8 +77,29 @@ EPISODES = [
     (
         "the current episode is not played again on resume",
         COLLECTOR,
-        "self.obs = self._replay_episodes(stop_requested)",
-        'self.obs, self.heard = arrays["obs"], [bytes.fromhex(x) for x in plain["heard"]]',
+        "self.obs = self._replay_episodes(taken, stop_requested)",
+        'self.obs, self.transcript._digests = arrays["obs"], [bytes.fromhex(x) for x in plain["heard"]]',
         f"{OF_COLLECTOR}a_restored_collector_plays_real_physics_to_the_same_bit",
+    ),
+    (
+        "the actions of an episode that goes on are forgotten with those of one that ended",
+        TRANSCRIPT,
+        "- max(map(self._playable",
+        "- min(map(self._playable",
+        f"{OF_TRANSCRIPT}nothing_that_a_checkpoint_needs_is_forgotten",
+    ),
+    (
+        "the digest of an episode holds answers of the one before",
+        TRANSCRIPT,
+        "answers[max(len(answers) - self.length(env), 0) :, env]",
+        "answers[:, env]",
+        f"{OF_TRANSCRIPT}the_digest_is_the_same_however_often_it_is_asked_for",
+    ),
+    (
+        "actions of all episodes are kept for good",
+        TRANSCRIPT,
+        "            del self._actions[",
+        "            self._actions[",
+        f"{OF_TRANSCRIPT}memory_is_bounded",
     ),
 ]

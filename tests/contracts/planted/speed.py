@@ -28,8 +28,8 @@ SPEED = [
     (
         "acting forgets the bounds of the standard deviation",
         NETWORKS,
-        "std = self.log_std(x).clamp(*self.log_std_range).exp()",
-        "std = self.log_std(x).exp()",
+        "std = log_std.clamp_(*self.log_std_range).exp_()",
+        "std = log_std.exp_()",
         "tests/algorithm/test_policy.py::test_acting_without_noise_is_the_mode_and_with_noise_the_sample",
     ),
     (
