@@ -28,7 +28,7 @@ class RunningMoments(nn.Module):
 
     def update(self, x: Tensor) -> None:
         """Merge the rows of ``x`` (M, *shape), M >= 1."""
-        distance = x - self.mean
+        distance = x.double() - self.mean
         total, sums = self.count + len(x), distance.sum(dim=0)
         shift = sums / total
         self.mean += shift

@@ -9,7 +9,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from sac_runner.errors import EnvironmentFailed, EnvironmentFault, Interrupted, NotFinite, diverged
-from sac_runner.interaction.transcript import LONGEST_REPLAY, Transcript
+from sac_runner.interaction import transcript
 
 EpisodeSeed = Callable[[int, int], int]
 """(environment, how many episodes it began before) -> seed of the episode's reset."""
@@ -71,7 +71,7 @@ class Collector:
         self.episode_seed = episode_seed
         self.begun = np.zeros(envs.num_envs, np.int64)
         self.seeds: list[int | None] = [None] * envs.num_envs
-        self.transcript = Transcript(envs.num_envs, envs.single_observation_space.shape, self.action_shape)
+        self.transcript = transcript.Transcript(envs.num_envs, envs.single_observation_space.shape, self.action_shape)
         self.episode_return = np.zeros(envs.num_envs, np.float64)
         self.episode_length = np.zeros(envs.num_envs, np.int64)
         self._all = np.ones(envs.num_envs, np.bool_)
@@ -79,7 +79,7 @@ class Collector:
 
     def step(self, action: NDArray[np.float32]) -> Step:
         """Take ``action`` (N, action_dim) in [-1, 1] everywhere, then reset what ended."""
-        if not _is_plainly_below(math.inf, action):
+        if not _is_plainly_below(math.inf, action):  # in [-1, 1] their squares overflow nowhere
             raise diverged("the policy chose a NaN or infinite action: its weights have diverged")
         self.transcript.act(action)
         raw_obs, reward, terminated, truncated, info = self._asked(self.envs.step, action)
@@ -115,7 +115,7 @@ class Collector:
             self.transcript.begin(env)
         obs, _ = self._asked(self.envs.reset, seed=seeds, options={"reset_mask": mask.copy()})
         obs = np.asarray(obs, np.float32)
-        self._check_finite(obs, np.zeros(len(mask)), mask)
+        self._check_finite(obs, np.zeros(1), mask)
         for env in which:
             self.transcript.begun(env, obs[env])
         return obs
@@ -163,7 +163,7 @@ class Collector:
 
         Returns:
             The environments that did not answer as they did before, or whose episode is longer than
-            ``LONGEST_REPLAY``; their episodes were cut short and new ones begun.
+            ``transcript.LONGEST_REPLAY``; their episodes were cut short and new ones begun.
 
         Raises:
             Interrupted: A stop was requested meanwhile.
@@ -173,7 +173,7 @@ class Collector:
         self.episode_return = np.array(plain["episode_return"])
         self.episode_length = np.array(plain["episode_length"], np.int64)
         taken = [arrays[f"actions.{i}"] for i in range(self.envs.num_envs)]
-        for env in np.flatnonzero(self.episode_length > LONGEST_REPLAY).tolist():
+        for env in np.flatnonzero(self.episode_length > transcript.LONGEST_REPLAY).tolist():
             taken[env] = taken[env][:0]
         self.obs = self._replay_episodes(taken, stop_requested)
         heard = [digest.hex() for digest in self.transcript.digests()]

@@ -9,21 +9,22 @@ from numpy.typing import NDArray
 LONGEST_REPLAY = 100_000
 """Env steps of an episode that can be played again; to come back into a longer one would take too long."""
 
-_MOST = 500
-"""Steps whose answers are kept unhashed: 11 MB for 16 environments that observe 348 numbers."""
+_MOST, _MOST_BYTES = 500, 2**24
+"""Steps whose answers are kept unhashed, and what these may take of memory."""
 
 
 class Transcript:
     """What was done and answered in each environment's current episode.
 
     Kept by step, of all environments together, and hashed only where a checkpoint asks: of most episodes nobody wants
-    the digest, and to make one takes 3 us for each answer.
+    the digest, and to make one takes 3 us for each answer. Each step is an ``act`` and then an ``answer``.
     """
 
     def __init__(self, num_envs: int, obs_shape: tuple[int, ...], action_shape: tuple[int, ...]) -> None:
         """Nothing has happened yet."""
         self._action_shape = action_shape
         self._answer = np.dtype([("obs", "f4", obs_shape), ("reward", "f8"), ("terminated", "?"), ("truncated", "?")])
+        self._most = max(1, min(_MOST, _MOST_BYTES // (num_envs * self._answer.itemsize)))
         self._steps = 0
         self._begun_at = [0] * num_envs
         self._actions: list[NDArray[np.float32]] = []
@@ -42,7 +43,7 @@ class Transcript:
 
     def act(self, action: NDArray[np.float32]) -> None:
         """A step of all N environments begins: (N, action_dim), which nobody may write to from now on."""
-        if self._steps % _MOST == 0:
+        if self._steps % self._most == 0:
             self.digests()
             del self._actions[: len(self._actions) - max(map(self._playable, range(len(self._begun_at))))]
         self._actions.append(action)

@@ -84,7 +84,7 @@ def compiled(agent: SAC, batch: Batch, noise: UpdateNoise) -> Update:
     if " " in torch.__file__:  # which would end, after half a minute, at a linker whose options are not quoted
         raise OSError(f"PyTorch's compiler takes no space in the path of its folder, {torch.__file__}")
     from torch._dynamo import config as compiler  # a second and more, which a short run does without
-    from torch._dynamo.exc import RestartAnalysis
+    from torch._dynamo.exc import TensorifyScalarRestartAnalysis
 
     compiler.trace_autograd_ops = True
     update = torch.compile(
@@ -102,7 +102,7 @@ def compiled(agent: SAC, batch: Batch, noise: UpdateNoise) -> Update:
     ahead: Any = update.aot_compile  # type: ignore[attr-defined]  # of what mypy takes for its argument
     try:
         function = ahead(((batch, noise), {}))
-    except RestartAnalysis:  # float64 numbers (the reward normalizer's) it first takes for what could be constants
+    except TensorifyScalarRestartAnalysis:  # a float64 number (the reward normalizer's) surprised it; now it is known
         function = ahead(((batch, noise), {}))
     function.disable_guard_check()
     return partial(function, agent)

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from sac_runner.algorithm import networks
 from tests.support import random_batch, random_noise, sac
 
 
@@ -40,15 +41,21 @@ def test_actions_stay_inside_the_unit_box_for_any_noise():
     assert action.dtype == torch.float32
 
 
-def test_acting_multiplies_past_onednn_and_leaves_the_way_of_products_as_it_was():
+def test_acting_multiplies_past_onednn_and_leaves_the_way_of_products_as_it_was(monkeypatch):
     policy, obs, before = sac().policy, random_batch().obs, torch.get_float32_matmul_precision()
     within = []
-    policy.actor.activation = lambda x: (within.append(torch.get_float32_matmul_precision()), torch.relu(x))[1]
+    multiply = networks.F.linear
+
+    def noted(*x):
+        within.append(torch.get_float32_matmul_precision())
+        return multiply(*x)
+
+    monkeypatch.setattr(networks.F, "linear", noted)
     try:
         for precision in ("medium", "highest"):
             torch.set_float32_matmul_precision(precision)
             policy.act(obs)
             assert torch.get_float32_matmul_precision() == precision
-        assert set(within) == {"highest"}
+        assert within == ["highest"] * 6  # two hidden layers and the mean, twice
     finally:
         torch.set_float32_matmul_precision(before)

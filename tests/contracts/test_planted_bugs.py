@@ -19,7 +19,8 @@ def test_each_bug_has_a_name_of_its_own_and_a_test_there_is():
     assert len({bug.name for bug in BUGS}) == len(BUGS) >= 40
     for bug in BUGS:
         file, _, name = bug.test.partition("::")
-        assert (ROOT / file).is_file() and f"def {name}" in (ROOT / file).read_text(), bug.test
+        written = (ROOT / file).read_text()
+        assert not name or f"def {name.partition('[')[0]}(" in written, bug.test
 
 
 def test_each_bug_can_be_planted_in_exactly_one_place():

@@ -218,8 +218,7 @@ def test_any_other_answer_on_the_way_is_noticed(answer, monkeypatch):
 
 
 def test_an_episode_that_is_too_long_to_be_played_again_is_begun_anew(monkeypatch):
-    for module in ("collector", "transcript"):
-        monkeypatch.setattr(f"sac_runner.interaction.{module}.LONGEST_REPLAY", 3)
+    monkeypatch.setattr("sac_runner.interaction.transcript.LONGEST_REPLAY", 3)
     collect, restored = (Collector(vector_env("Pendulum-v1", 2, max_episode_steps=100), seed_of) for _ in range(2))
     for steps, cut in ((3, []), (1, [0, 1])):
         for action in actions(2, steps):

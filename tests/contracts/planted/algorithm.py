@@ -186,7 +186,7 @@ STATISTICS = [
     (
         "statistics are computed in float32",
         NORMALIZATION,
-        "distance = x - self.mean\n",
+        "distance = x.double() - self.mean\n",
         "distance = x - self.mean.float()\n",
         f"{OF_NORMALIZATION}moments_of_float32_frames_are_those_of_gymnasium_in_float64",
     ),

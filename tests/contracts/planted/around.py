@@ -105,7 +105,7 @@ COMMANDS = [
         "sac_runner/training/run.py",
         "            signal.raise_signal(number)\n",
         "",
-        "tests/training/test_run.py::test_a_second_signal_ends_the_process_at_once",
+        "tests/training/test_run.py::test_a_second_signal_ends_the_process_at_once_unless_it_is_an_echo",
     ),
     (
         "a resume may change what was learned",
