@@ -219,15 +219,3 @@ def test_what_is_compiled_has_the_precision_of_the_agent():
     torch.testing.assert_close(exact, written, rtol=1e-4, atol=1e-6)
     assert 1e-4 * exact.norm() < (coarse - exact).norm() < 0.03 * exact.norm()
     torch.testing.assert_close(coarse, coarse_written, rtol=0.03, atol=0.03 * float(exact.abs().max()))
-
-
-@needs_compiler
-def test_two_compiled_agents_do_not_get_in_each_others_way():
-    agents = [sac(alpha=AUTO), sac(alpha=AUTO, agent={"hidden_sizes": [7]}, seed=1)]
-    fast = [compiled(agent, random_batch(), random_noise()) for agent in agents]
-    plain = [sac(alpha=AUTO), sac(alpha=AUTO, agent={"hidden_sizes": [7]}, seed=1)]
-    for i in range(2):
-        for update, agent in zip(fast, plain, strict=True):
-            metrics = update(random_batch(seed=i), random_noise(seed=i))
-            expected = agent.update(random_batch(seed=i), random_noise(seed=i))
-            assert metrics["critic_loss"].item() == pytest.approx(expected["critic_loss"].item(), rel=1e-4)
