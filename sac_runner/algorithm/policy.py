@@ -45,12 +45,10 @@ class Policy(nn.Module):
             (B, action_dim) in [-1, 1].
         """
         precision = torch.get_float32_matmul_precision()
-        if precision != "highest":
-            torch.set_float32_matmul_precision("highest")
+        torch.set_float32_matmul_precision("highest")
         try:
             with torch.no_grad():
                 obs = self.obs_normalizer.forward(obs)
                 return self.actor.mode(obs) if noise is None else self.actor.act(obs, noise)
         finally:
-            if precision != "highest":
-                torch.set_float32_matmul_precision(precision)
+            torch.set_float32_matmul_precision(precision)

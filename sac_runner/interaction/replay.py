@@ -133,8 +133,7 @@ class ReplayBuffer:
 
     def _open(self, slot: int, obs: NDArray[np.float32]) -> None:
         """Begin the row at ``slot``, which drops the oldest transition once the ring is full."""
-        if self.added >= len(self.obs):
-            self._release(slot)
+        self._release(slot)
         self._put_obs(slot, obs)
 
     def _release(self, slots: NDArray[np.int64] | int) -> None:

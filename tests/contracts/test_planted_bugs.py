@@ -20,7 +20,7 @@ def test_each_bug_has_a_name_of_its_own_and_a_test_there_is():
     for bug in BUGS:
         file, _, name = bug.test.partition("::")
         written = (ROOT / file).read_text()
-        assert not name or f"def {name.partition('[')[0]}(" in written, bug.test
+        assert (f"def {name.partition('[')[0]}(" if name else "def test_") in written, bug.test
 
 
 def test_each_bug_can_be_planted_in_exactly_one_place():

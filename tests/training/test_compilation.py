@@ -209,10 +209,12 @@ def test_a_signal_to_stop_does_not_reach_the_compiler(monkeypatch):
 
 @needs_compiler
 def test_what_is_compiled_has_the_precision_of_the_agent():
+    """Also where another agent's was compiled after it."""
     weights = {}
-    for precision in ("highest", "medium"):
-        agents = [sac(alpha=AUTO, precision=precision) for _ in range(2)]
-        for update in (compiled(agents[0], random_batch(), random_noise()), agents[1].update):
+    pairs = {precision: [sac(alpha=AUTO, precision=precision) for _ in range(2)] for precision in ("highest", "medium")}
+    fast = {precision: compiled(pair[0], random_batch(), random_noise()) for precision, pair in pairs.items()}
+    for precision, agents in pairs.items():
+        for update in (fast[precision], agents[1].update):
             update(random_batch(), random_noise())
         weights[precision] = [agent.state_dict()["adam.critic.1.exp_avg"] for agent in agents]
     (exact, written), (coarse, coarse_written) = weights["highest"], weights["medium"]
