@@ -8,10 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from sac_runner.training.compilation import compiled
 from sac_runner.types import Batch, UpdateNoise
 from tests.algorithm.numpy_sac import NumpySAC
-from tests.support import ANNEALED, AUTO, FIXED, in_float64, needs_compiler, random_batch, random_noise, sac, weights
+from tests.support import ANNEALED, AUTO, FIXED, in_float64, random_batch, random_noise, sac, weights
 
 RTOL = 1e-10
 STEPS = 3  # the targets leave the critics at the first, and Adam's moments count from the second
@@ -32,6 +31,11 @@ CASES = {
     "separate_lr": {"agent": {"actor_lr": 1e-3, "critic_lr": 1e-2, "tau": 0.3, "gamma": 0.5}},
     "tanh": {"agent": {"activation": "tanh", "hidden_sizes": [9]}},
     "elu": {"agent": {"activation": "elu", "hidden_sizes": [9, 8, 7]}},
+    "all_at_once": {
+        "agent": {"critic_layer_norm": True, "max_grad_norm": 0.1, "lr_schedule": "linear", "lr_final_share": 0.1}
+        | {"lr_decay_env_steps": 25},
+        "normalization": {"obs": True, "reward": True, "obs_clip": 1.0, "reward_clip": 0.5},
+    },
     "tutorial_log_prob": {"agent": {"activation": "leaky_relu", "log_prob_epsilon": 1e-2}},
 }
 
@@ -82,49 +86,9 @@ def assert_equal_weights(module, expected):
         np.testing.assert_allclose(x, expected[name], rtol=RTOL, err_msg=name)
 
 
-RICH = {
-    "agent": CASES["layer_norm"]["agent"] | CASES["linear_lr"]["agent"] | CASES["max_grad_norm"]["agent"],
-    "normalization": CASES["normalization"]["normalization"],
-    "alpha": FIXED,
-}
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_update_equals_the_equations_in_numpy(name):
     assert_equal_numpy(CASES[name])
-
-
-@needs_compiler
-def test_the_compiled_update_equals_the_equations_too():
-    assert_equal_numpy(RICH, compiled_in_float64)
-
-
-@needs_compiler
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in CASES if name != "auto_alpha_target_given"])
-def test_every_compiled_update_equals_the_equations(name):
-    assert_equal_numpy({"alpha": FIXED, **CASES[name]}, compiled_in_float64)
-
-
-@needs_compiler
-def test_a_compiled_update_learns_alpha_in_float32():
-    """In float64 PyTorch 2.13's compiler loses what is written to a parameter without dimensions."""
-    as_written, fast = sac(alpha=AUTO | {"lr": 1e-2}), sac(alpha=AUTO | {"lr": 1e-2})
-    update = compiled(fast, random_batch(), random_noise())
-    for i in range(STEPS):
-        for metrics, same in zip(
-            as_written.update(random_batch(seed=i), random_noise(seed=i)).items(),
-            update(random_batch(seed=i), random_noise(seed=i)).items(),
-            strict=True,
-        ):
-            assert same[0] == metrics[0] and same[1].item() == pytest.approx(metrics[1].item(), rel=1e-4, abs=1e-6)
-    assert as_written.alpha.value.item() != 1.0
-    for (name, x), y in zip(as_written.state_dict().items(), fast.state_dict().values(), strict=True):
-        torch.testing.assert_close(y, x, rtol=1e-4, atol=1e-5, msg=name)
-
-
-def compiled_in_float64(agent):
-    return compiled(agent, random_batch(dtype=torch.float64), random_noise(dtype=torch.float64))
 
 
 def assert_equal_numpy(overrides, updates=lambda agent: agent.update):

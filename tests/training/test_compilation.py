@@ -8,7 +8,10 @@ import torch
 
 from sac_runner.training import compilation
 from sac_runner.training.compilation import Updater, compiled
-from tests.support import AUTO, needs_compiler, random_batch, random_noise, sac
+from tests.algorithm.test_golden_update import CASES, assert_equal_numpy
+from tests.runs import advance
+from tests.support import AUTO, FIXED, needs_compiler, random_batch, random_noise, sac
+from tests.training.test_resume import as_written, left_behind, settings
 
 
 def updater(after, monkeypatch, compiler, agent=None):
@@ -48,7 +51,7 @@ def test_null_compiles_nothing(monkeypatch):
 
 def test_trying_out_leaves_no_trace(monkeypatch):
     agents = [sac(alpha=AUTO), sac(alpha=AUTO)]
-    plain, _ = updater(None, monkeypatch, compiled, agents[0])
+    plain, _ = updater(None, monkeypatch, raises, agents[0])
     tried, _ = updater(1, monkeypatch, lambda agent: agent.update, agents[1])
     for made in range(3):
         metrics = [each(random_batch(seed=made), random_noise(seed=made), made) for each in (plain, tried)]
@@ -179,15 +182,6 @@ def test_what_could_not_be_compiled_is_not_tried_again(monkeypatch):
     assert not said
 
 
-@needs_compiler
-def test_pytorchs_compiler_passes():
-    said = []
-    ours = Updater(sac(alpha=AUTO), 0, said.append)
-    ours(random_batch(), random_noise(), 0)
-    assert ours.compiles is True, said
-    assert torch.is_tensor(ours(random_batch(), random_noise(), 1)["critic_loss"])
-
-
 def test_a_signal_to_stop_does_not_reach_the_compiler(monkeypatch):
     came = []
     before = signal.signal(signal.SIGTERM, lambda *_: came.append("signal"))
@@ -208,16 +202,37 @@ def test_a_signal_to_stop_does_not_reach_the_compiler(monkeypatch):
 
 
 @needs_compiler
-def test_what_is_compiled_has_the_precision_of_the_agent():
-    """Also where another agent's was compiled after it."""
-    weights = {}
-    pairs = {precision: [sac(alpha=AUTO, precision=precision) for _ in range(2)] for precision in ("highest", "medium")}
-    fast = {precision: compiled(pair[0], random_batch(), random_noise()) for precision, pair in pairs.items()}
-    for precision, agents in pairs.items():
-        for update in (fast[precision], agents[1].update):
-            update(random_batch(), random_noise())
-        weights[precision] = [agent.state_dict()["adam.critic.1.exp_avg"] for agent in agents]
-    (exact, written), (coarse, coarse_written) = weights["highest"], weights["medium"]
-    torch.testing.assert_close(exact, written, rtol=1e-4, atol=1e-6)
-    assert 1e-4 * exact.norm() < (coarse - exact).norm() < 0.03 * exact.norm()
-    torch.testing.assert_close(coarse, coarse_written, rtol=0.03, atol=0.03 * float(exact.abs().max()))
+def test_a_compiled_update_has_the_precision_of_its_agent():
+    fast, written, exact = (sac(alpha=AUTO | {"lr": 1e-2}, precision=p) for p in ("medium", "medium", "highest"))
+    for update in (compiled(fast, random_batch(), random_noise()), written.update, exact.update):
+        update(random_batch(), random_noise())
+    gradient, as_written, in_float32 = (x.state_dict()["adam.critic.1.exp_avg"] for x in (fast, written, exact))
+    assert 1e-4 * in_float32.norm() < (gradient - in_float32).norm() < 0.03 * in_float32.norm()
+    torch.testing.assert_close(gradient, as_written, rtol=0.03, atol=0.03 * float(in_float32.abs().max()))
+    assert fast.alpha.value.item() == pytest.approx(written.alpha.value.item(), rel=1e-4) != 1.0
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in CASES if name != "auto_alpha_target_given"])
+def test_every_compiled_update_equals_the_equations(name):
+    """But with a learned alpha: in float64 PyTorch 2.13 loses what is written to a parameter without dimensions."""
+
+    def exact_of_two(agent):
+        update = compiled(agent, random_batch(dtype=torch.float64), random_noise(dtype=torch.float64))
+        compiled(sac(alpha=AUTO, precision="medium"), random_batch(), random_noise())  # each keeps to its own agent
+        return update
+
+    assert_equal_numpy({"alpha": FIXED, **CASES[name]}, exact_of_two)
+
+
+@needs_compiler
+def test_a_run_whose_updates_are_compiled_in_its_midst_continues_to_the_same_end(tmp_path):
+    run = settings(compile_after_updates=30)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    expected = advance(run, whole)
+    advance(run, parts, stop_at=55, killed=True)  # goes on from a checkpoint between compiled updates
+    assert advance(run, parts) == expected
+    assert left_behind(parts) == left_behind(whole)
+    assert expected["compiles"] is True and expected["counters"]["updates"] > 45
+    assert left_behind(whole)[0] != as_written(tmp_path)[0]

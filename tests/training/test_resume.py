@@ -15,7 +15,7 @@ from sac_runner.training.console import Console
 from sac_runner.training.record import Record
 from sac_runner.training.trainer import Trainer
 from tests.runs import advance, curves, metrics_rows
-from tests.support import ANNEALED, AUTO, CPU, FIXED, PER_ROUND, PER_STEP, config, needs_compiler
+from tests.support import ANNEALED, AUTO, CPU, FIXED, PER_ROUND, PER_STEP, config
 
 ENVS = {
     "pendulum": {"id": "Pendulum-v1", "max_episode_steps": 12},
@@ -119,20 +119,6 @@ def test_a_run_stopped_and_killed_twice_and_continued_is_the_run_at_once(tmp_pat
     assert metrics_rows(parts) == metrics_rows(whole)
     assert left_behind(parts) == left_behind(whole)
     assert expected["counters"]["updates"] > 0
-
-
-@needs_compiler
-def test_so_is_one_whose_updates_are_compiled_in_its_midst(tmp_path):
-    run = settings(compile_after_updates=30)
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    expected = advance(run, whole)
-    advance(run, parts, stop_at=20)
-    advance(run, parts, stop_at=43, killed=True)
-    advance(run, parts, stop_at=55)  # compiled by now
-    assert advance(run, parts) == expected
-    assert left_behind(parts) == left_behind(whole)
-    assert expected["compiles"] is True and expected["counters"]["updates"] > 45
-    assert left_behind(whole)[0] != as_written(tmp_path)[0]
 
 
 def test_a_run_that_could_not_be_compiled_goes_on_so_where_it_could(tmp_path, monkeypatch):
