@@ -138,7 +138,9 @@ def test_what_another_process_still_trains_is_waited_for_and_begun_once(run, swe
 HEARS = "import os, signal, sys, time\nheard = []\n"
 HEARS += "for s in (2, 10, 12, 15): signal.signal(s, lambda n, f: heard.append(n))\n"
 HEARS += "print('up', flush=True)\n"
-ENDS = "\nwhile len(heard) < {0}: time.sleep(0.01)\ntime.sleep(0.2); print(*heard); sys.exit(143)"
+ENDS = "\nend = time.monotonic() + 20\n"
+ENDS += "while len(heard) < {0} and time.monotonic() < end: time.sleep(0.01)\n"
+ENDS += "time.sleep(0.2); print(*heard); sys.exit(143)"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])

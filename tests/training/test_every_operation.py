@@ -238,9 +238,9 @@ def test_the_operations_are_those_of_a_resume_a_checkpoint_and_a_retention(short
         assert "fsync metrics.csv" in names[before:commit]  # a power cut may follow
 
 
-@density(8)
+@density(4)
 def test_killed_at_any_operation_it_has_the_state_before_or_after(short, every):
-    for trial, (number, half) in enumerate(short.kills()):
+    for trial, (number, half) in enumerate(short.kills()[::every]):
         folder = short.copy()
         with short.named(number):
             assert killed(lambda folder=folder: short.go_on(folder), folder, kill(number, half))
@@ -259,7 +259,7 @@ def test_killed_where_it_has_only_to_say_that_it_is_finished_it_still_says_so(sh
             run.check(folder, number)
 
 
-@density(23)
+@density(37)
 def test_a_fault_that_passes_ends_no_training(short, every):
     for number, strike in short.faults(every):
         with short.named(number):
@@ -270,7 +270,7 @@ def test_a_fault_that_passes_ends_no_training(short, every):
             short.check(folder, number if error else len(short.operations))
 
 
-@density(53)
+@density(83)
 def test_a_fault_that_stays_ends_it_at_the_third_checkpoint_and_the_last_good_one_goes_on(long, every):
     for number, strike in long.faults(every, for_good=True):
         with long.named(number):

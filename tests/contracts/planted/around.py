@@ -94,6 +94,13 @@ STORAGE = [
 
 COMMANDS = [
     (
+        "Ctrl-C while Hydra composes is wrong input",
+        "sac_runner/commands/arguments.py",
+        "        if _was_interrupted(e):\n            sys.exit(130)\n",
+        "",
+        "tests/commands/test_arguments.py::test_ctrl_c_is_one_where_a_library_fails_as_it_cleans_up_after_it",
+    ),
+    (
         "a scheduler's signal leaves with the exit code of Ctrl-C",
         "sac_runner/commands/train.py",
         "130 if outcome.stop_signal == signal.SIGINT else 143",

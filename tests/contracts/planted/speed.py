@@ -114,6 +114,6 @@ SPEED = [
         AGENT,
         'agent.precision == "medium"',
         'agent.precision == "medium" and not torch.compiler.is_compiling()',
-        f"{OF_COMPILATION}what_is_compiled_has_the_precision_of_the_agent",
+        f"{OF_COMPILATION}a_compiled_update_has_the_precision_of_its_agent",
     ),
 ]
