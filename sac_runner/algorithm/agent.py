@@ -20,7 +20,7 @@ Method = Callable[["SAC", Batch, UpdateNoise], Metrics]
 
 
 def _in_its_precision(update: Method) -> Method:
-    """With ``precision=medium``, matrix products and what lies between them in bfloat16, by PyTorch's autocast.
+    """With ``precision=medium``, products of wide layers and what lies between in bfloat16, by PyTorch's autocast.
 
     Losses, weights, moments and statistics stay float32. ``torch.set_float32_matmul_precision("medium")`` would be
     the same idea, but reaches bfloat16 on a CPU only where it has AMX; autocast does on one with AVX512-BF16 too. It
@@ -124,7 +124,8 @@ class SAC:
 
     def _descend(self, optimizer: Adam, loss: Tensor) -> None:
         """One step on the optimizer's own parameters; no other network sees a gradient."""
-        gradients = list(torch.autograd.grad(loss, optimizer.parameters))
+        with torch.autocast(loss.device.type, enabled=False):  # each product as its layer had it
+            gradients = list(torch.autograd.grad(loss, optimizer.parameters))
         if self.config.max_grad_norm is not None:
             clip_global_norm(gradients, self.config.max_grad_norm)
         optimizer.step(gradients)

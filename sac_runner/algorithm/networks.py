@@ -15,6 +15,12 @@ from torch.nn import functional as F
 _WIDE = 64
 """Observations from which on their gradient costs more than a second product: 7 % of an update with 348 of them."""
 
+_NARROW = 64
+"""Inputs or outputs below which a layer is in full precision with ``precision=medium`` too.
+
+To make bfloat16 of what it multiplies takes 40 us, whatever its size: longer than the product.
+"""
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
     "leaky_relu": F.leaky_relu,
@@ -29,6 +35,14 @@ def _uniform(shape: Sequence[int], inputs: int, generator: torch.Generator) -> n
     return nn.Parameter(torch.empty(shape).uniform_(-bound, bound, generator=generator))
 
 
+def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A layer of ``weight`` (outputs, inputs), or a stack of them, (n, inputs, outputs)."""
+    if torch.is_autocast_enabled(x.device.type) and min(weight.shape[-2:]) < _NARROW:
+        with torch.autocast(x.device.type, enabled=False):
+            return _affine(x.to(weight.dtype), weight, bias.to(weight.dtype))
+    return F.linear(x, weight, bias) if weight.dim() == 2 else torch.baddbmm(bias, x, weight)
+
+
 class Linear(nn.Module):
     """An ordinary affine layer, with its initial weights drawn from ``generator``."""
 
@@ -39,7 +53,7 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs) -> (B, outputs)."""
-        return F.linear(x, self.weight, self.bias)
+        return _affine(x, self.weight, self.bias)
 
 
 class StackedLinear(nn.Module):
@@ -52,7 +66,7 @@ class StackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, B, inputs) -> (n, B, outputs)."""
-        return torch.baddbmm(self.bias, x, self.weight)
+        return _affine(x, self.weight, self.bias)
 
 
 class StackedLayerNorm(nn.Module):
@@ -94,9 +108,11 @@ class SquashedGaussianActor(nn.Module):
 
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation before the squashing, each (B, action_dim), of normalized obs."""
-        x = self._features(obs)
+        x = obs
+        for layer in self.hidden:
+            x = self.activation(layer(x))
         weight = torch.cat([self.mean.weight, self.log_std.weight])  # one product for both
-        mean, log_std = F.linear(x, weight, torch.cat([self.mean.bias, self.log_std.bias])).chunk(2, dim=-1)
+        mean, log_std = _affine(x, weight, torch.cat([self.mean.bias, self.log_std.bias])).chunk(2, dim=-1)
         return mean, log_std.clamp(*self.log_std_range)
 
     def mode(self, obs: Tensor) -> Tensor:
@@ -115,6 +131,7 @@ class SquashedGaussianActor(nn.Module):
         return torch.addcmul(mean, std, noise).tanh_()
 
     def _features(self, obs: Tensor) -> Tensor:
+        """For acting: no gradients, full precision."""
         x = obs
         for weights in self._weights[:-2]:
             x = self.activation(F.linear(x, *weights))
@@ -201,8 +218,7 @@ class CriticStack(nn.Module):
             return layer.forward(self._joint(obs, action))
         # The actor's step: of a joint input autograd would make the gradient of obs too, which nobody wants.
         of_obs, of_action = layer.weight.split([obs.shape[-1], action.shape[-1]], dim=1)
-        x = torch.baddbmm(layer.bias, obs.expand(both), of_obs)
-        return torch.baddbmm(x, action.expand(both), of_action)
+        return _affine(action.expand(both), of_action, _affine(obs.expand(both), of_obs, layer.bias))
 
     def _joint(self, obs: Tensor, action: Tensor) -> Tensor:
         return torch.cat([obs, action], dim=-1).expand(self.n_critics, -1, -1)

@@ -203,7 +203,10 @@ def test_a_signal_to_stop_does_not_reach_the_compiler(monkeypatch):
 
 @needs_compiler
 def test_a_compiled_update_has_the_precision_of_its_agent():
-    fast, written, exact = (sac(alpha=AUTO | {"lr": 1e-2}, precision=p) for p in ("medium", "medium", "highest"))
+    wide = {"hidden_sizes": [64, 64]}
+    fast, written, exact = (
+        sac(alpha=AUTO | {"lr": 1e-2}, agent=wide, precision=p) for p in ("medium", "medium", "highest")
+    )
     for update in (compiled(fast, random_batch(), random_noise()), written.update, exact.update):
         update(random_batch(), random_noise())
     gradient, as_written, in_float32 = (x.state_dict()["adam.critic.1.exp_avg"] for x in (fast, written, exact))

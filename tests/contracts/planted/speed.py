@@ -91,8 +91,8 @@ SPEED = [
     (
         "wide observations meet the weights of actions",
         NETWORKS,
-        "action.expand(both), of_action)",
-        "action.expand(both), of_obs[:, : action.shape[-1]])",
+        "action.expand(both), of_action, ",
+        "action.expand(both), of_obs[:, : action.shape[-1]], ",
         "tests/algorithm/test_networks.py::test_an_action_with_a_gradient_gives_the_same_values_also_where_observations_are_wide",
     ),
     (
@@ -100,7 +100,21 @@ SPEED = [
         AGENT,
         'agent.precision == "medium"',
         "False",
-        "tests/algorithm/test_agent.py::test_precision_says_what_an_update_multiplies_and_nothing_else",
+        "tests/algorithm/test_agent.py::test_precision_says_what_wide_layers_multiply_in_an_update_and_nothing_else",
+    ),
+    (
+        "medium precision makes bfloat16 of narrow layers too",
+        NETWORKS,
+        "min(weight.shape[-2:]) < _NARROW",
+        "min(weight.shape[-2:]) < 0",
+        "tests/algorithm/test_agent.py::test_precision_says_what_wide_layers_multiply_in_an_update_and_nothing_else",
+    ),
+    (
+        "medium precision makes bfloat16 of narrow layers on their way back",
+        AGENT,
+        "with torch.autocast(loss.device.type, enabled=False):",
+        "with torch.no_grad(), torch.enable_grad():",
+        "tests/algorithm/test_agent.py::test_precision_says_what_wide_layers_multiply_in_an_update_and_nothing_else",
     ),
     (
         "medium precision keeps bfloat16 copies of weights that have moved since",
