@@ -124,7 +124,7 @@ class SAC:
 
     def _descend(self, optimizer: Adam, loss: Tensor) -> None:
         """One step on the optimizer's own parameters; no other network sees a gradient."""
-        with torch.autocast(loss.device.type, enabled=False):  # each product as its layer had it
+        with torch.autocast(loss.device.type, enabled=False):  # which would make bfloat16 of narrow ones here
             gradients = list(torch.autograd.grad(loss, optimizer.parameters))
         if self.config.max_grad_norm is not None:
             clip_global_norm(gradients, self.config.max_grad_norm)

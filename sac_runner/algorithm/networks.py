@@ -16,9 +16,9 @@ _WIDE = 64
 """Observations from which on their gradient costs more than a second product: 7 % of an update with 348 of them."""
 
 _NARROW = 64
-"""Inputs or outputs below which a layer is in full precision with ``precision=medium`` too.
+"""Inputs or outputs below which a product stays in full precision with ``precision=medium`` too.
 
-To make bfloat16 of what it multiplies takes 40 us, whatever its size: longer than the product.
+On a CPU, to make bfloat16 of what it multiplies takes 40 us, whatever its size: longer than the product.
 """
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -37,10 +37,15 @@ def _uniform(shape: Sequence[int], inputs: int, generator: torch.Generator) -> n
 
 def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """A layer of ``weight`` (outputs, inputs), or a stack of them, (n, inputs, outputs)."""
-    if torch.is_autocast_enabled(x.device.type) and min(weight.shape[-2:]) < _NARROW:
-        with torch.autocast(x.device.type, enabled=False):
-            return _affine(x.to(weight.dtype), weight, bias.to(weight.dtype))
-    return F.linear(x, weight, bias) if weight.dim() == 2 else torch.baddbmm(bias, x, weight)
+    product = F.linear if weight.dim() == 2 else _baddbmm
+    if not torch.is_autocast_enabled(x.device.type) or min(weight.shape[-2:]) >= _NARROW:
+        return product(x, weight, bias)
+    with torch.autocast(x.device.type, enabled=False):
+        return product(x.to(weight.dtype), weight, bias.to(weight.dtype))
+
+
+def _baddbmm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return torch.baddbmm(bias, x, weight)
 
 
 class Linear(nn.Module):

@@ -129,22 +129,11 @@ def open_door(body: Callable[[], None]) -> None:
     """Run a command; an expected failure becomes at most three lines and its exit code."""
     try:
         body()
+    except RunnerError as e:
+        print(*str(e).splitlines()[:3], sep="\n", file=sys.stderr)
+        sys.exit(e.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:  # as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except Exception as e:
-        if _was_interrupted(e):
-            sys.exit(130)
-        if not isinstance(e, RunnerError):
-            raise
-        print(*str(e).splitlines()[:3], sep="\n", file=sys.stderr)
-        sys.exit(e.exit_code)
-
-
-def _was_interrupted(error: BaseException | None) -> bool:
-    """Whether Ctrl-C led to ``error``: OmegaConf may fail as it cleans up after it, and Hydra reports only that."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__context__
-    return error is not None

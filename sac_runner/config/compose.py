@@ -96,7 +96,8 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
             arguments = [*arguments, f"hydra.sweep.dir={scratch}"]
         sys.argv = [sys.argv[0], *arguments]
         try:
-            hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
+            with _hears_ctrl_c(lambda: not started and sweep() is None):
+                hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
         except _NOT_COMPOSED as e:
             if started or sweep() is not None:
                 raise
@@ -120,8 +121,8 @@ def _explained(overrides: list[str], options: list[str], error: Exception, sweep
     others = [override for override in overrides if override not in faulty]
     values: list[str] = []
     if faulty and not sweeps:
-        with _initialized(), contextlib.suppress(*_NOT_COMPOSED):
-            plain: Any = OmegaConf.to_container(compose("config", overrides=rewrite(others)), resolve=True)
+        with contextlib.suppress(*_NOT_COMPOSED):
+            plain: Any = OmegaConf.to_container(_composed(rewrite(others)), resolve=True)
             values = convert(plain)[1]
     return explain([*faulty.values()], values, error)
 
@@ -172,11 +173,10 @@ def compose_config(overrides: list[str]) -> Config:
     Raises:
         WrongInput: It does not compose, or has faults.
     """
-    with _initialized():
-        try:
-            cfg = compose("config", overrides=split(rewrite(overrides))[1])
-        except _NOT_COMPOSED as e:
-            raise _explained(overrides, [], e) from e
+    try:
+        cfg = _composed(split(rewrite(overrides))[1])
+    except _NOT_COMPOSED as e:
+        raise _explained(overrides, [], e) from e
     return to_config(cfg)
 
 
@@ -184,19 +184,31 @@ def _choices(overrides: list[str]) -> dict[str, str]:
     """Group -> choice, as the group overrides alone compose; empty if they don't."""
     known = _groups([])
     groups = [o for o in overrides if o.partition("=")[0] in known]
-    with _initialized():
-        try:
-            cfg = compose("config", overrides=groups, return_hydra_config=True)
-        except _NOT_COMPOSED:
-            return {}
+    try:
+        cfg = _composed(groups, return_hydra_config=True)
+    except _NOT_COMPOSED:
+        return {}
     return dict(cfg.hydra.runtime.choices)
 
 
-@contextmanager
-def _initialized() -> Iterator[None]:
+def _composed(overrides: list[str], return_hydra_config: bool = False) -> DictConfig:
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with _hears_ctrl_c(lambda: True), initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", overrides=overrides, return_hydra_config=return_hydra_config)
+
+
+@contextmanager
+def _hears_ctrl_c(composing: Callable[[], bool]) -> Iterator[None]:
+    """Ctrl-C is one also where OmegaConf fails as it cleans up after it, and Hydra reports only that."""
+    try:
         yield
+    except Exception as e:
+        cause: BaseException | None = e
+        while cause is not None and not isinstance(cause, KeyboardInterrupt):
+            cause = cause.__context__
+        if cause is not None and composing():
+            raise cause from e
+        raise
 
 
 def to_yaml(config: Config) -> str:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hydra.errors import ConfigCompositionException
 
+from sac_runner.config import compose as module
 from sac_runner.config.compose import CONF, compose_config, from_yaml, to_yaml
 from sac_runner.config.convert import flat
 from sac_runner.config.diagnose import schema_keys
@@ -285,3 +287,30 @@ def test_outputs_follow_the_environment_variable(monkeypatch):
     monkeypatch.setenv("SAC_OUTPUTS", "/somewhere/else")
     assert compose_config([]).outputs == "/somewhere/else"
     assert compose_config(["outputs=here"]).outputs == "here"
+
+
+def interrupted(*_, **__):
+    """As OmegaConf, in whose midst Ctrl-C came, and Hydra, which reports what became of that."""
+    try:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise UnboundLocalError("old")
+    except UnboundLocalError as e:
+        raise ConfigCompositionException from e
+
+
+def test_ctrl_c_is_one_where_a_library_fails_as_it_cleans_up_after_it(monkeypatch):
+    monkeypatch.setattr(module, "compose", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        compose_config(["env=pendulum"])
+    monkeypatch.setattr(module.hydra, "main", lambda **_: lambda task: interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        module.from_command_line(["env=pendulum"], lambda job: 0.0, lambda: None)
+
+
+def test_an_error_of_a_run_that_was_interrupted_is_said(monkeypatch):
+    monkeypatch.setattr(module.hydra, "main", lambda **_: lambda task: lambda: task(None))
+    monkeypatch.setattr(module, "_job", lambda cfg: None)
+    with pytest.raises(ConfigCompositionException):
+        module.from_command_line(["env=pendulum"], interrupted, lambda: None)

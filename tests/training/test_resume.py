@@ -41,7 +41,8 @@ ROUNDS = PER_ROUND | {"rounds": 4, "updates_per_round": 8}
 SCHEDULES = {ratio: PER_STEP | {"updates_per_env_step": ratio} for ratio in (0.25, 1.0, 2.0)} | {"per_round": ROUNDS}
 AGENTS = {
     "sac": {},
-    "other": {"lr_schedule": "linear", "lr_decay_env_steps": 60, "max_grad_norm": 1.0, "critic_layer_norm": True},
+    "other": {"lr_schedule": "linear", "lr_decay_env_steps": 60, "max_grad_norm": 1.0, "critic_layer_norm": True}
+    | {"hidden_sizes": [64, 64]},  # wide enough for bfloat16
     "tutorial": {"bootstrap_at_time_limit": False, "log_prob_epsilon": 1e-6, "activation": "leaky_relu"},
 }
 OPTIONS = {
@@ -131,8 +132,8 @@ def test_a_run_that_could_not_be_compiled_goes_on_so_where_it_could(tmp_path, mo
     assert left_behind(tmp_path / "parts")[0] == as_written(tmp_path)[0]
 
 
-def as_written(tmp_path):
-    advance(settings(), tmp_path / "as_written")
+def as_written(tmp_path, **options):
+    advance(settings(**options), tmp_path / "as_written")
     return left_behind(tmp_path / "as_written")
 
 

@@ -95,10 +95,10 @@ STORAGE = [
 COMMANDS = [
     (
         "Ctrl-C while Hydra composes is wrong input",
-        "sac_runner/commands/arguments.py",
-        "        if _was_interrupted(e):\n            sys.exit(130)\n",
-        "",
-        "tests/commands/test_arguments.py::test_ctrl_c_is_one_where_a_library_fails_as_it_cleans_up_after_it",
+        "sac_runner/config/compose.py",
+        "            raise cause from e\n",
+        "            pass\n",
+        "tests/config/test_compose.py::test_ctrl_c_is_one_where_a_library_fails_as_it_cleans_up_after_it",
     ),
     (
         "a scheduler's signal leaves with the exit code of Ctrl-C",
