@@ -249,7 +249,7 @@ class Config:
     threads: PositiveInt | Literal["auto"]
     """CPU threads of PyTorch."""
     precision: Literal["highest", "medium"]
-    """Of the matrix products of updates: float32, or with ``medium`` bfloat16."""
+    """Of the products of updates: float32, or with ``medium`` bfloat16 where layers are wide."""
     compile_after_updates: Count | None
     """Updates before the rest are compiled into one function; null compiles none. What compiling takes, some 10
     to 30 s, comes back within 5,000 to 20,000 updates more."""
