@@ -294,15 +294,13 @@ def test_precision_says_what_wide_layers_multiply_in_an_update_and_nothing_else(
     assert {x.dtype for x in (*action, *metrics.values(), *agent.state_dict().values())} <= {torch.float32, torch.int64}
 
 
-# After a great step of the critics, whose signs are Adam's first step, the actor's gradient is off by more.
-@pytest.mark.parametrize(("critic_lr", "off"), [(3e-4, 0.03), (0.1, 0.1)])
-def test_an_update_of_medium_precision_goes_almost_the_same_way(critic_lr, off):
-    agents = [
-        sac(seed=1, alpha=AUTO, precision=x, agent=BROAD | {"critic_lr": critic_lr}) for x in ("highest", "medium")
-    ]
-    exact, coarse = (agent.update(random_batch(256, seed=1), random_noise(256, seed=1)) for agent in agents)
+@pytest.mark.parametrize("critic_lr", [3e-4, 0.1])  # a great step of the critics: the actor's sees them after it
+def test_an_update_of_medium_precision_goes_almost_the_same_way(critic_lr):
+    broad = BROAD | {"critic_lr": critic_lr}
+    agents = [sac(seed=3, alpha=AUTO, precision=x, agent=broad) for x in ("highest", "medium")]
+    exact, coarse = (agent.update(random_batch(256, seed=3), random_noise(256, seed=3)) for agent in agents)
     for name, x in exact.items():
         assert coarse[name].item() == pytest.approx(x.item(), rel=0.02, abs=0.01), name
     for (name, x), y in zip(agents[0].state_dict().items(), agents[1].state_dict().values(), strict=True):
         if name.endswith("exp_avg"):  # after one step: a tenth of the gradient
-            assert 0.0 < (y - x).norm() < off * x.norm(), name
+            assert 0.0 < (y - x).norm() < 0.03 * x.norm(), name

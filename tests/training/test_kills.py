@@ -82,7 +82,7 @@ def kill_runs(server, whole, kills, seed):
 
 
 def test_a_run_that_is_killed_anywhere_and_started_again_is_the_run_at_once(server, whole):
-    killed, _ = kill_runs(server, whole, 14, seed=0)
+    killed, _ = kill_runs(server, whole, 20, seed=0)
     assert sum(kill.phase in TRAINING for kill in killed) >= 5
     assert not list(server.folder.glob("sac-train-*"))  # nothing is left where temporary files are
 
@@ -166,7 +166,7 @@ def stopped_rightly(starts, end, number):
 
 
 def test_a_run_that_is_stopped_anywhere_and_started_again_is_the_run_at_once(server, whole):
-    stop_runs(server, whole, 5, seed=0)
+    stop_runs(server, whole, 8, seed=0)
 
 
 @pytest.mark.slow
