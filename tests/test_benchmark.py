@@ -15,6 +15,7 @@ def briefly(monkeypatch):
     monkeypatch.setattr(collection, "CASES", [("sync", 2), ("async", 2)])
     monkeypatch.setattr(rounds, "UPDATES", 2)
     monkeypatch.setattr(rounds, "CASES", {"humanoid": ("Humanoid-v5", 60, 2.5)})
+    monkeypatch.setattr(rounds, "FULL", 400)
     monkeypatch.setattr(where, "TURNS", 3)
     for module in (compilation, update):  # whatever is timed
         monkeypatch.setattr(module, "compiled", lambda agent, batch, noise: agent.update)
@@ -26,7 +27,7 @@ def briefly(monkeypatch):
     torch.set_float32_matmul_precision(precision)
 
 
-@pytest.mark.parametrize(("part", "count"), [(update.measure, 4), (collection.measure, 2), (rounds.measure, 1)])
+@pytest.mark.parametrize(("part", "count"), [(update.measure, 4), (collection.measure, 2), (rounds.measure, 2)])
 def test_a_part_holds_two_candidates_against_each_other(part, count):
     rows = part(2)
     assert len(rows) == count

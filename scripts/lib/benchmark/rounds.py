@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,8 +19,8 @@ from sac_runner.types import UpdateNoise
 UPDATES = 256
 CASES = {"lunarlander": ("LunarLanderContinuous-v3", 1000, 2.0), "humanoid": ("Humanoid-v5", 250, 2.5)}
 """Name here: Gymnasium's, transitions of ten episodes of an untrained policy, and the goal."""
-HELD = 5
-"""Rounds of transitions that both buffers hold before the first that is timed."""
+FULL = 100_000
+"""Transitions that the tutorial's buffer has room for. It is full from round 400 of 2,000 on at the latest."""
 
 
 def measure(rounds: int) -> list[Row]:
@@ -27,22 +28,25 @@ def measure(rounds: int) -> list[Row]:
     rows = []
     for name, (env, steps, goal) in CASES.items():
         overrides = (f"experiment={name}_tutorial", "device=cpu", "compile_after_updates=0")
-        with trainer(*overrides) as made, tutorials(env, name == "humanoid", steps) as theirs:
-            for _ in range(HELD * steps):
-                made._collect()
-            _update(made)  # compiles
-            assert made.updater.compiles, "the update could not be compiled"
-            seconds, loops = in_turn(rounds, lambda m=made, n=steps: _ours(m, n), theirs)
-        case = f"{env}, {steps} transitions and {UPDATES} compiled updates"
-        rows.append(compared("round", case, seconds, loops, "s", "the tutorial's loop", f">= {goal}", False))
+        with trainer(*overrides) as made, tutorials(env, name == "humanoid") as theirs:
+            for held, buffer, aim in ((5 * steps, "the first rounds", ""), (FULL, "a full buffer", f">= {goal}")):
+                _round(made, held, 0, 1)  # compiles
+                theirs(held, 0, 1)
+                assert made.updater.compiles, "the update could not be compiled"
+                ours = partial(_round, made, held, steps, UPDATES)
+                seconds, loops = in_turn(rounds, ours, partial(theirs, held, steps, UPDATES))
+                case = f"{env}, {buffer}, {steps} transitions and {UPDATES} compiled updates"
+                rows.append(compared("round", case, seconds, loops, "s", "the tutorial's loop", aim, False))
     return rows
 
 
-def _ours(made: Trainer, steps: int) -> float:
+def _round(made: Trainer, held: int, steps: int, updates: int) -> float:
+    while len(made.replay) < held:
+        made._collect()
     begun = time.perf_counter()
     for _ in range(steps):
         made._collect()
-    for _ in range(UPDATES):
+    for _ in range(updates):
         _update(made)
     return time.perf_counter() - begun
 
@@ -54,19 +58,17 @@ def _update(made: Trainer) -> None:
 
 
 @contextmanager
-def tutorials(env: str, full: bool, steps: int) -> Iterator[Callable[[], float]]:
+def tutorials(env: str, full: bool) -> Iterator[Callable[[int, int, int], float]]:
     """Seconds of a round of the tutorial's own loop, in a process that knows none of our settings."""
-    script = str(Path(__file__).with_name("tutorial.py"))
-    command = [sys.executable, script, env, str(full), str(steps), str(UPDATES), str(HELD * steps)]
+    command = [sys.executable, str(Path(__file__).with_name("tutorial.py")), env, str(full)]
     environment = {name: x for name, x in os.environ.items() if name != "OMP_NUM_THREADS"}
     pipe = subprocess.PIPE
     with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdin is not None and process.stdout is not None
         ask, answers = process.stdin, process.stdout
 
-        def one_round() -> float:
-            ask.write("\n")
-            ask.flush()
+        def one_round(held: int, steps: int, updates: int) -> float:
+            print(held, steps, updates, file=ask, flush=True)
             return float(answers.readline())
 
         yield one_round

@@ -1,6 +1,7 @@
 """The tutorial's loop, plainly: lists of transitions, a network each, one Adam each, everything through autograd.
 
-``python tutorial.py ENV FULL STEPS UPDATES HELD`` takes a round for each line that it reads, and answers its seconds.
+``python tutorial.py ENV FULL`` reads lines of ``HELD STEPS UPDATES``: it fills its buffer up to ``HELD`` transitions, then
+takes a round and answers its seconds.
 It imports nothing of ours and sets nothing in PyTorch, as the tutorial does.
 """
 
@@ -131,12 +132,12 @@ class Tutorial:
         adam.step()
 
 
-def main(env: str, full: str, *sizes: str) -> None:
+def main(env: str, full: str) -> None:
     """Rounds on demand."""
-    steps, updates, held = map(int, sizes)
     loop = Tutorial(env, full == "True")
-    loop.collect(held)
-    for _ in sys.stdin:
+    for line in sys.stdin:
+        held, steps, updates = map(int, line.split())
+        loop.collect(max(held - len(loop.buffer), 0))
         begun = time.perf_counter()
         loop.collect(steps)
         for _ in range(updates):
