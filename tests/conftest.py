@@ -4,7 +4,6 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: small products are slower on more threads
-os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")  # else its compiler tries each instruction set: 10 s a process
 
 settings.register_profile("same_every_time", derandomize=True, deadline=None, database=None)
 settings.load_profile("same_every_time")

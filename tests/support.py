@@ -108,7 +108,12 @@ needs_compiler = pytest.mark.skipif(" " in torch.__file__, reason="PyTorch's com
 
 def sac(obs_dim=3, action_dim=2, seed=0, **overrides):
     """An agent on the CPU, its weights a function of ``seed``."""
-    return SAC(config(**overrides), obs_dim, action_dim, torch.Generator().manual_seed(seed), CPU)
+    return sac_of(config(**overrides), obs_dim, action_dim, seed)
+
+
+def sac_of(config, obs_dim, action_dim, seed=0):
+    """The same, of a config that is made already."""
+    return SAC(config, obs_dim, action_dim, torch.Generator().manual_seed(seed), CPU)
 
 
 def in_float64(agent):

@@ -1,7 +1,7 @@
 """The tutorial's loop, plainly: lists of transitions, a network each, one Adam each, everything through autograd.
 
-``python tutorial.py ENV FULL`` reads lines of ``HELD STEPS UPDATES``: it fills its buffer up to ``HELD`` transitions, then
-takes a round and answers its seconds.
+``python tutorial.py ENV FULL`` reads lines of ``HELD STEPS UPDATES``: it fills its buffer up to ``HELD`` transitions,
+then takes a round and answers its seconds.
 It imports nothing of ours and sets nothing in PyTorch, as the tutorial does.
 """
 
