@@ -76,5 +76,5 @@ def clip_global_norm(gradients: list[Tensor], greatest: float) -> None:
 
     As ``torch.nn.utils.clip_grad_norm_`` does it.
     """
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(x) for x in gradients]))
     torch._foreach_mul_(gradients, (greatest / (norm + 1e-6)).clamp(max=1.0))

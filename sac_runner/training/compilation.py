@@ -51,7 +51,7 @@ class Updater:
 
     def _compile(self, batch: Batch, noise: UpdateNoise) -> None:
         """Compile and try out; the agent stays as it is."""
-        self._say("compiling the update, to go on faster: half a minute the first time, a few seconds later on")
+        self._say("compiling the update, to go on faster: 20 to 30 s the first time, some 5 s later on")
         begun = time.monotonic()
         try:
             with _signals_blocked():
