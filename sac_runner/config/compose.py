@@ -27,8 +27,9 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from sac_runner.config.convert import convert, from_plain, to_plain
-from sac_runner.config.diagnose import Groups, explain, explain_option, find_faults, find_groups
-from sac_runner.config.rewrite import rewrite, split, unknown_option
+from sac_runner.config.diagnose import Groups, find_faults, find_groups
+from sac_runner.config.explain import explain, explain_options
+from sac_runner.config.rewrite import as_settings, rewrite, split
 from sac_runner.config.schema import Config
 from sac_runner.config.validate import validate
 from sac_runner.errors import RunnerError, WrongInput, command, first_line, train_command
@@ -67,10 +68,10 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
         WrongInput: The arguments don't compose.
         RunnerError: From ``run``; of another's launcher, once its other jobs are done.
     """
-    unknown = unknown_option(arguments)
-    if unknown is not None:
-        raise explain_option(*unknown, _choices(split(arguments)[1]))
-    arguments = rewrite(arguments)
+    meant, unknown = as_settings(arguments)
+    if unknown:
+        raise explain_options(unknown, _faults(meant), meant)
+    typed, arguments = arguments, rewrite(arguments)
     failures: list[RunnerError] = []
     started = False
 
@@ -89,7 +90,7 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
     os.environ["SAC_TRAIN_COMMAND"] = command("train")  # for the help page
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of Hydra's own report
     options, settings = split(arguments)
-    sweeps = bool({"-m", "--multirun"} & set(options))
+    sweeps = _sweeps(options)
     with contextlib.ExitStack() as at_the_end:
         if sweeps:  # Hydra writes a multirun.yaml
             scratch = at_the_end.enter_context(tempfile.TemporaryDirectory(prefix="sac-train-"))
@@ -101,7 +102,7 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
         except _NOT_COMPOSED as e:
             if started or sweep() is not None:
                 raise
-            raise _explained(settings, options, e, sweeps) from e
+            raise _explained(typed, e) from e
         except (AssertionError, AttributeError) as e:  # of OmegaConf, which can't put a key into Hydra's null
             if started or sweep() is not None or not any("hydra.sweeper.params" in setting for setting in settings):
                 raise
@@ -115,16 +116,26 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
         raise failures[0]
 
 
-def _explained(overrides: list[str], options: list[str], error: Exception, sweeps: bool = False) -> WrongInput:
-    """All that is wrong with ``overrides``, which Hydra refused with ``error``: its keys, and the values of others."""
-    faulty = find_faults(_groups(options), overrides, _choices(overrides), sweeps)
-    others = [override for override in overrides if override not in faulty]
+def _explained(typed: list[str], error: Exception) -> WrongInput:
+    """All that is wrong with arguments that Hydra refused with ``error``: their keys, and the values of others."""
+    faulty = _faults(typed)
     values: list[str] = []
-    if faulty and not sweeps:
+    options, overrides = split(rewrite(typed))
+    if faulty and not _sweeps(options):
         with contextlib.suppress(*_NOT_COMPOSED):
+            others = [override for override in overrides if override not in faulty]
             plain: Any = OmegaConf.to_container(_composed(rewrite(others)), resolve=True)
             values = convert(plain)[1]
-    return explain([*faulty.values()], values, error)
+    return explain(faulty, typed, values, error)
+
+
+def _faults(typed: list[str]) -> dict[str, WrongInput]:
+    options, overrides = split(rewrite(typed))
+    return find_faults(_groups(options), overrides, _choices(overrides), _sweeps(options))
+
+
+def _sweeps(options: list[str]) -> bool:
+    return bool({"-m", "--multirun"} & set(options))
 
 
 def _groups(options: list[str]) -> Groups:
@@ -176,7 +187,7 @@ def compose_config(overrides: list[str]) -> Config:
     try:
         cfg = _composed(split(rewrite(overrides))[1])
     except _NOT_COMPOSED as e:
-        raise _explained(overrides, [], e) from e
+        raise _explained(overrides, e) from e
     return to_config(cfg)
 
 

@@ -1,7 +1,8 @@
-"""What is wrong with overrides that Hydra refused, in our words: the key, what is allowed, and what to type."""
+"""What is wrong with an override that Hydra refused, in our words: the key, what is allowed, and what to type."""
 
 import difflib
 import re
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import cache
@@ -10,7 +11,7 @@ from typing import Any, get_args, get_type_hints
 
 from sac_runner.config.convert import variant_mode
 from sac_runner.config.schema import Config
-from sac_runner.errors import WrongInput, first_line, train_command
+from sac_runner.errors import WrongInput, train_command
 
 # Names that SB3, CleanRL, Spinning Up and the tutorial use -> ours.
 SYNONYMS = {
@@ -90,53 +91,11 @@ def find_faults(
     """
     faults = {}
     for override in overrides:
-        key, equals, value = override.lstrip("+~").partition("=")
-        fault = (
-            _fault(groups, key.partition("@")[0], value, choices, sweeps) if equals else _bare_word(groups, override)
-        )
+        _, equals, value = override.partition("=")
+        fault = _fault(groups, key_of(override), value, choices, sweeps) if equals else _bare_word(groups, override)
         if fault is not None:
             faults[override] = _for_a_sweep(fault) if sweeps else fault
     return faults
-
-
-def explain(faults: list[WrongInput], more: list[str], error: Exception) -> WrongInput:
-    """All ``faults``, and ``more`` that no command line mends, as one; or else ``error``'s own first line."""
-    if not faults:
-        unread = getattr(error, "override", None)
-        return WrongInput((f"{unread} can't be read: " if unread else "") + first_line(error), _what_there_is(error))
-    return WrongInput("; ".join([*(fault.message for fault in faults), *more]), _together(faults))
-
-
-def _what_there_is(error: Exception) -> str | None:
-    """The choices of a group of Hydra's own that has no such one, or how to see the keys of its config."""
-    missing = re.search(r"Available options in '(hydra/\w+)':\n((?:\t\w+\n)+)", str(error))
-    if missing:
-        return train_command(" or ".join(f"{missing[1]}={option}" for option in missing[2].split()))
-    key = re.search(r"Could not override '([\w.]+)'", first_line(error))
-    owner = schema_keys().get(key[1]) if key else None
-    if key and owner:
-        group = key[1].split(".")[0]
-        return train_command(f"-m {group}={owner} {key[1]}=..., as not every job of this sweep has {group}={owner}")
-    if re.search(r"'hydra\.", first_line(error)):
-        return train_command("--cfg hydra --package hydra.launcher, for what there is")
-    return None
-
-
-def _together(faults: list[WrongInput]) -> str | None:
-    """One command with the overrides of all remedies; those that are no overrides count only if alone."""
-    remedies = [fault.remedy for fault in faults if fault.remedy is not None]
-    train = train_command("")
-    words = [r.removeprefix(train) for r in remedies if r.startswith(train) and "--cfg" not in r]
-    if not words:
-        return remedies[0] if remedies else None
-    return train_command(" ".join(dict.fromkeys(word for some in words for word in some.split())))
-
-
-def explain_option(option: str, key: str, value: str, choices: dict[str, str]) -> WrongInput:
-    """``option``, which there is not, as the setting ``key=value`` that it means."""
-    known = key in schema_keys()
-    remedy = train_command(_with_choice(key, value, choices)) if known else _unknown_key(key, value, choices, {}).remedy
-    return WrongInput(f"there is no option {option}; every setting is a key=value", remedy)
 
 
 def _for_a_sweep(fault: WrongInput) -> WrongInput:
@@ -159,7 +118,7 @@ def _bare_word(groups: Groups, word: str) -> WrongInput | None:
     if word.startswith(("~", "-")):
         return None
     group = _group_of(word, groups)
-    remedy = train_command(f"{group}={word}") if group else None
+    remedy = to_paste(f"{group}={word}") if group else None
     return WrongInput(f"{word} is no setting; every setting is a key=value", remedy)
 
 
@@ -168,7 +127,7 @@ def _group_of(choice: str, groups: Groups) -> str | None:
 
 
 def _fault(groups: Groups, key: str, value: str, choices: dict[str, str], sweeps: bool) -> WrongInput | None:
-    if key.startswith("hydra"):
+    if key.startswith(("hydra", "env.kwargs.")):
         return None
     if key in groups:
         return _choice_fault(key, value, groups[key], sweeps)
@@ -180,7 +139,7 @@ def _fault(groups: Groups, key: str, value: str, choices: dict[str, str], sweeps
         group = key.split(".")[0]
         return WrongInput(
             f"{key} is a key of {owner}; this run has {group}={choices[group]}",
-            train_command(f"{owner} {key}={value}"),
+            to_paste(owner, f"{key}={value}"),
         )
     if "," in value and not sweeps and not value.startswith(("[", "'", '"', "{")):
         return _two_values(key, value)
@@ -203,54 +162,64 @@ def _choice_fault(group: str, value: str, there: list[str], sweeps: bool) -> Wro
         return None if sweeps else _two_values(group, value)
     wrong = next(part for part in parts if part not in there)
     near = difflib.get_close_matches(wrong, there, 1)
-    remedy = train_command(f"{group}={near[0]}") if near else None
+    remedy = to_paste(f"{group}={near[0]}") if near else None
     if group == "alpha" and re.fullmatch(r"\d*\.?\d+", wrong):
-        remedy = train_command(f"alpha=fixed alpha.value={wrong}")
+        remedy = to_paste("alpha=fixed", f"alpha.value={wrong}")
     return WrongInput(f"{group}={wrong} is not there; {group} can be {', '.join(there)}", remedy)
 
 
 def _two_values(key: str, value: str) -> WrongInput:
     count = value.count(",") + 1
     number = "two" if count == 2 else str(count)
-    return WrongInput(f"{key}={value} names {number} settings; one run takes one", train_command(f"-m {key}={value}"))
+    return WrongInput(f"{key}={value} names {number} settings; one run takes one", to_paste("-m", f"{key}={value}"))
 
 
 def _unknown_key(key: str, value: str, choices: dict[str, str], groups: Groups) -> WrongInput:
     theirs = key if key in SYNONYMS else key.split(".")[-1]
     if theirs in SYNONYMS:
         ours = _in_our_words(theirs, value, choices)
-        return WrongInput(f"unknown key {key}; here it is {SYNONYMS[theirs]}", train_command(ours))
+        return WrongInput(f"unknown key {key}; here it is {SYNONYMS[theirs]}", to_paste(*ours))
     keys = schema_keys()
     leaf = {name.split(".")[-1]: name for name in keys}
     near = difflib.get_close_matches(key, keys, 1, 0.7) or [
         leaf[name] for name in difflib.get_close_matches(key.split(".")[-1], leaf, 1, 0.7)
     ]
     if near:
-        return WrongInput(f"unknown key {key}", train_command(_with_choice(near[0], value, choices)))
+        return WrongInput(f"unknown key {key}", to_paste(*_with_choice(near[0], value, choices)))
     group = _group_of(value, groups)
-    remedy = train_command(f"{group}={value}") if group else train_command("--cfg job") + "   (every key)"
+    remedy = to_paste(f"{group}={value}") if group else train_command("--cfg job") + "   (every key)"
     return WrongInput(f"unknown key {key}", remedy)
 
 
-def _in_our_words(theirs: str, value: str, choices: dict[str, str]) -> str:
+def _in_our_words(theirs: str, value: str, choices: dict[str, str]) -> list[str]:
     """Overrides that ask for what ``theirs=value`` asks for elsewhere."""
     special = _VALUES.get(theirs, {})
     ours = special.get(value, special.get(value.capitalize(), special.get(None)))
     if ours is not None:
-        return ours
+        return [ours]
     if theirs == "ent_coef" and value.startswith("auto_"):
-        return f"alpha=auto alpha.initial={value[5:]}"
+        return ["alpha=auto", f"alpha.initial={value[5:]}"]
     if theirs == "polyak" and re.fullmatch(r"0?\.\d+", value):
-        return f"agent.tau={round(1 - float(value), 10):g}"
+        return [f"agent.tau={round(1 - float(value), 10):g}"]
     if SYNONYMS[theirs] == "env.id":
-        return f"env=custom env.id={value}"
+        return ["env=custom", f"env.id={value}"]
     return _with_choice(SYNONYMS[theirs], value, choices)
 
 
-def _with_choice(key: str, value: str, choices: dict[str, str]) -> str:
+def _with_choice(key: str, value: str, choices: dict[str, str]) -> list[str]:
     """``key=value``, led by the choice of its group that it belongs to."""
     group = "schedule=per_round" if key == "eval.every_rounds" else _missing_choice(key, choices)
-    return f"{group} {key}={value}" if group else f"{key}={value}"
+    return [*filter(None, [group]), f"{key}={value}"]
+
+
+def key_of(override: str) -> str:
+    """``agent.lr`` of ``++agent.lr=1e-3``, ``env`` of ``env@_global_=ant``."""
+    return override.lstrip("+~").partition("=")[0].partition("@")[0]
+
+
+def to_paste(*overrides: str) -> str:
+    """A ``train`` command line, quoted where a shell needs it."""
+    return train_command(shlex.join(overrides))
 
 
 @cache

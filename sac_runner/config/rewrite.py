@@ -68,15 +68,24 @@ def _schedule_of_resumed(arguments: list[str]) -> list[str]:
     return [f"schedule={owner}" for owner in owners if "resume" in keys and "schedule" not in keys]
 
 
-def unknown_option(arguments: list[str]) -> tuple[str, str, str] | None:
-    """The first option that Hydra does not have, with the key and the value it means: ``--seed 3`` is ``seed=3``."""
-    for argument, following in pairwise([*arguments, ""]):
+def as_settings(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The arguments, but each option that Hydra does not have as the setting that it means; and those options.
+
+    ``--seed 3`` is ``seed=3``.
+    """
+    meant, unknown = [], []
+    rest = iter(pairwise([*arguments, ""]))
+    for argument, following in rest:
         option, _, value = argument.partition("=")
         known = option in _SHORT or option.startswith("--") and any(name.startswith(option) for name in _OPTIONS)
-        if option.startswith("-") and not known:
-            value = value or ("" if "=" in following or following.startswith("-") else following) or "true"
-            return argument, option.lstrip("-").replace("-", "_"), value
-    return None
+        if not option.startswith("-") or known:
+            meant.append(argument)
+            continue
+        unknown.append(argument)
+        if not value and following and re.fullmatch(r"[^=-][^=]*|-\.?\d[^=]*", following):
+            value, _ = next(rest)
+        meant.append(f"{option.lstrip('-').replace('-', '_')}={value or 'true'}")
+    return meant, unknown
 
 
 def _seeds(value: str) -> int:

@@ -1,5 +1,6 @@
 """The update, compiled into one function in runs that are long enough for it."""
 
+import platform
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -89,7 +90,8 @@ def compiled(agent: SAC, batch: Batch, noise: UpdateNoise) -> Update:
     compiler.trace_autograd_ops = True
     options: dict[str, Any] = {
         "cpp_wrapper": True,
-        "cpp.vec_isa_ok": True,  # else it tries each instruction set of the processor: 9 s, of known code 2 s
+        # Else it tries each instruction set of the processor, 9 s, of known code 2 s. (On others a g++ may lack one.)
+        "cpp.vec_isa_ok": platform.machine() in ("x86_64", "AMD64") or None,
         "cpp_cache_precompile_headers": False,  # 5 s and 150 MB on disk, to save 1 s of the next
         "unsafe_marked_cacheable_functions": dict.fromkeys(_CACHEABLE, "1"),
         "deterministic": True,  # chooses nothing by timing where that moves bits (on GPUs it would)
@@ -115,11 +117,12 @@ def _inductor(graph: torch.fx.GraphModule, inputs: list[Tensor], *, options: dic
     """PyTorch's compiler, so that it knows again what another process compiled: 3 to 9 s less.
 
     Its cache asks for the graph, all settings and ``_backend_id``. ``aot_compile`` makes that up anew each time (2.13),
-    so that nothing is found again. What it does not ask for is the processor, for which the code is made.
+    so that nothing is found again. What it does not ask for is the processor, nor what PyTorch is told to use of it.
     """
     from torch._inductor.compile_fx import compile_fx
 
-    graph._backend_id = f"update on {sorted(torch.cpu.get_capabilities().items())}"  # type: ignore[assignment]
+    processor = torch.backends.cpu.get_cpu_capability(), sorted(torch.cpu.get_capabilities().items())
+    graph._backend_id = f"update on {processor}"  # type: ignore[assignment]
     return compile_fx(graph, inputs, config_patches=options)
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from sac_runner.config.compose import compose_config
-from sac_runner.config.rewrite import rewrite, unknown_option
+from sac_runner.config.rewrite import as_settings, rewrite
 from sac_runner.errors import WrongInput
 
 
@@ -49,18 +49,23 @@ def test_kwargs_reach_the_config_without_a_plus():
     assert compose_config(["env=pendulum", "env.kwargs={g: 5, h: a}"]).env.kwargs == {"g": 5, "h": "a"}
 
 
+HYDRAS = ["--multirun", "--cfg", "job", "--resolve", "-m", "-sc", "install=bash", "--help"]
+
+
 @pytest.mark.parametrize(
-    ("arguments", "meant"),
+    ("arguments", "meant", "unknown"),
     [
-        (["--seed", "3"], ("--seed", "seed", "3")),
-        (["env=pendulum", "--agent.lr=1e-3"], ("--agent.lr=1e-3", "agent.lr", "1e-3")),
-        (["-seed=3"], ("-seed=3", "seed", "3")),
-        (["--dry-run"], ("--dry-run", "dry_run", "true")),
-        (["--dry-run", "seed=3"], ("--dry-run", "dry_run", "true")),
-        (["--dry-run", "--seed"], ("--dry-run", "dry_run", "true")),
-        (["--multirun", "--cfg", "job", "--resolve", "-m", "-sc", "install=bash", "--help"], None),
-        (["--config-dir", "my_conf", "--config-dir=my_conf"], None),
+        (["--seed", "3"], ["seed=3"], ["--seed"]),
+        (["-m", "--seed", "1,2", "alpha=auto"], ["-m", "seed=1,2", "alpha=auto"], ["--seed"]),
+        (["env=pendulum", "--agent.lr=1e-3"], ["env=pendulum", "agent.lr=1e-3"], ["--agent.lr=1e-3"]),
+        (["-seed=3", "--gamma", ".9"], ["seed=3", "gamma=.9"], ["-seed=3", "--gamma"]),
+        (["--target-entropy", "-2.5"], ["target_entropy=-2.5"], ["--target-entropy"]),
+        (["--dry-run"], ["dry_run=true"], ["--dry-run"]),
+        (["--dry-run", "seed=3"], ["dry_run=true", "seed=3"], ["--dry-run"]),
+        (["--dry-run", "--seed"], ["dry_run=true", "seed=true"], ["--dry-run", "--seed"]),
+        (HYDRAS, HYDRAS, []),
+        (["--config-dir", "my_conf", "--config-dir=my_conf"], ["--config-dir", "my_conf", "--config-dir=my_conf"], []),
     ],
 )
-def test_options_that_hydra_does_not_have_are_settings(arguments, meant):
-    assert unknown_option(arguments) == meant
+def test_options_that_hydra_does_not_have_are_settings(arguments, meant, unknown):
+    assert as_settings(arguments) == (meant, unknown)

@@ -62,7 +62,7 @@ class Tutorial:
     """Its training round; with ``full`` as on Humanoid: learned alpha, normalized observations, scaled actions."""
 
     def __init__(self, env: str, full: bool) -> None:
-        self.env, self.full = gym.make(env), full
+        self.env, self.full = gym.make(env, max_episode_steps=1000 if full else 500), full
         (obs_dim,), (action_dim,) = self.env.observation_space.shape, self.env.action_space.shape  # type: ignore[misc]
         self.actor, self.moments = Actor(obs_dim, action_dim), Moments(obs_dim)
         self.critics = [self._critic(obs_dim + action_dim) for _ in range(2)]

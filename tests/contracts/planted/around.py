@@ -146,6 +146,13 @@ COMMANDS = [
         f"{OF_CONFIGS}tuned_values_apply_by_naming_the_env_and_the_command_line_wins",
     ),
     (
+        "a remedy leaves out what else was typed",
+        "sac_runner/config/explain.py",
+        "            words.append(argument)\n",
+        "            pass\n",
+        "tests/config/test_diagnose.py::test_wrong_input_is_explained_and_leaves_nothing_behind",
+    ),
+    (
         "tuned values lose to those of all environments",
         "conf/config.yaml",
         "  - _self_\n  - agent: sac\n",

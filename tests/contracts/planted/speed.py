@@ -47,6 +47,13 @@ SPEED = [
         f"{OF_COMPILATION}an_update_that_does_not_compile_or_comes_out_wrong_goes_on_as_written",
     ),
     (
+        "what was compiled for one processor is run on another",
+        COMPILATION,
+        'f"update on {processor}"',
+        '"update"',
+        f"{OF_COMPILATION}what_was_compiled_on_another_processor_is_not_known_again",
+    ),
+    (
         "trying out leaves its step behind",
         COMPILATION,
         "    finally:\n        agent.load_state_dict(before)\n",

@@ -1,0 +1,78 @@
+"""All that Hydra refused as one message, with one command to paste: the one typed, mended."""
+
+import re
+import shlex
+
+from sac_runner.config.diagnose import key_of, schema_keys, to_paste
+from sac_runner.errors import WrongInput, first_line, train_command
+
+
+def explain(faults: dict[str, WrongInput], typed: list[str], more: list[str], error: Exception) -> WrongInput:
+    """All ``faults``, and ``more`` that no command line mends, as one; or else ``error``'s own first line.
+
+    Args:
+        faults: By the argument that has it.
+        typed: All arguments.
+        more: Faults of other values.
+        error: What Hydra said.
+    """
+    if not faults:
+        unread = getattr(error, "override", None)
+        return WrongInput((f"{unread} can't be read: " if unread else "") + first_line(error), _what_there_is(error))
+    typed = [argument for argument in typed if not any(text.startswith(f"{key_of(argument)}=") for text in more)]
+    return WrongInput("; ".join([*(fault.message for fault in faults.values()), *more]), _together(faults, typed))
+
+
+def _what_there_is(error: Exception) -> str | None:
+    """The choices of a group of Hydra's own that has no such one, or how to see the keys of its config."""
+    missing = re.search(r"Available options in '(hydra/\w+)':\n((?:\t\w+\n)+)", str(error))
+    if missing:
+        return train_command(" or ".join(f"{missing[1]}={option}" for option in missing[2].split()))
+    key = re.search(r"Could not override '([\w.]+)'", first_line(error))
+    owner = schema_keys().get(key[1]) if key else None
+    if key and owner:
+        group = key[1].split(".")[0]
+        return train_command(f"-m {group}={owner} {key[1]}=..., as not every job of this sweep has {group}={owner}")
+    if re.search(r"'hydra\.", first_line(error)):
+        return train_command("--cfg hydra --package hydra.launcher, for what there is")
+    return None
+
+
+def explain_options(options: list[str], faults: dict[str, WrongInput], typed: list[str]) -> WrongInput:
+    """Options that there are not; ``typed`` has the settings that they mean, which may have ``faults`` themselves."""
+    messages = [f"there is no option {', '.join(options)}; every setting is a key=value"]
+    messages += [fault.message for fault in faults.values()]
+    return WrongInput("; ".join(messages), _together(faults, typed) if faults else to_paste(*typed))
+
+
+def _together(faults: dict[str, WrongInput], typed: list[str]) -> str | None:
+    """The whole command once more, to be pasted, with each remedy in the place of what it mends.
+
+    Remedies that are no overrides count only if alone.
+    """
+    train = train_command("")
+    remedies = {argument: fault.remedy for argument, fault in faults.items() if fault.remedy is not None}
+    mends = {
+        argument: shlex.split(remedy.removeprefix(train))
+        for argument, remedy in remedies.items()
+        if remedy.startswith(train) and "--cfg" not in remedy
+    }
+    if not mends:
+        return next(iter(remedies.values()), None)
+    mended = dict.fromkeys(w for words in mends.values() for w in words)
+    words: list[str] = []
+    for argument in typed:
+        if argument in faults:
+            words += [w for w in mends.get(argument, []) if w not in words]
+        elif not _is_overruled(argument, {key_of(w): w.partition("=")[2] for w in mended}):
+            words.append(argument)
+    if "-m" in mended:
+        words = [*([] if "--multirun" in words else ["-m"]), *(w for w in words if w != "-m")]
+    return to_paste(*words)
+
+
+def _is_overruled(argument: str, mended: dict[str, str]) -> bool:
+    """Whether the settings ``mended`` have another value for it, or another choice than the one it belongs to."""
+    key = key_of(argument)
+    group, owner = key.split(".")[0], schema_keys().get(key)
+    return key in mended or (owner is not None and mended.get(group, owner).split("_0")[0] != owner)
