@@ -29,11 +29,12 @@ class RunningMoments(nn.Module):
     def update(self, x: Tensor) -> None:
         """Merge the rows of ``x`` (M, *shape), M >= 1."""
         distance = x.double() - self.mean
-        total, sums = self.count + len(x), distance.sum(dim=0)
-        shift = sums / total
+        sums, squares = distance.sum(dim=0), distance.square_().sum(dim=0)
+        self.var.mul_(self.count).add_(squares)
+        self.count += len(x)
+        shift = sums / self.count
         self.mean += shift
-        self.var.mul_(self.count).add_(distance.square().sum(dim=0)).addcmul_(sums, shift, value=-1.0).div_(total)
-        self.count.copy_(total)
+        self.var.addcmul_(sums, shift, value=-1.0).div_(self.count)
 
 
 class ObsNormalizer(nn.Module):

@@ -45,7 +45,7 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
         self._seed, self._steps = seed, 0
         try:
             obs, info = self.env.reset(seed=seed, options=options)
-            return self._checked(obs), dict(info)
+            return self._checked(obs), _of_use(info)
         except EnvironmentFault:
             raise
         except (Exception, SystemExit) as e:  # the latter where the window of a game is closed
@@ -60,7 +60,7 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
         self._steps += 1
         try:
             obs, reward, terminated, truncated, info = self.env.step(action)
-            return self._checked(obs), float(reward), bool(terminated), bool(truncated), dict(info)
+            return self._checked(obs), float(reward), bool(terminated), bool(truncated), _of_use(info)
         except EnvironmentFault:
             raise
         except (Exception, SystemExit) as e:  # the latter where the window of a game is closed
@@ -78,6 +78,11 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
     def _named(self) -> str:
         when = f"in step {self._steps}" if self._steps else "in the reset"
         return f"env {self._index}, {when} of its episode with seed {self._seed},"
+
+
+def _of_use(info: Any) -> dict[str, Any]:
+    """What a vector environment need not gather in vain: Humanoid says 14 things in each step, a fifth of its time."""
+    return {key: x for key, x in dict(info).items() if key == "is_success"}
 
 
 class WorkerEnvs(AsyncVectorEnv):

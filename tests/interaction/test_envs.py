@@ -192,3 +192,11 @@ def test_an_environment_that_knows_nothing_of_rendering_can_be_made():
 def test_a_render_mode_reaches_the_environment_beside_its_kwargs():
     env = make_env(config(env={"id": "Pendulum-v1", "kwargs": {"g": 9.0}}).env, render_mode="rgb_array")
     assert (env.render_mode, env.unwrapped.g) == ("rgb_array", 9.0)
+
+
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+def test_of_what_environments_say_beside_only_success_is_gathered(vectorization):
+    envs = vector_env("Hopper-v5", 2, vectorization=vectorization)
+    infos = [envs.reset(seed=[0, 1])[1], envs.step(np.zeros((2, 3), np.float32))[-1]]
+    envs.close()
+    assert infos == [{}, {}]
