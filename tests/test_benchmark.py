@@ -14,7 +14,7 @@ def briefly(monkeypatch):
     monkeypatch.setattr(collection, "SECONDS", 0.02)
     monkeypatch.setattr(collection, "CASES", [("sync", 2), ("async", 2)])
     monkeypatch.setattr(rounds, "UPDATES", 2)
-    monkeypatch.setattr(rounds, "CASES", {"humanoid": ("Humanoid-v5", 60, 2.5)})
+    monkeypatch.setattr(rounds, "CASES", {"lunarlander": ("LunarLanderContinuous-v3", 60, 2.0)})
     monkeypatch.setattr(rounds, "FULL", 400)
     monkeypatch.setattr(where, "TURNS", 3)
     monkeypatch.setattr(where, "WARMUP", 20)
