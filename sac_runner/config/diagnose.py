@@ -162,7 +162,7 @@ def _choice_fault(group: str, value: str, there: list[str], sweeps: bool) -> Wro
         return None if sweeps else _two_values(group, value)
     wrong = next(part for part in parts if part not in there)
     near = difflib.get_close_matches(wrong, there, 1)
-    remedy = to_paste(f"{group}={near[0]}") if near else None
+    remedy = to_paste(f"{group}={','.join(near[0] if part == wrong else part for part in parts)}") if near else None
     if group == "alpha" and re.fullmatch(r"\d*\.?\d+", wrong):
         remedy = to_paste("alpha=fixed", f"alpha.value={wrong}")
     return WrongInput(f"{group}={wrong} is not there; {group} can be {', '.join(there)}", remedy)

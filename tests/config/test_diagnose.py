@@ -98,7 +98,7 @@ UNKNOWN = [
     ("alpha=0.1", "alpha=0.1 is not there", "alpha=fixed alpha.value=0.1"),
     ("normalization=True", "normalization=True is not there"),
     ("experiment=tutorial", "experiment=tutorial is not there", "sac-train experiment="),
-    ("-m alpha=auto,fixd", "alpha=fixd is not there", "sac-train -m alpha=fixed"),
+    ("-m alpha=auto,fixd", "alpha=fixd is not there", "sac-train -m alpha=auto,fixed\n"),
     ("-m agent.lrr=1,2", "unknown key agent.lrr", "sac-train -m agent.lr=1,2"),
     ("pendulum", "pendulum is no setting", "sac-train env=pendulum"),
     ("--seed 3", "there is no option --seed", "sac-train seed=3"),
