@@ -13,7 +13,7 @@ from sac_runner.training.compilation import Updater, compiled
 from tests.algorithm.test_golden_update import CASES, assert_equal_numpy
 from tests.runs import advance
 from tests.support import AUTO, FIXED, config, needs_compiler, random_batch, random_noise, sac, sac_of
-from tests.training.test_resume import left_behind, settings
+from tests.training.test_resume import as_written, left_behind, settings
 
 
 def updater(after, monkeypatch, compiler, agent=None):
@@ -288,5 +288,4 @@ def test_a_run_whose_updates_are_compiled_in_its_midst_continues_to_the_same_end
     assert left_behind(parts) == left_behind(whole)
     assert expected["compiles"] is True and expected["counters"]["updates"] > 45
     assert known_again() - before >= 3
-    advance(replace(RUN, compile_after_updates=None), tmp_path / "as_written")
-    assert left_behind(whole)[0] != left_behind(tmp_path / "as_written")[0]
+    assert left_behind(whole)[0] != as_written(tmp_path, agent="other")[0]
