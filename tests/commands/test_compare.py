@@ -7,7 +7,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -206,22 +205,13 @@ def test_a_hundred_runs_of_a_thousand_points_take_less_than_5_seconds():
     ]
     for job in sweep.jobs():
         sweep.run(job).write_bytes("metrics.csv", texts[job.seed])
-    spent = []
-    for program in (partial(compare_process, "last", "--to-reach", "100"), imports_matplotlib):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = program()
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        if len(spent) == 1:
-            assert done.returncode == 0 and done.stdout.startswith("eval/return_mean at 999,000"), done.stderr
-            assert len(done.stdout.splitlines()) == 2 + 20 + 3 and " 5 " in done.stdout.splitlines()[2]
-    ours, imports = spent
-    # Of one core. One that another program slows down is known by how long it imports, 0.7 s if left alone.
-    assert ours < 5 * max(1.0, imports / 0.7), spent
-
-
-def imports_matplotlib():
-    return subprocess.run([sys.executable, "-c", "import numpy, matplotlib.figure"], check=True)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = compare_process("last", "--to-reach", "100")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0 and done.stdout.startswith("eval/return_mean at 999,000"), done.stderr
+    assert len(done.stdout.splitlines()) == 2 + 20 + 3 and " 5 " in done.stdout.splitlines()[2]
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert seconds < 5, seconds  # of one core, whatever else the machine does
 
 
 def test_damage_of_every_kind_is_no_traceback(call):
