@@ -88,7 +88,8 @@ case "$*" in
     [[ -z ${PIP_FAILS:-} || $* != *"$PIP_FAILS"* ]] || { echo "pip's complaint"; exit 1; }
     printf '#!/usr/bin/env bash\nprintf "%%s|" "$PWD" "$SAC_SCRIPTS" "$@"\n' >"$(dirname "$0")/sac-train"
     chmod +x "$(dirname "$0")/sac-train" ;;
-  "-P -c import sac_runner"*) [[ -z ${IMPORT_FAILS:-} ]] || { echo "ImportError: torch"; exit 1; } ;;
+  "-P -c import sac_runner"*) echo "keeps bytecode: ${PYTHONDONTWRITEBYTECODE:-yes}"
+    [[ -z ${IMPORT_FAILS:-} ]] || { echo "ImportError: torch"; exit 1; } ;;
   "-m pip --version" | "-c import ensurepip"*) ;;
   *) exec {python} "$@" ;;
 esac
@@ -210,6 +211,11 @@ def test_what_cannot_be_imported_is_said(copy):
     done = copy.call("train", IMPORT_FAILS="1")
     assert done.returncode == 0 and "note: what a run imports could not be imported" in done.stderr
     assert "ImportError: torch" in (copy.root / ".setup.log").read_text()
+
+
+def test_bytecode_is_kept_where_python_is_told_to_keep_none(copy):
+    assert copy.call("train", PYTHONDONTWRITEBYTECODE="1").returncode == 0
+    assert "keeps bytecode: yes" in (copy.root / ".setup.log").read_text()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is one build")
