@@ -4,7 +4,9 @@ import copy
 from collections.abc import Callable
 from functools import wraps
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sac_runner.algorithm.alpha import AutoAlpha, make_alpha
@@ -62,19 +64,19 @@ class SAC:
         self.actor_optimizer = Adam(self.policy.actor.parameters(), agent.actor_lr)
         self.critic_optimizer = Adam(self.critic.parameters(), agent.critic_lr)
 
-    def observe(self, frames: Tensor, reward: Tensor, done: Tensor) -> None:
+    def observe(self, frames: NDArray[np.float32], reward: NDArray[np.float64], done: NDArray[np.bool_]) -> None:
         """Show the normalizers one environment step; nothing else moves their statistics.
 
         Args:
-            frames: (M, obs_dim) float32, every observation that is new, those of resets included.
+            frames: (M, obs_dim), every observation that is new, those of resets included.
             reward: (num_envs,), raw.
-            done: (num_envs,) bool, true where an episode ended.
+            done: (num_envs,), true where an episode ended.
         """
         self.policy.obs_normalizer.observe(frames)
         self.reward_normalizer.observe(reward, done)
 
-    def begin(self, envs: list[int], frames: Tensor) -> None:
-        """Episodes of ``envs`` begin outside a step, at ``frames`` (len(envs), obs_dim) float32."""
+    def begin(self, envs: list[int], frames: NDArray[np.float32]) -> None:
+        """Episodes of ``envs`` begin outside a step, at ``frames`` (len(envs), obs_dim)."""
         self.policy.obs_normalizer.observe(frames)
         self.reward_normalizer.begin(envs)
 
@@ -157,10 +159,12 @@ class SAC:
         return metrics
 
     @torch.no_grad()
-    def q_value(self, obs: Tensor, action: Tensor) -> Tensor:
+    def q_value(self, obs: NDArray[np.float32], action: NDArray[np.float32]) -> NDArray[np.floating]:
         """min_i Q_i(s, a) in units of the raw reward: (B, obs_dim) raw, (B, action_dim) -> (B,)."""
-        q: Tensor = self.critic(self.policy.obs_normalizer(obs), action).amin(dim=0)
-        return q * self.reward_normalizer.scale
+        on_device = [torch.from_numpy(x).to(self.alpha.value.device) for x in (obs, action)]
+        q: Tensor = self.critic(self.policy.obs_normalizer(on_device[0]), on_device[1]).amin(dim=0)
+        value: NDArray[np.floating] = (q * self.reward_normalizer.scale).cpu().numpy()
+        return value
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that an update reads, as flat named tensors: weights, statistics, alpha and Adam's moments."""

@@ -7,8 +7,11 @@ generator that is handed in.
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,12 +24,21 @@ _NARROW = 64
 On a CPU, to make bfloat16 of what it multiplies takes 40 us, whatever its size: longer than the product.
 """
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": torch.relu,
-    "leaky_relu": F.leaky_relu,
-    "tanh": torch.tanh,
-    "elu": F.elu,
-    "silu": F.silu,
+
+class Activation(NamedTuple):
+    """A function of each element, of those above."""
+
+    of_tensor: Callable[[Tensor], Tensor]
+    of_array: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    """The same in NumPy, for acting."""
+
+
+ACTIVATIONS = {
+    "relu": Activation(torch.relu, lambda x: np.maximum(x, 0.0)),
+    "leaky_relu": Activation(F.leaky_relu, lambda x: np.maximum(x, 0.01 * x)),
+    "tanh": Activation(torch.tanh, np.tanh),
+    "elu": Activation(F.elu, lambda x: np.where(x > 0.0, x, np.expm1(x))),
+    "silu": Activation(F.silu, lambda x: np.divide(x, 1.0 + np.exp(-x))),
 }
 
 
@@ -105,8 +117,6 @@ class SquashedGaussianActor(nn.Module):
         self.hidden = nn.ModuleList(Linear(i, o, generator) for i, o in pairwise(sizes))
         self.mean = Linear(sizes[-1], action_dim, generator)
         self.log_std = Linear(sizes[-1], action_dim, generator)
-        self._weights = [(layer.weight, layer.bias) for layer in (*self.hidden, self.mean, self.log_std)]
-        """The same once more: for one observation, to find them in their modules takes as long as the products."""
         self.activation = ACTIVATIONS[activation]
         self.log_std_range = log_std_range
         self.log_prob_epsilon = log_prob_epsilon
@@ -115,32 +125,10 @@ class SquashedGaussianActor(nn.Module):
         """Mean and log standard deviation before the squashing, each (B, action_dim), of normalized obs."""
         x = obs
         for layer in self.hidden:
-            x = self.activation(layer(x))
+            x = self.activation.of_tensor(layer(x))
         weight = torch.cat([self.mean.weight, self.log_std.weight])  # one product for both
         mean, log_std = _affine(x, weight, torch.cat([self.mean.bias, self.log_std.bias])).chunk(2, dim=-1)
         return mean, log_std.clamp(*self.log_std_range)
-
-    def mode(self, obs: Tensor) -> Tensor:
-        """The deterministic action tanh(mean), (B, action_dim) in [-1, 1]."""
-        x = self._features(obs)
-        return torch.tanh(F.linear(x, *self._weights[-2]))
-
-    def act(self, obs: Tensor, noise: Tensor) -> Tensor:
-        """The action of ``sample`` alone, (B, action_dim) in [-1, 1].
-
-        For a few observations what is around the products takes longer than they do: hence two of them.
-        """
-        x = self._features(obs)
-        mean, log_std = (F.linear(x, *weights) for weights in self._weights[-2:])
-        std = log_std.clamp_(*self.log_std_range).exp_()
-        return torch.addcmul(mean, std, noise).tanh_()
-
-    def _features(self, obs: Tensor) -> Tensor:
-        """For acting: no gradients, full precision."""
-        x = obs
-        for weights in self._weights[:-2]:
-            x = self.activation(F.linear(x, *weights))
-        return x
 
     def sample(self, obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """A reparameterised action and its log-probability.
@@ -204,7 +192,7 @@ class CriticStack(nn.Module):
             StackedLayerNorm(n_critics, size) if layer_norm else nn.Identity() for size in hidden_sizes
         )
         self.out = StackedLinear(n_critics, sizes[-1], 1, generator)
-        self.activation = ACTIVATIONS[activation]
+        self.activation = ACTIVATIONS[activation].of_tensor
         self.n_critics = n_critics
 
     def forward(self, obs: Tensor, action: Tensor) -> Tensor:

@@ -1,8 +1,11 @@
 """The policy with its observation statistics: what acts, and what every checkpoint holds."""
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import nn
 
+from sac_runner.algorithm.acting import NumpyActor
 from sac_runner.algorithm.networks import SquashedGaussianActor
 from sac_runner.algorithm.normalization import make_obs_normalizer
 from sac_runner.config.schema import AgentConfig, NormalizationConfig
@@ -30,25 +33,32 @@ class Policy(nn.Module):
             config.log_prob_epsilon,
             generator,
         )
+        self._numpy_actor: NumpyActor | None = None
+        self._numpy_actor_of = 0  # where the weights lay that it is of
 
-    def act(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
+    def act(self, obs: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Choose actions; moves no statistics.
 
-        Products of few rows go past oneDNN, which ``configure_torch`` may have chosen for batches: it packs the weights
-        anew each time, so that 256 x 256 of them for one observation take 43 us, 7 us without it.
-
         Args:
-            obs: (B, obs_dim) float32, raw.
+            obs: (B, obs_dim), raw.
             noise: (B, action_dim) standard normal for a sampled action; None for the deterministic one, tanh(mean).
 
         Returns:
             (B, action_dim) in [-1, 1].
         """
-        precision = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("highest")
-        try:
-            with torch.no_grad():
-                obs = self.obs_normalizer.forward(obs)
-                return self.actor.mode(obs) if noise is None else self.actor.act(obs, noise)
-        finally:
-            torch.set_float32_matmul_precision(precision)
+        weight = self.actor.mean.weight
+        if not weight.is_cpu:
+            return self.act_in_torch(obs, noise)
+        if self._numpy_actor is None or weight.data_ptr() != self._numpy_actor_of:  # new, moved or copied
+            self._numpy_actor, self._numpy_actor_of = NumpyActor(self.actor), weight.data_ptr()
+        return self._numpy_actor.act(self.obs_normalizer.of_array(obs), noise)
+
+    @torch.no_grad()
+    def act_in_torch(self, obs: NDArray[np.float32], noise: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        """The same on the policy's device."""
+        device = self.actor.mean.weight.device
+        mean, log_std = self.actor(self.obs_normalizer(torch.from_numpy(obs).to(device)))
+        if noise is not None:
+            mean = mean + log_std.exp() * torch.from_numpy(noise).to(device)
+        action: NDArray[np.float32] = mean.tanh().cpu().numpy()
+        return action

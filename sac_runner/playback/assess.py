@@ -128,12 +128,12 @@ def assess(
     else:
         seeds = fresh_seeds(episodes or FRESH_EPISODES, _first_seed(config) if seed is None else seed)
         protocol = Protocol(len(seeds), seeds[0], deterministic, config.eval.num_envs)
-    evaluation = _evaluate(config, stored, protocol, device, lambda n: on_episode(n, protocol.episodes))
+    evaluation = _evaluate(config, stored, protocol, lambda n: on_episode(n, protocol.episodes))
     return Assessment(run, config, stored, which, protocol, evaluation, as_trained, device)
 
 
 def _evaluate(
-    config: Config, stored: StoredPolicy, protocol: Protocol, device: torch.device, on_episode: Callable[[int], None]
+    config: Config, stored: StoredPolicy, protocol: Protocol, on_episode: Callable[[int], None]
 ) -> Evaluation:
     envs = make_vector_env(evaluation_env(config), protocol.num_envs)
     try:
@@ -141,7 +141,6 @@ def _evaluate(
         return evaluate(
             stored.policy,
             envs,
-            device,
             episodes=protocol.episodes,
             seed=protocol.seed,
             deterministic=protocol.deterministic,

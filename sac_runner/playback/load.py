@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from gymnasium.spaces.utils import flatdim
 from numpy.typing import NDArray
 
@@ -21,12 +20,10 @@ from sac_runner.training.resume import stored_config
 class LoadedPolicy:
     """Observation as the environment gives it in, action as the environment takes it out."""
 
-    def __init__(
-        self, stored: StoredPolicy, config: Config, spaces: EnvSpaces, device: torch.device, seed: int
-    ) -> None:
+    def __init__(self, stored: StoredPolicy, config: Config, spaces: EnvSpaces, seed: int) -> None:
         """Use ``load_policy``."""
         self.config, self.spaces = config, spaces
-        self._policy, self._device = stored.policy, device
+        self._policy = stored.policy
         self._checkpoint = stored.checkpoint
         self._generator = np.random.default_rng(seed)
 
@@ -53,9 +50,8 @@ class LoadedPolicy:
         noise = None
         if sampled:
             shape = (len(rows), flatdim(self.spaces.action))
-            noise = torch.from_numpy(self._generator.standard_normal(shape, np.float32)).to(self._device)
-        unit = self._policy.act(torch.from_numpy(rows).to(self._device), noise).cpu().numpy()
-        action = self.spaces.to_env(unit)
+            noise = self._generator.standard_normal(shape, np.float32)
+        action = self.spaces.to_env(self._policy.act(rows, noise))
         return action if batched else action[0]
 
 
@@ -82,8 +78,8 @@ def load_policy(
         WrongInput: No such run, checkpoint or device, or a damaged one.
     """
     directory = RunDirectory(find_run(str(run), outputs))
-    config, where = stored_config(directory), resolve_device(device)
-    stored = read_policy(directory, config, str(checkpoint), where)
+    config = stored_config(directory)
+    stored = read_policy(directory, config, str(checkpoint), resolve_device(device))
     spaces = read_spaces(directory, config.env, trust)
     stored.require_fit(spaces.obs_dim, flatdim(spaces.action))
-    return LoadedPolicy(stored, config, spaces, where, seed)
+    return LoadedPolicy(stored, config, spaces, seed)

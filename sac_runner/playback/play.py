@@ -17,6 +17,7 @@ from sac_runner.interaction.envs import make_env
 from sac_runner.playback.stored import StoredPolicy, read_policy, require_trust
 from sac_runner.playback.window import WindowClosed
 from sac_runner.storage.run_directory import RunDirectory
+from sac_runner.training.device import one_thread_for_numpy
 from sac_runner.training.randomness import evaluation_noise
 from sac_runner.training.resume import stored_config
 
@@ -29,7 +30,7 @@ def policy_reader(run: RunDirectory, which: str, trusted: bool) -> tuple[Config,
     """
     config = stored_config(run)
     require_trust(config.env, trusted)
-    torch.set_num_threads(1)  # a batch of one
+    one_thread_for_numpy()
     return config, lambda: read_policy(run, config, which, torch.device("cpu"))
 
 
@@ -95,6 +96,6 @@ def _play(policy: Policy, env: gym.Env[Any, Any], seed: int, sampled: bool, on_f
 
 
 def _act(policy: Policy, obs: Any, noise: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    drawn = None if noise is None else torch.from_numpy(noise[None])
-    action: NDArray[np.float32] = policy.act(torch.from_numpy(np.asarray(obs, np.float32)[None]), drawn).numpy()[0]
+    drawn = None if noise is None else noise[None]
+    action: NDArray[np.float32] = policy.act(np.asarray(obs, np.float32)[None], drawn)[0]
     return action

@@ -5,6 +5,7 @@ import os
 import platform
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from sac_runner.config.schema import Config
 from sac_runner.errors import WrongInput, train_command, warn
@@ -45,12 +46,21 @@ def set_up_torch(config: Config) -> tuple[torch.device, int]:
 def configure_torch(config: Config) -> int:
     """Set threads, the way of products and how memory is kept; returns the number of threads."""
     _keep_freed_memory()
+    one_thread_for_numpy()  # before PyTorch's, which may compute with the same library
     threads = _own_threads() if config.threads == "auto" else config.threads
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("medium")
     if not _multiplies_in_float32():
         torch.set_float32_matmul_precision("highest")
     return threads
+
+
+def one_thread_for_numpy() -> None:
+    """Compute NumPy's products on one thread: those of acting are too small for two, and more would move bits.
+
+    OpenBLAS's other threads wait for the next product in a loop, on the cores that PyTorch's update needs meanwhile.
+    """
+    threadpool_limits(1, user_api="blas")
 
 
 def _slow_in_bfloat16(device: torch.device) -> bool:

@@ -5,10 +5,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
-from torch import Tensor
 
 from sac_runner.algorithm.policy import Policy
 from sac_runner.config.schema import EvalConfig
@@ -16,7 +14,7 @@ from sac_runner.errors import Interrupted
 from sac_runner.interaction.collector import Collector, Episode
 from sac_runner.training.randomness import evaluation_noise
 
-QValue = Callable[[Tensor, Tensor], Tensor]
+QValue = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.floating]]
 """(obs (B, obs_dim), action (B, action_dim)) -> (B,), in units of the raw reward."""
 
 
@@ -59,7 +57,6 @@ def protocol(config: EvalConfig) -> dict[str, Any]:
 def evaluate(
     policy: Policy,
     envs: VectorEnv[Any, Any, Any],
-    device: torch.device,
     *,
     episodes: int,
     seed: int,
@@ -75,9 +72,8 @@ def evaluate(
     equal weights give equal numbers; slots that have no episode left play on and are not counted.
 
     Args:
-        policy: In float32 on ``device``.
+        policy: In float32.
         envs: Made for evaluation alone.
-        device: Where the policy is.
         episodes: At least 1.
         seed: Of episode 0.
         deterministic: False samples actions.
@@ -97,12 +93,11 @@ def evaluate(
     while len(finished) < episodes:
         if stop_requested():
             raise Interrupted
-        obs = torch.from_numpy(collector.obs).to(device)
-        action = policy.act(obs, None if deterministic else slots.draw(collector.action_shape).to(device))
+        action = policy.act(collector.obs, None if deterministic else slots.draw(collector.action_shape))
         if q_value is not None and bias.begins.any():
-            bias.begin(q_value(obs, action).cpu().numpy())
+            bias.begin(q_value(collector.obs, action))
         step_of = list(slots.playing)
-        step = collector.step(action.cpu().numpy())
+        step = collector.step(action)
         bias.add(step.reward)
         for episode in step.episodes:
             index = step_of[episode.env]
@@ -129,9 +124,9 @@ class _Slots:
         self._noises[env] = evaluation_noise(seed)
         return seed
 
-    def draw(self, shape: tuple[int, ...]) -> Tensor:
+    def draw(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """A standard normal draw of ``shape`` for each of them."""
-        return torch.from_numpy(np.stack([noise.standard_normal(shape, np.float32) for noise in self._noises]))
+        return np.stack([noise.standard_normal(shape, np.float32) for noise in self._noises])
 
 
 def _in_order(episodes: list[Episode], q_bias: float | None) -> Evaluation:
@@ -152,7 +147,7 @@ class _QBias:
         self.bias = np.zeros(slots)
         self.discount = np.ones(slots)
 
-    def begin(self, q: NDArray[np.float32]) -> None:
+    def begin(self, q: NDArray[np.floating]) -> None:
         self.bias[self.begins] = q[self.begins]
         self.discount[self.begins] = 1.0
         self.begins[:] = False

@@ -180,9 +180,8 @@ def _probe_steps(trainer: Trainer) -> tuple[float, str]:
     begun, steps = time.perf_counter(), 0
     while time.perf_counter() - begun < _PROBE_S:
         shape = (len(trainer.collector.obs), trainer.action_dim)
-        noise = torch.from_numpy(trainer.streams.acting.standard_normal(shape, np.float32)).to(trainer.device)
-        obs = torch.from_numpy(trainer.collector.obs).to(trainer.device)
-        step = trainer.collector.step(trainer.agent.policy.act(obs, noise).cpu().numpy())
+        noise = trainer.streams.acting.standard_normal(shape, np.float32)
+        step = trainer.collector.step(trainer.agent.policy.act(trainer.collector.obs, noise))
         trainer.replay.add(step.action, step.reward, step.terminated, step.truncated, step.next_obs, step.following_obs)
         low, high = min(low, step.next_obs.min()), max(high, step.next_obs.max())
         steps += len(step.reward)

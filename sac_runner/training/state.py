@@ -72,7 +72,7 @@ class TrainingState:
             self.replay.truncate_last(env)
         if cut:
             self.replay.start(self.collector.obs)
-            self.agent.begin(cut, torch.from_numpy(self.collector.obs[cut]).to(device))
+            self.agent.begin(cut, self.collector.obs[cut])
         return cut
 
 

@@ -8,7 +8,6 @@ from enum import Enum
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from sac_runner.algorithm.agent import SAC
 from sac_runner.config.schema import Config, PerRoundConfig
@@ -88,7 +87,7 @@ class Trainer:
         self.agent = SAC(config, obs_dim, self.action_dim, weights_generator(self.seed), self.device)
         self.updater = Updater(self.agent, config.compile_after_updates, self.console.say)
         self.state = TrainingState(self.counters, self.streams, self.collector, self.agent, self.replay, self.updater)
-        self.agent.begin(list(range(config.env.num_envs)), self._tensor(self.collector.obs))
+        self.agent.begin(list(range(config.env.num_envs)), self.collector.obs)
 
     def run(self, record: Record, stop_requested: Callable[[], bool]) -> Ending:
         """Train to the end of the budget, or until told to stop; then save.
@@ -149,7 +148,7 @@ class Trainer:
         step = self.collector.step(self._act(self.collector.obs))
         self.replay.add(step.action, step.reward, step.terminated, step.truncated, step.next_obs, step.following_obs)
         if self.config.normalization.obs or self.config.normalization.reward:
-            self.agent.observe(self._tensor(step.frames), self._tensor(step.reward), self._tensor(step.done))
+            self.agent.observe(step.frames, step.reward, step.done)
         self.counters.env_steps += len(step.reward)
         self.counters.episodes += len(step.episodes)
         for episode in step.episodes:
@@ -159,8 +158,7 @@ class Trainer:
         shape = (len(obs), self.action_dim)
         if acts_randomly(self.config.schedule, self.counters):
             return self.streams.warmup.uniform(-1.0, 1.0, shape).astype(np.float32)
-        noise = self._tensor(self.streams.acting.standard_normal(shape, np.float32))
-        return self.agent.policy.act(self._tensor(obs), noise).cpu().numpy()
+        return self.agent.policy.act(obs, self.streams.acting.standard_normal(shape, np.float32))
 
     def _learn(self) -> None:
         """Lines 9 to 16: as many updates as the schedule owes."""
@@ -173,7 +171,7 @@ class Trainer:
                 raise Interrupted
             batch = self.replay.sample(batch_size, self.streams.replay, self.device)
             drawn = self.streams.update.standard_normal((2, batch_size, self.action_dim), np.float32)
-            noise = UpdateNoise(*self._tensor(drawn))
+            noise = UpdateNoise(*torch.from_numpy(drawn).to(self.device))
             self.record.update(self._update(batch, noise))
             self.counters.updates += 1
         if ends_round(self.config.schedule, self.counters):
@@ -213,7 +211,6 @@ class Trainer:
             evaluation = evaluate(
                 self.agent.policy,
                 self.eval_envs,
-                self.device,
                 episodes=self.config.eval.episodes,
                 seed=self.config.eval.seed,
                 deterministic=self.config.eval.deterministic,
@@ -250,9 +247,6 @@ class Trainer:
         per_round = schedule.episodes_per_round if isinstance(schedule, PerRoundConfig) else 1
         round_index = episode * self.config.env.num_envs // per_round  # of the round that the episode belongs to
         return training_seed(self.config.env, self.seed, env, episode, round_index)
-
-    def _tensor(self, x: NDArray[np.generic]) -> Tensor:
-        return torch.from_numpy(x).to(self.device)
 
     def __enter__(self) -> "Trainer":
         return self

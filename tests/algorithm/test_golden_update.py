@@ -64,7 +64,7 @@ def show_frames(agent):
     rng = np.random.default_rng(3)
     frames, rewards = rng.normal(1.0, 3.0, (3, 2, 3)), rng.normal(2.0, 5.0, 3)
     for x, r in zip(frames, rewards, strict=True):
-        agent.observe(torch.tensor(x), torch.tensor([r]), torch.tensor([False]))
+        agent.observe(x, np.array([r]), np.array([False]))
     gamma = agent.config.gamma
     returns = [rewards[0], gamma * rewards[0] + rewards[1], gamma**2 * rewards[0] + gamma * rewards[1] + rewards[2]]
     return moments(frames.reshape(-1, 3)), moments(np.array(returns))[1]

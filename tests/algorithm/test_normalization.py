@@ -21,7 +21,7 @@ def with_prior(x):
 def test_any_split_into_chunks_gives_the_moments_of_the_whole(sizes, seed, offset):
     x = offset + np.random.default_rng(seed).normal(size=(sum(sizes), 3)) * [0.1, 1.0, 100.0]
     moments = RunningMoments((3,))
-    for chunk in torch.from_numpy(x).split(sizes):
+    for chunk in np.split(x, np.cumsum(sizes)[:-1]):
         moments.update(chunk)
     mean, var = with_prior(x)
     np.testing.assert_allclose(moments.mean, mean, rtol=1e-9, atol=1e-9)
@@ -39,7 +39,7 @@ def test_moments_of_float32_frames_are_those_of_gymnasium_in_float64():
     ours, theirs = RunningMoments((2,)), RunningMeanStd(epsilon=PRIOR, shape=(2,), dtype=np.float64)
     for size in (1, 5, 1, 64):
         x = (1e4 + rng.normal(size=(size, 2))).astype(np.float32)
-        ours.update(torch.from_numpy(x))
+        ours.update(x)
         theirs.update(x.astype(np.float64))
     np.testing.assert_allclose(ours.mean, theirs.mean, rtol=1e-12)
     np.testing.assert_allclose(ours.var, theirs.var, rtol=1e-9)
@@ -54,21 +54,25 @@ def test_statistics_are_kept_in_float64_when_an_agent_is_built_and_moved():
 
 def test_observations_are_centred_scaled_and_clipped():
     normalizer = ObsNormalizer(2, clip=1.2)
-    frames = torch.tensor([[0.0, 10.0], [2.0, 30.0], [4.0, 50.0]])
+    frames = np.array([[0.0, 10.0], [2.0, 30.0], [4.0, 50.0]], np.float32)
     normalizer.observe(frames)
     z = (3.0 / 2.0) ** 0.5
-    np.testing.assert_allclose(normalizer(frames), [[-1.2, -1.2], [0.0, 0.0], [1.2, 1.2]], atol=1e-3)
+    expected = [[-1.2, -1.2], [0.0, 0.0], [1.2, 1.2]]
+    for actual in normalizer(torch.from_numpy(frames)).numpy(), normalizer.of_array(frames):
+        np.testing.assert_allclose(actual, expected, atol=1e-3)
+        assert actual.dtype == np.float32
     unclipped = ObsNormalizer(2, clip=None)
     unclipped.observe(frames)
-    np.testing.assert_allclose(unclipped(frames[2:]), [[z, z]], atol=1e-3)
-    assert normalizer(frames).dtype == torch.float32
+    for actual in unclipped(torch.from_numpy(frames[2:])).numpy(), unclipped.of_array(frames[2:]):
+        np.testing.assert_allclose(actual, [[z, z]], atol=1e-3)
 
 
 def test_observations_that_never_vary_stay_finite():
     normalizer = ObsNormalizer(1, clip=None)
     for _ in range(100):
-        normalizer.observe(torch.full((50, 1), 3.0))
-    assert torch.isfinite(normalizer(torch.tensor([[3.0], [4.0]]))).all()
+        normalizer.observe(np.full((50, 1), 3.0, np.float32))
+    obs = np.array([[3.0], [4.0]], np.float32)
+    assert torch.isfinite(normalizer(torch.from_numpy(obs))).all() and np.isfinite(normalizer.of_array(obs)).all()
 
 
 def scripted_rewards():
@@ -83,7 +87,7 @@ def test_reward_scale_is_the_spread_of_each_environments_discounted_return(clip)
     normalizer = RewardNormalizer(num_envs=3, gamma=0.9, clip=clip)
     seen, running = [], np.zeros(3)
     for reward, done in zip(rewards, dones, strict=True):
-        normalizer.observe(torch.from_numpy(reward), torch.from_numpy(done))
+        normalizer.observe(reward, done)
         running = 0.9 * running + reward
         seen += running.tolist()
         running = np.where(done, 0.0, running)
@@ -96,19 +100,29 @@ def test_reward_scale_is_the_spread_of_each_environments_discounted_return(clip)
     assert normalizer(torch.ones(2)).dtype == torch.float32
 
 
+def test_statistics_reach_another_device(monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "cpu", torch.Tensor.clone)  # as from a GPU: another memory
+    agent = sac(normalization={"obs": True, "reward": True})
+    agent.observe(np.full((4, 3), 5.0, np.float32), np.array([7.0]), np.array([False]))
+    moments = agent.policy.obs_normalizer.moments, agent.reward_normalizer.moments
+    assert [round(x.mean.max().item(), 2) for x in moments] == [5.0, 7.0]
+    assert [round(x.count.item(), 2) for x in moments] == [4.0, 1.0] and moments[0].var.max() < 0.1
+    assert agent.reward_normalizer.discounted_return.tolist() == [7.0]
+
+
 def test_environments_do_not_share_a_return():
     alone, beside = RewardNormalizer(1, 0.9, None), RewardNormalizer(2, 0.9, None)
     for _ in range(3):
-        alone.observe(torch.tensor([1.0]), torch.tensor([False]))
-        beside.observe(torch.tensor([1.0, 5.0]), torch.tensor([False, True]))
+        alone.observe(np.array([1.0]), np.array([False]))
+        beside.observe(np.array([1.0, 5.0]), np.array([False, True]))
     torch.testing.assert_close(beside.discounted_return, torch.tensor([2.71, 0.0], dtype=torch.float64))
     torch.testing.assert_close(alone.discounted_return, beside.discounted_return[:1])
 
 
 def test_only_observe_moves_statistics_and_it_counts_every_frame_once():
     agent = sac(normalization={"obs": True, "reward": True}, env={"num_envs": 2})
-    frames = random_batch(size=3).obs
-    agent.observe(frames, torch.tensor([1.0, 2.0]), torch.tensor([False, True]))
+    frames, noise = random_batch(size=3).obs.numpy(), random_noise(3).action.numpy()
+    agent.observe(frames, np.array([1.0, 2.0]), np.array([False, True]))
     obs_moments, reward_moments = agent.policy.obs_normalizer.moments, agent.reward_normalizer.moments
     assert obs_moments.count.item() == pytest.approx(3 + PRIOR, rel=1e-12)
     assert reward_moments.count.item() == pytest.approx(2 + PRIOR, rel=1e-12)
@@ -118,16 +132,17 @@ def test_only_observe_moves_statistics_and_it_counts_every_frame_once():
 
     before = statistics()
     agent.policy.act(frames)
-    agent.policy.act(frames, random_noise(3).action)
+    agent.policy.act(frames, noise)
     agent.update(random_batch(), random_noise())
-    agent.q_value(frames, random_noise(3).action)
+    agent.q_value(frames, noise)
     assert len(before) == 7 and all(map(torch.equal, before, statistics()))
 
 
 def test_groups_that_are_off_change_nothing():
     agent = sac()
     batch = random_batch()
-    agent.observe(batch.obs, batch.reward, batch.terminated.bool())
+    agent.observe(batch.obs.numpy(), batch.reward.numpy(), batch.terminated.bool().numpy())
     assert torch.equal(agent.policy.obs_normalizer(batch.obs), batch.obs)
+    assert np.array_equal(agent.policy.obs_normalizer.of_array(batch.obs.numpy()), batch.obs)
     assert torch.equal(agent.reward_normalizer(batch.reward), batch.reward)
     assert not agent.policy.obs_normalizer.state_dict() and not agent.reward_normalizer.state_dict()

@@ -1,61 +1,106 @@
+import copy
+import warnings
+
+import numpy as np
 import pytest
 import torch
 
-from sac_runner.algorithm import networks
+from sac_runner.algorithm.networks import ACTIVATIONS
 from tests.support import random_batch, random_noise, sac
 
+OBS, NOISE = random_batch().obs.numpy(), random_noise().action.numpy()
 
+
+def as_in_an_update(policy, noise=None):
+    """What the actor of an update makes of ``OBS``."""
+    obs = policy.obs_normalizer(torch.from_numpy(OBS))
+    if noise is not None:
+        return policy.actor.sample(obs, torch.from_numpy(noise))[0].detach().numpy()
+    return torch.tanh(policy.actor(obs)[0]).detach().numpy()
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("log_std", [(-20.0, 2.0), (1.5, 1.6), (-0.6, -0.5)])
-def test_acting_without_noise_is_the_mode_and_with_noise_the_sample(log_std):
+def test_acting_is_the_centre_and_with_noise_the_sample_of_the_policy_of_updates(log_std, activation):
     least, greatest = log_std
-    policy = sac(agent={"log_std_min": least, "log_std_max": greatest}).policy
-    obs = random_batch().obs
-    noise = random_noise().action
-    torch.testing.assert_close(policy.act(obs), torch.tanh(policy.actor(obs)[0]))
-    torch.testing.assert_close(policy.act(obs, noise), policy.actor.sample(obs, noise)[0])
-    assert not torch.equal(policy.act(obs), policy.act(obs, noise))
+    policy = sac(agent={"log_std_min": least, "log_std_max": greatest, "activation": activation}).policy
+    for noise in (None, NOISE):
+        expected = as_in_an_update(policy, noise)
+        for act in (policy.act, policy.act_in_torch):
+            np.testing.assert_allclose(act(OBS, noise), expected, rtol=1e-5, atol=1e-6)
+    assert not np.array_equal(policy.act(OBS), policy.act(OBS, NOISE))
 
 
-def test_acting_takes_raw_observations_and_normalizes_them():
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_an_activation_is_the_same_for_tensors_and_arrays(activation):
+    x = np.concatenate([np.linspace(-300.0, 300.0, 1001), [0.0, -0.0]]).astype(np.float32)
+    f = ACTIVATIONS[activation]
+    with np.errstate(over="ignore"):
+        y = f.of_array(x)
+    np.testing.assert_allclose(y, f.of_tensor(torch.from_numpy(x)), rtol=1e-5, atol=1e-6)
+    assert y.dtype == np.float32
+
+
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_acting_takes_raw_observations_and_normalizes_them(clip):
+    agent = sac(normalization={"obs": True, "obs_clip": clip})
+    agent.policy.obs_normalizer.observe(OBS)
+    z = (OBS - OBS.mean(0)) / OBS.std(0)
+    z = z if clip is None else z.clip(-clip, clip)
+    expected = torch.tanh(agent.policy.actor(torch.from_numpy(z))[0]).detach().numpy()
+    for act in (agent.policy.act, agent.policy.act_in_torch):
+        np.testing.assert_allclose(act(OBS, None), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_acting_moves_nothing():
     agent = sac(normalization={"obs": True})
-    obs = random_batch().obs
-    agent.policy.obs_normalizer.observe(obs)
-    z = (obs - obs.mean(0)) / obs.std(0, correction=0)
-    torch.testing.assert_close(agent.policy.act(obs), torch.tanh(agent.policy.actor(z)[0]), rtol=1e-3, atol=1e-4)
-
-
-def test_acting_carries_no_gradient_and_moves_nothing():
-    agent = sac(normalization={"obs": True})
-    obs = random_batch().obs
-    agent.policy.obs_normalizer.observe(obs)
+    agent.policy.obs_normalizer.observe(OBS)
     before = {name: x.clone() for name, x in agent.policy.state_dict().items()}
-    actions = agent.policy.act(obs), agent.policy.act(obs, random_noise().action)
-    assert not any(a.requires_grad for a in actions)
+    obs, noise = OBS.copy(), NOISE.copy()
+    first = agent.policy.act(obs, noise)
+    kept = first.copy()
+    agent.policy.act(obs)
     assert all(torch.equal(before[name], x) for name, x in agent.policy.state_dict().items())
+    assert np.array_equal(obs, OBS) and np.array_equal(noise, NOISE) and np.array_equal(first, kept)
+
+
+def test_acting_is_with_the_weights_and_statistics_as_they_are_now():
+    agent = sac(normalization={"obs": True})
+    policy = agent.policy
+    seen = [policy.act(OBS)]
+    agent.update(random_batch(), random_noise())
+    seen.append(policy.act(OBS))
+    policy.obs_normalizer.observe(OBS)
+    seen.append(policy.act(OBS))
+    policy.load_state_dict(sac(seed=1, normalization={"obs": True}).policy.state_dict())
+    seen.append(policy.act(OBS))
+    np.testing.assert_allclose(seen[-1], as_in_an_update(policy), rtol=1e-5, atol=1e-6)
+    assert all(np.abs(a - b).max() > 1e-4 for a, b in zip(seen, seen[1:], strict=False))
+
+
+def test_a_copy_and_a_moved_policy_act_with_weights_of_their_own():
+    policy = sac().policy
+    first = policy.act(OBS)
+    other = copy.deepcopy(policy)
+    with torch.no_grad():
+        other.actor.mean.bias += 1.0
+    np.testing.assert_allclose(other.act(OBS), as_in_an_update(other), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(policy.act(OBS), first)
+    policy.double()
+    np.testing.assert_allclose(policy.act(OBS), first, rtol=1e-5, atol=1e-6)
 
 
 def test_actions_stay_inside_the_unit_box_for_any_noise():
-    policy, obs = sac().policy, random_batch().obs
-    action = policy.act(obs, 1e6 * random_noise().action)
-    assert action.abs().max().item() == 1.0
-    assert action.dtype == torch.float32
+    action = sac().policy.act(OBS, 1e6 * NOISE)
+    assert np.abs(action).max() == 1.0
+    assert action.dtype == np.float32 and action.flags.c_contiguous and action.flags.writeable
 
 
-def test_acting_multiplies_past_onednn_and_leaves_the_way_of_products_as_it_was(monkeypatch):
-    policy, obs, before = sac().policy, random_batch().obs, torch.get_float32_matmul_precision()
-    within = []
-    multiply = networks.F.linear
-
-    def noted(*x):
-        within.append(torch.get_float32_matmul_precision())
-        return multiply(*x)
-
-    monkeypatch.setattr(networks.F, "linear", noted)
-    try:
-        for precision in ("medium", "highest"):
-            torch.set_float32_matmul_precision(precision)
-            policy.act(obs)
-            assert torch.get_float32_matmul_precision() == precision
-        assert within == ["highest"] * 6  # two hidden layers and the mean, twice
-    finally:
-        torch.set_float32_matmul_precision(before)
+def test_diverged_weights_act_without_a_word():
+    policy = sac().policy
+    for value in (np.inf, np.nan):
+        with torch.no_grad():
+            policy.actor.hidden[0].weight.fill_(value)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert np.isnan(policy.act(OBS, NOISE)).any()

@@ -33,8 +33,8 @@ def test_a_bandit_is_learned_with_the_spread_that_alpha_asks_for():
     fast = {"actor_lr": 3e-3, "critic_lr": 3e-3, "tau": 0.05, "hidden_sizes": [32, 32]}
     agent = sac(1, 1, agent=fast, alpha=FIXED | {"value": alpha})
     learn(agent, lambda a: -((a - best) ** 2), updates=1200)
-    obs = torch.ones(4000, 1)
-    noise = torch.from_numpy(np.random.default_rng(1).standard_normal((4000, 1), np.float32))
+    obs = np.ones((4000, 1), np.float32)
+    noise = np.random.default_rng(1).standard_normal((4000, 1), np.float32)
     sampled = agent.policy.act(obs, noise)
     assert agent.policy.act(obs[:1]).item() == pytest.approx(best, abs=0.1)
     # the soft optimum is exp(reward / alpha), a Gaussian of variance alpha / 2

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from sac_runner.training import device
 from tests.support import CPU, config
@@ -45,6 +46,20 @@ def test_auto_takes_the_cores_that_there_are_up_to_four_or_what_the_environment_
     monkeypatch.setitem(os.environ, "OMP_NUM_THREADS", asked)
     monkeypatch.setattr(device, "available_cores", lambda: cores)
     assert device._own_threads() == threads
+
+
+@pytest.mark.parametrize("one_thread", [device.one_thread_for_numpy, lambda: device.configure_torch(config())])
+def test_products_of_numpy_are_made_on_one_thread(one_thread):
+    def threads():
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    try:
+        with threadpool_limits(2, user_api="blas"):
+            assert threads() == {2}
+            one_thread()
+            assert threads() == {1}
+    finally:
+        device.one_thread_for_numpy()
 
 
 @pytest.mark.parametrize(

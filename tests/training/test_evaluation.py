@@ -8,7 +8,7 @@ from sac_runner.training.evaluation import Evaluation, evaluate
 from sac_runner.training.metrics import METRICS
 from sac_runner.training.randomness import evaluation_noise
 from tests.scripted import countdown_length, countdown_reward, countdown_success
-from tests.support import CPU, sac, vector_env
+from tests.support import sac, vector_env
 
 COUNTDOWN = "tests.scripted:Countdown-v0"
 SEED = 1000
@@ -38,7 +38,7 @@ def impatient(envs):
 def run(policy=None, num_envs=1, episodes=6, deterministic=True, seed=SEED, env_id=COUNTDOWN, **options):
     envs = options.pop("envs", None) or vector_env(env_id, num_envs)
     policy = policy or standard_normal_policy()
-    return evaluate(policy, impatient(envs), CPU, episodes=episodes, seed=seed, deterministic=deterministic, **options)
+    return evaluate(policy, impatient(envs), episodes=episodes, seed=seed, deterministic=deterministic, **options)
 
 
 def countdown_rewards(seed):
@@ -82,7 +82,7 @@ def test_deterministic_acts_with_the_mode():
     env, total = vector_env("Pendulum-v1", 1, max_episode_steps=10).envs[0], 0.0
     obs, _ = env.reset(seed=SEED)
     for _ in range(10):
-        obs, reward, *_ = env.step(policy.act(torch.tensor(obs)[None])[0].numpy())
+        obs, reward, *_ = env.step(policy.act(obs[None])[0])
         total += reward
     assert run(policy, envs=envs, episodes=1).returns[0] == pytest.approx(total, rel=1e-6)
 

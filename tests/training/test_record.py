@@ -32,7 +32,7 @@ def record(tmp_path):
 def evaluate(record, env_steps, mean, spread=1.0):
     """An evaluation of two episodes, of an agent whose weights tell the step."""
     agent = sac(normalization={"obs": True})
-    agent.begin([0], torch.tensor([[env_steps, 5.0, -3.0]]))
+    agent.begin([0], np.array([[env_steps, 5.0, -3.0]], np.float32))
     with torch.no_grad():
         agent.policy.actor.mean.bias.fill_(env_steps)
     returns = np.array([mean - spread, mean + spread])

@@ -125,7 +125,7 @@ def test_an_evaluation_in_training_is_that_of_its_protocol(tmp_path):
     evaluation = {"every_env_steps": None, "num_envs": 2, "max_episode_steps": 5, **protocol}
     trainer = ran(tmp_path, eval=evaluation, agent={"gamma": 0.5}, seed=3, total_env_steps=20)
     envs = vector_env("Pendulum-v1", 2, max_episode_steps=5)
-    again = evaluate(trainer.agent.policy, envs, CPU, **protocol, q_value=trainer.agent.q_value, gamma=0.5)
+    again = evaluate(trainer.agent.policy, envs, **protocol, q_value=trainer.agent.q_value, gamma=0.5)
     assert again.scores().items() <= trainer.record.scores["final"].items()
 
 
@@ -220,7 +220,7 @@ def test_weights_for_a_new_run_bring_the_scale_of_their_rewards():
     c = config(normalization={"obs": True, "reward": True})
     source, new = (SAC(c, 3, 1, torch.Generator().manual_seed(i), CPU) for i in (0, 1))
     for reward in (100.0, -300.0, 500.0):
-        source.observe(torch.randn(1, 3), torch.tensor([reward]), torch.tensor([False]))
+        source.observe(np.ones((1, 3), np.float32), np.array([reward]), np.array([False]))
     new.load_weights(source.state_dict())
     assert new.reward_normalizer.scale == source.reward_normalizer.scale > 10.0
     raw = SAC(config(), 3, 1, torch.Generator(), CPU)

@@ -89,11 +89,11 @@ EQUATIONS = [
         f"{OF_NETWORKS}each_critic_of_the_stack_is_a_network_of_its_own",
     ),
     (
-        "the deterministic action is not squashed",
+        "the action is not squashed",
         NETWORKS,
-        "return torch.tanh(F.linear(x, *self._weights[-2]))",
-        "return F.linear(x, *self._weights[-2])",
-        f"{OF_NETWORKS}sample_is_the_squashed_gaussian_of_its_noise_and_mode_its_centre",
+        "action = torch.tanh(pre_tanh)",
+        "action = pre_tanh",
+        f"{OF_NETWORKS}sample_is_the_squashed_gaussian_of_its_noise",
     ),
 ]
 
@@ -179,29 +179,29 @@ STATISTICS = [
     (
         "merged variances forget how far the means lie apart",
         NORMALIZATION,
-        ".addcmul_(sums, shift, value=-1.0)",
+        "        var -= sums * shift\n",
         "",
         f"{OF_NORMALIZATION}any_split_into_chunks_gives_the_moments_of_the_whole",
     ),
     (
         "statistics are computed in float32",
         NORMALIZATION,
-        "distance = x.double() - self.mean\n",
-        "distance = x - self.mean.float()\n",
+        "distance = x - mean\n",
+        "distance = x - mean.astype(x.dtype)\n",
         f"{OF_NORMALIZATION}moments_of_float32_frames_are_those_of_gymnasium_in_float64",
     ),
     (
         "a discounted return goes on past the end of its episode",
         NORMALIZATION,
-        "        self.discounted_return.masked_fill_(done, 0.0)\n",
+        "        discounted_return[done] = 0.0\n",
         "",
         f"{OF_NORMALIZATION}environments_do_not_share_a_return",
     ),
     (
         "acting moves the statistics",
         "sac_runner/algorithm/policy.py",
-        "obs = self.obs_normalizer.forward(obs)\n",
-        "obs = self.obs_normalizer.observe(obs) or self.obs_normalizer.forward(obs)\n",
-        "tests/algorithm/test_policy.py::test_acting_carries_no_gradient_and_moves_nothing",
+        "        weight = self.actor.mean.weight\n",
+        "        weight = self.actor.mean.weight\n        self.obs_normalizer.observe(obs)\n",
+        "tests/algorithm/test_policy.py::test_acting_moves_nothing",
     ),
 ]

@@ -185,9 +185,9 @@ PLAYBACK = [
     ),
     (
         "a loaded policy does not apply its statistics",
-        "sac_runner/playback/load.py",
-        "self._policy.act(torch.from_numpy(rows).to(self._device), noise)",
-        "self._policy.actor.sample(torch.from_numpy(rows), torch.zeros(1) if noise is None else noise)[0].detach()",
+        "sac_runner/algorithm/policy.py",
+        "act(self.obs_normalizer.of_array(obs), noise)",
+        "act(obs, noise)",
         "tests/test_load_policy.py::test_action_is_that_of_the_weights_with_their_statistics",
     ),
 ]

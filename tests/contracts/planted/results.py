@@ -36,15 +36,15 @@ EVALUATIONS = [
     (
         "evaluation plays in the environments of training",
         TRAINER,
-        "                self.eval_envs,\n                self.device,",
-        "                self.envs,\n                self.device,",
+        "                self.eval_envs,\n",
+        "                self.envs,\n",
         "tests/training/test_resume.py::test_watching_a_run_more_or_less_often_changes_no_bit_of_it",
     ),
     (
         "evaluation moves the statistics",
         EVALUATION,
-        "        obs = torch.from_numpy(collector.obs).to(device)\n",
-        "        obs = torch.from_numpy(collector.obs).to(device)\n        policy.obs_normalizer.observe(obs)\n",
+        "        if stop_requested():\n",
+        "        policy.obs_normalizer.observe(collector.obs)\n        if stop_requested():\n",
         f"{OF_EVALUATION}an_evaluation_moves_no_weight_no_statistic_and_no_global_generator",
     ),
     (

@@ -7,6 +7,8 @@ COPY = "sac_runner/interaction/device_copy.py"
 AGENT = "sac_runner/algorithm/agent.py"
 POLICY = "sac_runner/algorithm/policy.py"
 NETWORKS = "sac_runner/algorithm/networks.py"
+ACTING = "sac_runner/algorithm/acting.py"
+OF_POLICY = "tests/algorithm/test_policy.py::test_"
 OF_COMPILATION = "tests/training/test_compilation.py::test_"
 OF_REPLAY = "tests/interaction/test_replay.py::test_"
 
@@ -27,17 +29,52 @@ SPEED = [
     ),
     (
         "acting forgets the bounds of the standard deviation",
-        NETWORKS,
-        "std = log_std.clamp_(*self.log_std_range).exp_()",
-        "std = log_std.exp_()",
-        "tests/algorithm/test_policy.py::test_acting_without_noise_is_the_mode_and_with_noise_the_sample",
+        ACTING,
+        "np.minimum(np.maximum(_affine(x, *self._log_std), self._least), self._most)",
+        "_affine(x, *self._log_std)",
+        f"{OF_POLICY}acting_is_the_centre_and_with_noise_the_sample_of_the_policy_of_updates",
     ),
     (
-        "acting leaves products as it needs them, not as it found them",
+        "acting does not squash",
+        ACTING,
+        "np.tanh(action).T",
+        "action.T",
+        f"{OF_POLICY}acting_is_the_centre_and_with_noise_the_sample_of_the_policy_of_updates",
+    ),
+    (
+        "acting does not clip observations",
+        "sac_runner/algorithm/normalization.py",
+        "np.minimum(np.maximum(x, -self.clip), self.clip)",
+        "x",
+        f"{OF_POLICY}acting_takes_raw_observations_and_normalizes_them",
+    ),
+    (
+        "acting is with the weights of its first action",
+        ACTING,
+        "(weight.detach().numpy(), bias.detach().numpy()[:, None])",
+        "(weight.detach().numpy().copy(), bias.detach().numpy().copy()[:, None])",
+        f"{OF_POLICY}acting_is_with_the_weights_and_statistics_as_they_are_now",
+    ),
+    (
+        "a copy acts with the weights of its original",
         POLICY,
-        "            torch.set_float32_matmul_precision(precision)\n",
-        "            pass\n",
-        "tests/algorithm/test_policy.py::test_acting_multiplies_past_onednn_and_leaves_the_way_of_products_as_it_was",
+        " or weight.data_ptr() != self._numpy_actor_of:",
+        ":",
+        f"{OF_POLICY}a_copy_and_a_moved_policy_act_with_weights_of_their_own",
+    ),
+    (
+        "statistics do not reach a GPU",
+        "sac_runner/algorithm/normalization.py",
+        "            buffer.copy_(torch.from_numpy(array))",
+        "            pass",
+        "tests/algorithm/test_normalization.py::test_statistics_reach_another_device",
+    ),
+    (
+        "NumPy's products take all cores",
+        "sac_runner/training/device.py",
+        '    threadpool_limits(1, user_api="blas")\n',
+        "    pass\n",
+        "tests/training/test_device.py::test_products_of_numpy_are_made_on_one_thread",
     ),
     (
         "a compiled update is not tried out",

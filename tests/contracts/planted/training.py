@@ -45,22 +45,22 @@ LOOP = [
     (
         "a time limit does not end a discounted return",
         TRAINER,
-        "self._tensor(step.done))",
-        "self._tensor(step.terminated))",
+        "step.reward, step.done)",
+        "step.reward, step.terminated)",
         f"{OF_TRAINER}statistics_are_of_every_frame_and_of_every_return_once",
     ),
     (
         "the statistics miss where a run begins",
         TRAINER,
-        "        self.agent.begin(list(range(config.env.num_envs)), self._tensor(self.collector.obs))\n",
+        "        self.agent.begin(list(range(config.env.num_envs)), self.collector.obs)\n",
         "",
         f"{OF_TRAINER}statistics_are_of_every_frame_and_of_every_return_once",
     ),
     (
         "training acts without noise",
         TRAINER,
-        "self.agent.policy.act(self._tensor(obs), noise)",
-        "self.agent.policy.act(self._tensor(obs))",
+        "self.agent.policy.act(obs, self.streams.acting.standard_normal(shape, np.float32))",
+        "self.agent.policy.act(obs)",
         f"{OF_TRAINER}actions_are_uniform_in_the_warm_up_and_then_drawn_from_the_policy",
     ),
     (
@@ -73,8 +73,8 @@ LOOP = [
     (
         "an update draws one noise for both of its actions",
         TRAINER,
-        "UpdateNoise(*self._tensor(drawn))",
-        "UpdateNoise(*self._tensor(drawn[[0, 0]]))",
+        "torch.from_numpy(drawn)",
+        "torch.from_numpy(drawn[[0, 0]])",
         f"{OF_TRAINER}every_update_draws_noise_of_its_own_for_both_of_its_actions",
     ),
     (
@@ -153,7 +153,7 @@ CHANCE = [
     (
         "an episode cut short goes on for the statistics",
         STATE,
-        "            self.agent.begin(cut, torch.from_numpy(self.collector.obs[cut]).to(device))\n",
+        "            self.agent.begin(cut, self.collector.obs[cut])\n",
         "",
         "tests/training/test_state.py",
     ),
