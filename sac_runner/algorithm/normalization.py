@@ -11,6 +11,18 @@ from torch import Tensor, nn
 from sac_runner.config.schema import NormalizationConfig
 
 
+def _array(buffer: Tensor) -> NDArray[np.float64]:
+    """The memory of ``buffer``, or a copy of it from another device."""
+    array: NDArray[np.float64] = buffer.cpu().numpy()
+    return array
+
+
+def _store(array: NDArray[np.float64], buffer: Tensor) -> None:
+    """Give ``buffer`` what was made of its ``_array``."""
+    if not buffer.is_cpu:
+        buffer.copy_(torch.from_numpy(array))
+
+
 class RunningMoments(nn.Module):
     """Mean and variance of a stream in float64, merged batch by batch.
 
@@ -30,7 +42,7 @@ class RunningMoments(nn.Module):
 
     def update(self, x: NDArray[np.floating]) -> None:
         """Merge the rows of ``x`` (M, *shape), M >= 1: in NumPy, which takes a third of PyTorch's time for so few."""
-        mean, var, count = arrays = [buffer.cpu().numpy() for buffer in (self.mean, self.var, self.count)]
+        mean, var, count = (_array(buffer) for buffer in (self.mean, self.var, self.count))
         distance = x - mean
         sums, squares = distance.sum(axis=0), np.square(distance).sum(axis=0)
         var *= count
@@ -40,8 +52,9 @@ class RunningMoments(nn.Module):
         mean += shift
         var -= sums * shift
         var /= count
-        for buffer, array in zip((self.mean, self.var, self.count), arrays, strict=True):
-            buffer.copy_(torch.from_numpy(array))  # on a CPU it is that memory already
+        _store(mean, self.mean)
+        _store(var, self.var)
+        _store(count, self.count)
 
 
 class ObsNormalizer(nn.Module):
@@ -89,10 +102,12 @@ class RewardNormalizer(nn.Module):
 
     def observe(self, reward: NDArray[np.float64], done: NDArray[np.bool_]) -> None:
         """Take in one step of every environment: reward (N,) raw, done (N,)."""
-        discounted_return = self.discounted_return.cpu().numpy() * self.gamma + reward
+        discounted_return = _array(self.discounted_return)
+        discounted_return *= self.gamma
+        discounted_return += reward
         self.moments.update(discounted_return)
         discounted_return[done] = 0.0
-        self.discounted_return.copy_(torch.from_numpy(discounted_return))
+        _store(discounted_return, self.discounted_return)
 
     def begin(self, envs: list[int]) -> None:
         """Start the discounted return of ``envs`` anew."""

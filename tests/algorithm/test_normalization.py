@@ -102,6 +102,7 @@ def test_reward_scale_is_the_spread_of_each_environments_discounted_return(clip)
 
 def test_statistics_reach_another_device(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "cpu", torch.Tensor.clone)  # as from a GPU: another memory
+    monkeypatch.setattr(torch.Tensor, "is_cpu", False)
     agent = sac(normalization={"obs": True, "reward": True})
     agent.observe(np.full((4, 3), 5.0, np.float32), np.array([7.0]), np.array([False]))
     moments = agent.policy.obs_normalizer.moments, agent.reward_normalizer.moments

@@ -65,8 +65,8 @@ SPEED = [
     (
         "statistics do not reach a GPU",
         "sac_runner/algorithm/normalization.py",
-        "            buffer.copy_(torch.from_numpy(array))",
-        "            pass",
+        "        buffer.copy_(torch.from_numpy(array))",
+        "        pass",
         "tests/algorithm/test_normalization.py::test_statistics_reach_another_device",
     ),
     (
