@@ -16,11 +16,16 @@ class NumpyActor:
     """
 
     def __init__(self, actor: SquashedGaussianActor) -> None:
-        """``actor`` is in the computer's memory, and stays where it is."""
+        """``actor`` is in the computer's memory."""
+        self._weight, self._address = actor.mean.weight, actor.mean.weight.data_ptr()
         self._hidden = _arrays(actor.hidden)
         self._mean, self._log_std = _arrays([actor.mean, actor.log_std])
         self._activation = actor.activation.of_array
         self._least, self._most = actor.log_std_range
+
+    def is_current(self) -> bool:
+        """Whether the weights are where they were: not after the actor was moved, nor in a copy of it."""
+        return self._weight.data_ptr() == self._address
 
     @np.errstate(all="ignore")  # of weights that have diverged the collector speaks, by name
     def act(self, obs: NDArray[np.float32], noise: NDArray[np.float32] | None) -> NDArray[np.float32]:

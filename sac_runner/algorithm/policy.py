@@ -33,8 +33,7 @@ class Policy(nn.Module):
             config.log_prob_epsilon,
             generator,
         )
-        self._numpy_actor: NumpyActor | None = None
-        self._numpy_actor_of = 0  # where the weights lay that it is of
+        self._numpy_actor = NumpyActor(self.actor)
 
     def act(self, obs: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Choose actions; moves no statistics.
@@ -46,11 +45,10 @@ class Policy(nn.Module):
         Returns:
             (B, action_dim) in [-1, 1].
         """
-        weight = self.actor.mean.weight
-        if not weight.is_cpu:
-            return self.act_in_torch(obs, noise)
-        if self._numpy_actor is None or weight.data_ptr() != self._numpy_actor_of:  # new, moved or copied
-            self._numpy_actor, self._numpy_actor_of = NumpyActor(self.actor), weight.data_ptr()
+        if not self._numpy_actor.is_current():  # moved or copied since
+            if not self.actor.mean.weight.is_cpu:
+                return self.act_in_torch(obs, noise)
+            self._numpy_actor = NumpyActor(self.actor)
         return self._numpy_actor.act(self.obs_normalizer.of_array(obs), noise)
 
     @torch.no_grad()

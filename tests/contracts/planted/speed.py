@@ -5,7 +5,6 @@ COMPILATION = "sac_runner/training/compilation.py"
 STATE = "sac_runner/training/state.py"
 COPY = "sac_runner/interaction/device_copy.py"
 AGENT = "sac_runner/algorithm/agent.py"
-POLICY = "sac_runner/algorithm/policy.py"
 NETWORKS = "sac_runner/algorithm/networks.py"
 ACTING = "sac_runner/algorithm/acting.py"
 OF_POLICY = "tests/algorithm/test_policy.py::test_"
@@ -57,9 +56,9 @@ SPEED = [
     ),
     (
         "a copy acts with the weights of its original",
-        POLICY,
-        " or weight.data_ptr() != self._numpy_actor_of:",
-        ":",
+        ACTING,
+        "return self._weight.data_ptr() == self._address",
+        "return True",
         f"{OF_POLICY}a_copy_and_a_moved_policy_act_with_weights_of_their_own",
     ),
     (
