@@ -22,7 +22,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -98,7 +98,11 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
         sys.argv = [sys.argv[0], *arguments]
         try:
             with _hears_ctrl_c(lambda: not started and sweep() is None):
-                hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
+                cfg = _composed_at_once(options, settings)
+                if cfg is None:
+                    hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
+                else:
+                    task(cfg)
         except _NOT_COMPOSED as e:
             if started or sweep() is not None:
                 raise
@@ -114,6 +118,22 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
                 shutil.copy(file, folder)
     if failures:
         raise failures[0]
+
+
+def _composed_at_once(options: list[str], settings: list[str]) -> DictConfig | None:
+    """The config of a plain run, in half of Hydra's time, which composes once to see what is asked for and once more.
+
+    None where more than a run is asked for.
+    """
+    if options or any("hydra" in setting.partition("=")[0] for setting in settings):
+        return None
+    cfg = _composed(settings, return_hydra_config=True)
+    if cfg.hydra.mode == RunMode.MULTIRUN or cfg.hydra.callbacks:  # said in a file
+        return None
+    HydraConfig.instance().set_config(cfg)
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return cfg
 
 
 def _explained(typed: list[str], error: Exception) -> WrongInput:

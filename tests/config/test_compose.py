@@ -1,4 +1,5 @@
 import re
+import shutil
 from dataclasses import asdict
 from functools import cache
 from itertools import product
@@ -6,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.errors import ConfigCompositionException
 
 from sac_runner.config import compose as module
@@ -17,6 +19,8 @@ from sac_runner.errors import WrongInput
 GROUPS = ["env", "agent", "alpha", "normalization", "schedule", "experiment"]
 FILES = sorted(path.relative_to(CONF).as_posix() for path in CONF.rglob("*.yaml"))
 TUNED = [file for file in FILES if file.startswith("tuned/")]
+PLAIN = ["env=pendulum"]
+BY_HYDRA = ["--run", *PLAIN]
 CUSTOM = ["env=custom", "env.id=Pendulum-v1"]
 
 
@@ -305,12 +309,51 @@ def test_ctrl_c_is_one_where_a_library_fails_as_it_cleans_up_after_it(monkeypatc
     with pytest.raises(KeyboardInterrupt):
         compose_config(["env=pendulum"])
     monkeypatch.setattr(module.hydra, "main", lambda **_: lambda task: interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        module.from_command_line(["env=pendulum"], lambda job: 0.0, lambda: None)
+    for arguments in PLAIN, BY_HYDRA:
+        with pytest.raises(KeyboardInterrupt):
+            module.from_command_line(arguments, lambda job: 0.0, lambda: None)
 
 
-def test_an_error_of_a_run_that_was_interrupted_is_said(monkeypatch):
+@pytest.mark.parametrize("arguments", [PLAIN, BY_HYDRA])
+def test_an_error_of_a_run_that_was_interrupted_is_said(arguments, monkeypatch):
     monkeypatch.setattr(module.hydra, "main", lambda **_: lambda task: lambda: task(None))
     monkeypatch.setattr(module, "_job", lambda cfg: None)
     with pytest.raises(ConfigCompositionException):
-        module.from_command_line(["env=pendulum"], interrupted, lambda: None)
+        module.from_command_line(arguments, interrupted, lambda: None)
+
+
+@pytest.fixture
+def compositions(monkeypatch):
+    """Overrides of each composition from now on."""
+    made, load = [], ConfigLoaderImpl.load_configuration
+
+    def noted(*args, overrides, **more):
+        made.append(overrides)
+        return load(*args, overrides=overrides, **more)
+
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", noted)
+    return made
+
+
+def jobs(*arguments):
+    """What ``run`` is called with."""
+    made = []
+    module.from_command_line(list(arguments), lambda job: made.append(job) or 0.0, lambda: None)
+    return made
+
+
+@pytest.mark.parametrize("settings", [PLAIN, ["experiment=humanoid_tutorial", "seed=7", "env.kwargs.x=1"]])
+def test_a_plain_run_is_composed_once_and_as_hydra_would(settings, compositions):
+    plain = jobs(*settings)
+    assert len(plain) == 1 and len(compositions) == 1
+    assert plain == jobs("--run", *settings)
+
+
+@pytest.mark.parametrize("asked", ["{mode: MULTIRUN}", "{callbacks: {mine: {_target_: tests.Mine}}}"])
+def test_what_a_file_asks_of_hydra_is_left_to_it(asked, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "CONF", shutil.copytree(CONF, tmp_path / "conf"))
+    hydra = []
+    monkeypatch.setattr(module.hydra, "main", lambda **_: lambda task: lambda: hydra.append("asked"))
+    (tmp_path / "conf" / "experiment" / "mine.yaml").write_text(f"# @package _global_\nhydra: {asked}\n")
+    assert jobs(*PLAIN, "experiment=mine") == [] and hydra == ["asked"]
+    assert len(jobs(*PLAIN)) == 1 and hydra == ["asked"]

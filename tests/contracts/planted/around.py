@@ -160,6 +160,13 @@ COMMANDS = [
         f"{OF_CONFIGS}tuned_values_apply_by_naming_the_env_and_the_command_line_wins",
     ),
     (
+        "a plain run forgets what a file asks of Hydra",
+        "sac_runner/config/compose.py",
+        "    if cfg.hydra.mode == RunMode.MULTIRUN or cfg.hydra.callbacks:  # said in a file\n        return None\n",
+        "",
+        f"{OF_CONFIGS}what_a_file_asks_of_hydra_is_left_to_it",
+    ),
+    (
         "one learning rate does not reach the critics",
         "conf/agent/sac.yaml",
         "critic_lr: ${agent.lr}",
