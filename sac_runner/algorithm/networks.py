@@ -49,15 +49,17 @@ def _uniform(shape: Sequence[int], inputs: int, generator: torch.Generator) -> n
 
 def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """A layer of ``weight`` (outputs, inputs), or a stack of them, (n, inputs, outputs)."""
-    product = F.linear if weight.dim() == 2 else _baddbmm
+    product = F.linear if weight.dim() == 2 else _stacked
     if not torch.is_autocast_enabled(x.device.type) or min(weight.shape[-2:]) >= _NARROW:
         return product(x, weight, bias)
     with torch.autocast(x.device.type, enabled=False):
         return product(x.to(weight.dtype), weight, bias.to(weight.dtype))
 
 
-def _baddbmm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return torch.baddbmm(bias, x, weight)
+def _stacked(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    if torch.compiler.is_compiling():  # it makes the sum one with what follows: 0.95 to 0.98 of an update
+        return torch.bmm(x, weight) + bias
+    return torch.baddbmm(bias, x, weight)  # 0.92 to 0.98 of one that is not compiled
 
 
 class Linear(nn.Module):
