@@ -18,6 +18,7 @@ def briefly(monkeypatch):
     monkeypatch.setattr(rounds, "FULL", 400)
     monkeypatch.setattr(where, "TURNS", 3)
     monkeypatch.setattr(where, "WARMUP", 20)
+    monkeypatch.setattr(where, "PROFILED", 2)
     monkeypatch.setattr(where, "ALIKE", [*where.ALIKE, "schedule.warmup_env_steps=20", "agent.hidden_sizes=[8]"])
     for module in (compilation, update):  # whatever is timed
         monkeypatch.setattr(module, "compiled", lambda agent, batch, noise: agent.update)

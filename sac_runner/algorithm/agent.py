@@ -159,11 +159,11 @@ class SAC:
         return metrics
 
     @torch.no_grad()
-    def q_value(self, obs: NDArray[np.float32], action: NDArray[np.float32]) -> NDArray[np.floating]:
+    def q_value(self, obs: NDArray[np.float32], action: NDArray[np.float32]) -> NDArray[np.float32]:
         """min_i Q_i(s, a) in units of the raw reward: (B, obs_dim) raw, (B, action_dim) -> (B,)."""
-        on_device = [torch.from_numpy(x).to(self.alpha.value.device) for x in (obs, action)]
-        q: Tensor = self.critic(self.policy.obs_normalizer(on_device[0]), on_device[1]).amin(dim=0)
-        value: NDArray[np.floating] = (q * self.reward_normalizer.scale).cpu().numpy()
+        there, taken = (torch.from_numpy(x).to(self.alpha.value.device) for x in (obs, action))
+        q: Tensor = self.critic(self.policy.obs_normalizer(there), taken).amin(dim=0)
+        value: NDArray[np.float32] = (q * self.reward_normalizer.scale).cpu().numpy()
         return value
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -26,7 +26,7 @@ On a CPU, to make bfloat16 of what it multiplies takes 40 us, whatever its size:
 
 
 class Activation(NamedTuple):
-    """A function of each element, of those above."""
+    """A function of each element."""
 
     of_tensor: Callable[[Tensor], Tensor]
     of_array: Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -57,9 +57,10 @@ def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def _stacked(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    if torch.compiler.is_compiling():  # it makes the sum one with what follows: 0.95 to 0.98 of an update
-        return torch.bmm(x, weight) + bias
-    return torch.baddbmm(bias, x, weight)  # 0.92 to 0.98 of one that is not compiled
+    if not torch.compiler.is_compiling():
+        return torch.baddbmm(bias, x, weight)
+    product = torch.bmm(x, weight)  # the compiler makes the sum one with what follows: 0.95 to 0.98 of an update
+    return product + bias.to(product.dtype)
 
 
 class Linear(nn.Module):

@@ -18,7 +18,7 @@ def _array(buffer: Tensor) -> NDArray[np.float64]:
 
 
 def _store(array: NDArray[np.float64], buffer: Tensor) -> None:
-    """Give ``buffer`` what was made of its ``_array``."""
+    """Give ``buffer`` what was made of its ``_array``; on a CPU it is there already."""
     if not buffer.is_cpu:
         buffer.copy_(torch.from_numpy(array))
 

@@ -35,6 +35,7 @@ class Policy(nn.Module):
         )
         self._numpy_actor = NumpyActor(self.actor)
 
+    @np.errstate(all="ignore")  # of weights that have diverged the collector speaks, by name
     def act(self, obs: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Choose actions; moves no statistics.
 
@@ -53,7 +54,7 @@ class Policy(nn.Module):
 
     @torch.no_grad()
     def act_in_torch(self, obs: NDArray[np.float32], noise: NDArray[np.float32] | None) -> NDArray[np.float32]:
-        """The same on the policy's device."""
+        """``act`` on the policy's device."""
         device = self.actor.mean.weight.device
         mean, log_std = self.actor(self.obs_normalizer(torch.from_numpy(obs).to(device)))
         if noise is not None:

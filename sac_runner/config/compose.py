@@ -22,7 +22,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -98,11 +98,8 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
         sys.argv = [sys.argv[0], *arguments]
         try:
             with _hears_ctrl_c(lambda: not started and sweep() is None):
-                cfg = _composed_at_once(options, settings)
-                if cfg is None:
+                if options or any("hydra" in setting for setting in settings) or not _run_at_once(task, settings):
                     hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
-                else:
-                    task(cfg)
         except _NOT_COMPOSED as e:
             if started or sweep() is not None:
                 raise
@@ -120,20 +117,21 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
         raise failures[0]
 
 
-def _composed_at_once(options: list[str], settings: list[str]) -> DictConfig | None:
-    """The config of a plain run, in half of Hydra's time, which composes once to see what is asked for and once more.
+def _run_at_once(task: Callable[[DictConfig], float], settings: list[str]) -> bool:
+    """Have Hydra run ``task`` on a config that is composed once; ``hydra.main`` does so twice, to see the mode first.
 
-    None where more than a run is asked for.
+    Returns:
+        False where a file asks for a multirun: then nothing was run.
     """
-    if options or any("hydra" in setting.partition("=")[0] for setting in settings):
-        return None
-    cfg = _composed(settings, return_hydra_config=True)
-    if cfg.hydra.mode == RunMode.MULTIRUN or cfg.hydra.callbacks:  # said in a file
-        return None
-    HydraConfig.instance().set_config(cfg)
-    with open_dict(cfg):
-        del cfg["hydra"]
-    return cfg
+    with _initialized():
+        app = GlobalHydra.instance().hydra
+        assert app is not None
+        cfg = app.compose_config("config", settings, RunMode.RUN, with_log_configuration=True)
+        if cfg.hydra.mode == RunMode.MULTIRUN:
+            return False
+        app.compose_config = lambda **_: cfg  # type: ignore[method-assign]
+        app.run("config", task, settings)
+        return True
 
 
 def _explained(typed: list[str], error: Exception) -> WrongInput:
@@ -223,9 +221,13 @@ def _choices(overrides: list[str]) -> dict[str, str]:
 
 
 def _composed(overrides: list[str], return_hydra_config: bool = False) -> DictConfig:
-    GlobalHydra.instance().clear()
-    with _hears_ctrl_c(lambda: True), initialize_config_dir(str(CONF), version_base="1.3"):
+    with _hears_ctrl_c(lambda: True), _initialized():
         return compose("config", overrides=overrides, return_hydra_config=return_hydra_config)
+
+
+def _initialized() -> initialize_config_dir:
+    GlobalHydra.instance().clear()
+    return initialize_config_dir(str(CONF), job_name=Path(__file__).stem, version_base="1.3")  # as hydra.main names it
 
 
 @contextmanager

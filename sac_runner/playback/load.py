@@ -66,6 +66,8 @@ def load_policy(
 ) -> LoadedPolicy:
     """Load the policy of a run with its observation statistics; nothing loaded can run code.
 
+    It acts with NumPy's threads as they are (``evaluate`` takes one), which may move the last bits.
+
     Args:
         run: A path, a unique part of a run's name, or ``last``.
         checkpoint: ``best``, ``latest`` or a number of env steps.

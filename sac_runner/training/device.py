@@ -56,8 +56,9 @@ def configure_torch(config: Config) -> int:
 
 
 def one_thread_for_numpy() -> None:
-    """Compute NumPy's products on one thread: those of acting are too small for two, and more would move bits.
+    """Compute NumPy's products on one thread, where threadpoolctl knows the library that makes them.
 
+    Those of acting are too small for two, and more threads would move bits.
     OpenBLAS's other threads wait for the next product in a loop, on the cores that PyTorch's update needs meanwhile.
     """
     threadpool_limits(1, user_api="blas")

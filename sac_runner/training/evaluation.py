@@ -14,7 +14,7 @@ from sac_runner.errors import Interrupted
 from sac_runner.interaction.collector import Collector, Episode
 from sac_runner.training.randomness import evaluation_noise
 
-QValue = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.floating]]
+QValue = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
 """(obs (B, obs_dim), action (B, action_dim)) -> (B,), in units of the raw reward."""
 
 
@@ -147,7 +147,7 @@ class _QBias:
         self.bias = np.zeros(slots)
         self.discount = np.ones(slots)
 
-    def begin(self, q: NDArray[np.floating]) -> None:
+    def begin(self, q: NDArray[np.float32]) -> None:
         self.bias[self.begins] = q[self.begins]
         self.discount[self.begins] = 1.0
         self.begins[:] = False

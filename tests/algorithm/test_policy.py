@@ -90,6 +90,25 @@ def test_a_copy_and_a_moved_policy_act_with_weights_of_their_own():
     np.testing.assert_allclose(policy.act(OBS), first, rtol=1e-5, atol=1e-6)
 
 
+def test_a_policy_on_another_device_acts_there(monkeypatch):
+    policy = sac().policy
+    expected = policy.act_in_torch(OBS, NOISE)
+    policy.to(torch.float64).to(torch.float32)  # its weights lie elsewhere now
+    monkeypatch.setattr(torch.Tensor, "is_cpu", False)
+    monkeypatch.setattr(torch.Tensor, "numpy", refused(torch.Tensor.numpy))
+    np.testing.assert_array_equal(policy.act(OBS, NOISE), expected)
+
+
+def refused(numpy):
+    """As of a tensor on a GPU, a parameter's memory at least."""
+
+    def of(tensor):
+        assert tensor.shape == (16, 2), "the weights are not in the computer's memory"
+        return numpy(tensor)
+
+    return of
+
+
 def test_actions_stay_inside_the_unit_box_for_any_noise():
     action = sac().policy.act(OBS, 1e6 * NOISE)
     assert np.abs(action).max() == 1.0

@@ -1,3 +1,4 @@
+import os
 import re
 import shutil
 from dataclasses import asdict
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.hydra import Hydra
 from hydra.errors import ConfigCompositionException
 
 from sac_runner.config import compose as module
@@ -308,7 +310,7 @@ def test_ctrl_c_is_one_where_a_library_fails_as_it_cleans_up_after_it(monkeypatc
     monkeypatch.setattr(module, "compose", interrupted)
     with pytest.raises(KeyboardInterrupt):
         compose_config(["env=pendulum"])
-    monkeypatch.setattr(module.hydra, "main", lambda **_: lambda task: interrupted)
+    monkeypatch.setattr(Hydra, "compose_config", interrupted)
     for arguments in PLAIN, BY_HYDRA:
         with pytest.raises(KeyboardInterrupt):
             module.from_command_line(arguments, lambda job: 0.0, lambda: None)
@@ -349,11 +351,29 @@ def test_a_plain_run_is_composed_once_and_as_hydra_would(settings, compositions)
     assert plain == jobs("--run", *settings)
 
 
-@pytest.mark.parametrize("asked", ["{mode: MULTIRUN}", "{callbacks: {mine: {_target_: tests.Mine}}}"])
-def test_what_a_file_asks_of_hydra_is_left_to_it(asked, tmp_path, monkeypatch):
+@pytest.fixture
+def asks(tmp_path, monkeypatch):
+    """Makes ``experiment=mine`` one that says so of Hydra."""
     monkeypatch.setattr(module, "CONF", shutil.copytree(CONF, tmp_path / "conf"))
+    file = tmp_path / "conf" / "experiment" / "mine.yaml"
+    return lambda said: file.write_text(f"# @package _global_\n{said}\n")
+
+
+def test_a_multirun_that_a_file_asks_for_is_left_to_hydra(asks, monkeypatch):
+    asks("hydra: {mode: MULTIRUN}")
     hydra = []
     monkeypatch.setattr(module.hydra, "main", lambda **_: lambda task: lambda: hydra.append("asked"))
-    (tmp_path / "conf" / "experiment" / "mine.yaml").write_text(f"# @package _global_\nhydra: {asked}\n")
     assert jobs(*PLAIN, "experiment=mine") == [] and hydra == ["asked"]
     assert len(jobs(*PLAIN)) == 1 and hydra == ["asked"]
+
+
+@pytest.mark.parametrize("way", [[], ["--run"]])
+def test_what_a_file_asks_of_hydra_for_a_run_is_done(way, asks):
+    asks("""
+hydra: {job: {env_set: {ASKED: 'yes'}}, launcher: {note: '${hydra.sweep.dir}/x'}}
+outputs: ${hydra:runtime.output_dir}/${hydra:job.name}/${oc.env:ASKED,not_yet}
+""")
+    asked = []
+    run = lambda job: asked.append((job.config.outputs, os.environ.get("ASKED"))) or 0.0  # noqa: E731
+    module.from_command_line([*way, *PLAIN, "experiment=mine"], run, lambda: None)
+    assert asked == [(f"{os.getcwd()}/compose/yes", "yes")] and "ASKED" not in os.environ

@@ -7,8 +7,18 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from sac_runner.config.compose import to_yaml
+from sac_runner.playback.play import policy_reader
+from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training import device
 from tests.support import CPU, config
+
+
+def stored(folder):
+    """A run of which there is the config alone."""
+    (folder / "config.yaml").write_text(to_yaml(config()))
+    return RunDirectory(folder)
+
 
 GLIBC = platform.libc_ver()[0] == "glibc"
 CODE = """
@@ -48,18 +58,26 @@ def test_auto_takes_the_cores_that_there_are_up_to_four_or_what_the_environment_
     assert device._own_threads() == threads
 
 
-@pytest.mark.parametrize("one_thread", [device.one_thread_for_numpy, lambda: device.configure_torch(config())])
-def test_products_of_numpy_are_made_on_one_thread(one_thread):
+@pytest.mark.parametrize(
+    "one_thread",
+    [lambda _: device.configure_torch(config()), lambda folder: policy_reader(stored(folder), "latest", False)],
+    ids=["train and evaluate", "watch and record"],
+)
+def test_products_of_numpy_are_made_on_one_thread(one_thread, tmp_path):
     def threads():
         return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
 
+    if not threads():
+        pytest.skip("threadpoolctl does not know NumPy's library")
+    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
     try:
         with threadpool_limits(2, user_api="blas"):
             assert threads() == {2}
-            one_thread()
+            one_thread(tmp_path)
             assert threads() == {1}
     finally:
-        device.one_thread_for_numpy()
+        torch.set_num_threads(before[0])
+        torch.set_float32_matmul_precision(before[1])
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ PARTS = {
     "metrics": (TrainMeans, "add"),
 }
 TURNS = 600
+PROFILED = 50
 
 
 def report(env: str) -> str:
@@ -47,7 +48,7 @@ def report(env: str) -> str:
             for name, (owner, method) in PARTS.items():
                 setattr(owner, method, originals[name])
         with profile(activities=[ProfilerActivity.CPU]) as profiled:
-            for _ in range(50):
+            for _ in range(PROFILED):
                 made._collect()
                 made._learn()
     spent["the rest"] = whole - sum(spent.values())

@@ -162,9 +162,9 @@ COMMANDS = [
     (
         "a plain run forgets what a file asks of Hydra",
         "sac_runner/config/compose.py",
-        "    if cfg.hydra.mode == RunMode.MULTIRUN or cfg.hydra.callbacks:  # said in a file\n        return None\n",
-        "",
-        f"{OF_CONFIGS}what_a_file_asks_of_hydra_is_left_to_it",
+        '        app.run("config", task, settings)\n',
+        '        HydraConfig.instance().set_config(cfg)\n        del cfg["hydra"]\n        task(cfg)\n',
+        f"{OF_CONFIGS}what_a_file_asks_of_hydra_for_a_run_is_done",
     ),
     (
         "one learning rate does not reach the critics",

@@ -62,6 +62,13 @@ SPEED = [
         f"{OF_POLICY}a_copy_and_a_moved_policy_act_with_weights_of_their_own",
     ),
     (
+        "a policy on a GPU acts as if it were in the computer's memory",
+        "sac_runner/algorithm/policy.py",
+        "            if not self.actor.mean.weight.is_cpu:\n                return self.act_in_torch(obs, noise)\n",
+        "",
+        f"{OF_POLICY}a_policy_on_another_device_acts_there",
+    ),
+    (
         "statistics do not reach a GPU",
         "sac_runner/algorithm/normalization.py",
         "        buffer.copy_(torch.from_numpy(array))",
