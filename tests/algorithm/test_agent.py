@@ -290,7 +290,8 @@ def test_precision_says_what_wide_layers_multiply_in_an_update_and_nothing_else(
         agent.q_value(obs, action)
     with Products() as updating:
         metrics = agent.update(batch, noise)
-    assert {dtype for _, dtype in judging.types} == {torch.float32}
+    assert judging.types == {(size, torch.float32) for size in (["wide", "narrow"] if obs_dim == 3 else ["wide"])}
+    assert agent.policy.act(obs, noise.action.numpy()).dtype == np.float32
     assert updating.types == {("wide", multiplies), ("narrow", torch.float32)}
     assert {x.dtype for x in (*metrics.values(), *agent.state_dict().values())} <= {torch.float32, torch.int64}
 
