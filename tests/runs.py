@@ -18,10 +18,10 @@ from sac_runner.config.rewrite import rewrite, split
 from sac_runner.storage.checkpoints import find
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.console import Console
+from sac_runner.training.device import resolve_device
 from sac_runner.training.record import Record
 from sac_runner.training.recovery import newest_whole
 from sac_runner.training.trainer import Trainer
-from tests.support import CPU
 
 SIZE = [
     "threads=1",
@@ -103,10 +103,11 @@ def advance(config, folder, stop_at=None, killed=False, asked=None, asks=None):
     asks = asks or count(1)
     run = RunDirectory(folder)
     run.path.mkdir(exist_ok=True)
-    with Trainer(config, config.seed, CPU, Console(config, io.StringIO())) as trainer:
+    device = resolve_device(config.device)
+    with Trainer(config, config.seed, device, Console(config, io.StringIO())) as trainer:
         record = Record(config, run, {})
         if find(run.checkpoints, "latest"):
-            assert record.restore(newest_whole(run), trainer.state, CPU) == []
+            assert record.restore(newest_whole(run), trainer.state, device) == []
         else:
             run.write_start(to_yaml(config), {})
 

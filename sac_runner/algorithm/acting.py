@@ -1,11 +1,17 @@
-"""Acting in NumPy: around the products of a few observations, PyTorch takes several times as long as they do."""
+"""Acting on a few observations: in NumPy, as around their products PyTorch takes several times as long as they do.
 
-from collections.abc import Iterable
+On a GPU as a CUDA graph.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
+from sac_runner.algorithm.cuda_graph import recorded
 from sac_runner.algorithm.networks import Linear, SquashedGaussianActor
 
 
@@ -37,6 +43,75 @@ class NumpyActor:
             log_std = np.minimum(np.maximum(_affine(x, *self._log_std), self._least), self._most)
             action += np.exp(log_std) * noise.T
         return np.ascontiguousarray(np.tanh(action).T)
+
+
+Choose = Callable[[Tensor, Tensor | None], Tensor]
+"""(obs (B, obs_dim) raw, noise (B, action_dim) or None) -> actions (B, action_dim), all on the policy's device."""
+
+_RECORDED_FROM = 3
+"""Calls with as many observations from which on they are a CUDA graph: what comes once or twice is not worth one."""
+
+_MOST_GRAPHS = 16
+
+
+class GpuActor:
+    """The actor's choices on a GPU: a CUDA graph for each number of observations, with noise and without."""
+
+    def __init__(self, choose: Choose, weight: Tensor) -> None:
+        """``choose`` computes with ``weight``, among others."""
+        self._choose, self._weight, self._address = choose, weight, weight.data_ptr()
+        self._calls: dict[tuple[int, bool], int] = {}
+        self._graphs: dict[tuple[int, bool], _Graph] = {}
+
+    def is_current(self) -> bool:
+        """Whether the weights are where they were."""
+        return self._weight.data_ptr() == self._address
+
+    def act(self, obs: NDArray[np.float32], noise: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        """(B, obs_dim) raw, (B, action_dim) -> (B, action_dim)."""
+        key = len(obs), noise is not None
+        graph = self._graphs.get(key)
+        if graph is None:
+            self._calls[key] = self._calls.get(key, 0) + 1
+            if self._calls[key] < _RECORDED_FROM or len(self._graphs) == _MOST_GRAPHS:
+                return self._at_once(obs, noise)
+            graph = self._graphs[key] = self._record(obs, noise)
+        graph.obs.numpy()[:] = obs
+        if graph.noise is not None:
+            graph.noise.numpy()[:] = noise
+        graph.replay()
+        torch.cuda.current_stream(self._weight.device).synchronize()
+        return graph.action.numpy().copy()
+
+    def _at_once(self, obs: NDArray[np.float32], noise: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        there = [None if x is None else torch.from_numpy(x).to(self._weight.device) for x in (obs, noise)]
+        assert there[0] is not None
+        action: NDArray[np.float32] = self._choose(there[0], there[1]).cpu().numpy()
+        return action
+
+    def _record(self, obs: NDArray[np.float32], noise: NDArray[np.float32] | None) -> "_Graph":
+        device = self._weight.device
+        here = torch.from_numpy(obs).pin_memory(), None if noise is None else torch.from_numpy(noise).pin_memory()
+
+        def choose() -> Tensor:
+            there = None if here[1] is None else here[1].to(device, non_blocking=True)
+            return self._choose(here[0].to(device, non_blocking=True), there)
+
+        action = torch.empty(choose().shape).pin_memory()
+        _, replay = recorded(lambda: action.copy_(choose(), non_blocking=True), device)
+        return _Graph(*here, action, replay)
+
+    def __deepcopy__(self, _: dict[int, Any]) -> None:
+        """None: a copied policy has weights of its own, and graphs can't be copied."""
+
+
+class _Graph(NamedTuple):
+    """Page-locked memory that a replay reads and writes."""
+
+    obs: Tensor
+    noise: Tensor | None
+    action: Tensor
+    replay: Callable[[], None]
 
 
 def _arrays(layers: Iterable[nn.Module]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:

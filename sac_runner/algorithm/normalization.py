@@ -3,6 +3,8 @@
 Replay keeps raw data; statistics are applied when acting and when a batch is used, so no stored number goes stale.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,7 +14,10 @@ from sac_runner.config.schema import NormalizationConfig
 
 
 def _array(buffer: Tensor) -> NDArray[np.float64]:
-    """The memory of ``buffer``, or a copy of it from another device."""
+    """The memory of ``buffer``. Of one on a GPU a copy, which is kept for as long as nothing else is written there."""
+    kept: _Kept | None = getattr(buffer, "kept", None)
+    if kept is not None and kept.of == (buffer.data_ptr(), buffer._version):
+        return kept.array
     array: NDArray[np.float64] = buffer.cpu().numpy()
     return array
 
@@ -20,7 +25,14 @@ def _array(buffer: Tensor) -> NDArray[np.float64]:
 def _store(array: NDArray[np.float64], buffer: Tensor) -> None:
     """Give ``buffer`` what was made of its ``_array``; on a CPU it is there already."""
     if not buffer.is_cpu:
-        buffer.copy_(torch.from_numpy(array))
+        buffer.copy_(torch.from_numpy(array), non_blocking=True)
+        buffer.kept = _Kept(array, (buffer.data_ptr(), buffer._version))  # type: ignore[attr-defined]
+
+
+class _Kept(NamedTuple):
+    array: NDArray[np.float64]
+    of: tuple[int, int]
+    """Where, and in which version of what is there."""
 
 
 class RunningMoments(nn.Module):

@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from sac_runner.algorithm.acting import NumpyActor
+from sac_runner.algorithm.acting import GpuActor, NumpyActor
 from sac_runner.algorithm.networks import SquashedGaussianActor
 from sac_runner.algorithm.normalization import make_obs_normalizer
 from sac_runner.config.schema import AgentConfig, NormalizationConfig
@@ -33,6 +33,7 @@ class Policy(nn.Module):
             config.log_prob_epsilon,
             generator,
         )
+        self._gpu_actor: GpuActor | None = None
         self._numpy_actor = NumpyActor(self.actor)
 
     @np.errstate(all="ignore")  # of weights that have diverged the collector speaks, by name
@@ -48,16 +49,17 @@ class Policy(nn.Module):
         """
         if not self._numpy_actor.is_current():  # moved or copied since
             if not self.actor.mean.weight.is_cpu:
-                return self.act_in_torch(obs, noise)
+                return self._act_on_gpu(obs, noise)
             self._numpy_actor = NumpyActor(self.actor)
         return self._numpy_actor.act(self.obs_normalizer.of_array(obs), noise)
 
+    def _act_on_gpu(self, obs: NDArray[np.float32], noise: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        if self._gpu_actor is None or not self._gpu_actor.is_current():
+            self._gpu_actor = GpuActor(self.choose, self.actor.mean.weight)
+        return self._gpu_actor.act(obs, noise)
+
     @torch.no_grad()
-    def act_in_torch(self, obs: NDArray[np.float32], noise: NDArray[np.float32] | None) -> NDArray[np.float32]:
-        """``act`` on the policy's device."""
-        device = self.actor.mean.weight.device
-        mean, log_std = self.actor(self.obs_normalizer(torch.from_numpy(obs).to(device)))
-        if noise is not None:
-            mean = mean + log_std.exp() * torch.from_numpy(noise).to(device)
-        action: NDArray[np.float32] = mean.tanh().cpu().numpy()
-        return action
+    def choose(self, obs: Tensor, noise: Tensor | None) -> Tensor:
+        """What ``act`` does, with tensors on the policy's device."""
+        mean, log_std = self.actor(self.obs_normalizer(obs))
+        return torch.tanh(mean if noise is None else mean + log_std.exp() * noise)

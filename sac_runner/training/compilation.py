@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sac_runner.algorithm.agent import SAC
+from sac_runner.algorithm.cuda_graph import recorded
 from sac_runner.errors import first_line
 from sac_runner.interaction.faults import STOP_SIGNALS
 from sac_runner.types import Batch, Metrics, UpdateNoise
@@ -37,6 +38,7 @@ class Updater:
         self.compiles: bool | None = None
         """Whether it could be compiled; None where that was not tried yet. Part of a checkpoint."""
         self._agent, self._after, self._say = agent, after, say
+        self._as_written: Update | None = None
         self._compiled: Update | None = None
 
     def is_due(self, made: int) -> bool:
@@ -48,7 +50,9 @@ class Updater:
         """One update, after ``made`` of them."""
         if self.is_due(made):
             self._compile(batch, noise)
-        return (self._compiled or self._agent.update)(batch, noise)
+        elif self._compiled is None and self._as_written is None:
+            self._as_written = _in_one_call(self._agent, self._agent.update, batch, noise)
+        return (self._compiled or self._as_written or self._agent.update)(batch, noise)
 
     def _compile(self, batch: Batch, noise: UpdateNoise) -> None:
         """Compile and try out; the agent stays as it is."""
@@ -56,7 +60,7 @@ class Updater:
         begun = time.monotonic()
         try:
             with _signals_blocked():
-                update = compiled(self._agent, batch, noise)
+                update = _in_one_call(self._agent, compiled(self._agent, batch, noise), batch, noise)
                 wrong = _differs(self._agent, update, batch, noise)
         except Exception as e:  # whatever a compiler may raise
             wrong = f"{type(e).__name__}: {first_line(e)}"
@@ -71,6 +75,29 @@ class Updater:
             self._compiled = update
             self._say(f"compiled in {time.monotonic() - begun:.0f} s")
         self.compiles = not wrong
+
+
+def _in_one_call(agent: SAC, update: Update, batch: Batch, noise: UpdateNoise) -> Update:
+    """``update``; on a GPU as a CUDA graph. The agent stays as it is.
+
+    The graph reads ``batch`` and ``noise``: what later calls bring is copied there, where it is not the same memory.
+    The scalars that it returns are valid until its next call.
+    """
+    if not batch.obs.is_cuda:
+        return update
+    before = _copied(agent)
+    metrics, replay = recorded(lambda: update(batch, noise), batch.obs.device)
+    agent.load_state_dict(before)
+    inputs = [*batch, *noise]
+
+    def replayed(batch: Batch, noise: UpdateNoise) -> Metrics:
+        for into, x in zip(inputs, (*batch, *noise), strict=True):
+            if into.data_ptr() != x.data_ptr():
+                into.copy_(x)
+        replay()
+        return metrics
+
+    return replayed
 
 
 def compiled(agent: SAC, batch: Batch, noise: UpdateNoise) -> Update:
@@ -89,7 +116,7 @@ def compiled(agent: SAC, batch: Batch, noise: UpdateNoise) -> Update:
 
     compiler.trace_autograd_ops = True
     options: dict[str, Any] = {
-        "cpp_wrapper": True,
+        "cpp_wrapper": not batch.obs.is_cuda,
         # Else it tries each instruction set of the processor, 9 s, of known code 2 s. (On others a g++ may lack one.)
         "cpp.vec_isa_ok": platform.machine() in ("x86_64", "AMD64") or None,
         "cpp_cache_precompile_headers": False,  # 5 s and 150 MB on disk, to save 1 s of the next
@@ -99,6 +126,8 @@ def compiled(agent: SAC, batch: Batch, noise: UpdateNoise) -> Update:
         "guard_filter_fn": torch.compiler.skip_all_guards_unsafe,
     }
     update = torch.compile(agent.update, fullgraph=True, dynamic=False, backend=_inductor, options=options)
+    if batch.obs.is_cuda or not compiler.enable_aot_compile:  # called once, to be recorded; before PyTorch 2.13
+        return update
     # Ahead of time: its calls need not ask first what was compiled for whom, which takes 0.1 ms.
     ahead: Any = update.aot_compile  # type: ignore[attr-defined]  # of what mypy takes for its argument
     try:

@@ -18,6 +18,7 @@ from sac_runner.interaction.envs import make_env, raw_spaces
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.machine import available_memory
 from sac_runner.text import duration
+from sac_runner.training.compilation import Updater
 from sac_runner.training.console import Console
 from sac_runner.training.device import configure_torch, resolve_device
 from sac_runner.training.trainer import Trainer
@@ -129,11 +130,12 @@ def least_seconds(trainer: Trainer) -> float:
     agent, size = copy.deepcopy(trainer.agent), config.replay.batch_size
     obs = torch.from_numpy(trainer.collector.obs[:1]).to(trainer.device).expand(size, -1)
     action, scalar = obs.new_zeros(size, trainer.action_dim), obs.new_zeros(size)
-    batch = Batch(obs, action, scalar, obs, scalar)
+    batch, noise = Batch(obs, action, scalar, obs, scalar), UpdateNoise(action, action)
+    update = Updater(agent, None, trainer.console.say)
     seconds = []
-    for _ in range(3 + 9):  # the first ones allocate
+    for made in range(3 + 9):  # the first ones allocate
         begun = time.perf_counter()
-        float(agent.update(batch, UpdateNoise(action, action))["critic_loss"])
+        float(update(batch, noise, made)["critic_loss"])
         seconds.append(time.perf_counter() - begun)
     return _updates_seconds(config, statistics.median(seconds[3:]), _COMPILED_AT_LEAST)
 
@@ -191,13 +193,14 @@ def _probe_steps(trainer: Trainer) -> tuple[float, str]:
 def _probe_updates(trainer: Trainer) -> float:
     """Seconds per update, drawing the batch included."""
     batch_size = trainer.config.replay.batch_size
-    noise = torch.zeros((2, batch_size, trainer.action_dim), device=trainer.device)
+    noise = UpdateNoise(*torch.zeros((2, batch_size, trainer.action_dim), device=trainer.device))
+    update = Updater(trainer.agent, None, trainer.console.say)
     updates, begun = 0, time.perf_counter()
     while updates < 5 or time.perf_counter() - begun < _PROBE_S:
         if updates == 3:  # the first ones allocate
             begun = time.perf_counter()
         batch = trainer.replay.sample(batch_size, trainer.streams.replay, trainer.device)
-        trainer.agent.update(batch, UpdateNoise(*noise))
+        float(update(batch, noise, updates)["critic_loss"])
         updates += 1
     return (time.perf_counter() - begun) / (updates - 3)
 

@@ -85,6 +85,7 @@ class Trainer:
             raise WrongInput(text, train_command(f"replay.capacity={config.replay.capacity // 1000} ...")) from e
         self.replay.start(self.collector.obs)
         self.agent = SAC(config, obs_dim, self.action_dim, weights_generator(self.seed), self.device)
+        self._noise = torch.empty((2, config.replay.batch_size, self.action_dim), device=self.device)
         self.updater = Updater(self.agent, config.compile_after_updates, self.console.say)
         self.state = TrainingState(self.counters, self.streams, self.collector, self.agent, self.replay, self.updater)
         self.agent.begin(list(range(config.env.num_envs)), self.collector.obs)
@@ -170,9 +171,9 @@ class Trainer:
             if i > 0 and self._stop_requested():
                 raise Interrupted
             batch = self.replay.sample(batch_size, self.streams.replay, self.device)
-            drawn = self.streams.update.standard_normal((2, batch_size, self.action_dim), np.float32)
-            noise = UpdateNoise(*torch.from_numpy(drawn).to(self.device))
-            self.record.update(self._update(batch, noise))
+            drawn = self.streams.update.standard_normal(self._noise.shape, np.float32)
+            self._noise.copy_(torch.from_numpy(drawn), non_blocking=True)
+            self.record.update(self._update(batch, UpdateNoise(*self._noise)))
             self.counters.updates += 1
         if ends_round(self.config.schedule, self.counters):
             self.counters.rounds += 1

@@ -10,7 +10,9 @@ import torch
 
 from sac_runner.training import compilation
 from sac_runner.training.compilation import Updater, compiled
+from sac_runner.types import Batch, UpdateNoise
 from tests.algorithm.test_golden_update import CASES, assert_equal_numpy
+from tests.pretended_gpu import pretend_a_gpu
 from tests.runs import advance
 from tests.support import AUTO, FIXED, config, needs_compiler, random_batch, random_noise, sac, sac_of
 from tests.training.test_resume import as_written, left_behind, settings
@@ -49,6 +51,23 @@ def test_null_compiles_nothing(monkeypatch):
     ours, said = updater(None, monkeypatch, lambda agent: pytest.fail("compiled"))
     ours(random_batch(), random_noise(), 10**9)
     assert not said and ours.compiles is None
+
+
+@pytest.mark.parametrize("after", [None, 2])
+def test_on_a_gpu_updates_are_recorded_and_stay_the_same(after, monkeypatch):
+    expected, ours = sac(alpha=AUTO), sac(alpha=AUTO)
+    batches = [(random_batch(seed=made), random_noise(seed=made)) for made in range(5)]
+    scalars = [expected.update(*given) for given in batches]
+    pretend_a_gpu(monkeypatch)
+    made_by, _ = updater(after, monkeypatch, lambda agent: agent.update, ours)
+    memory = [x.clone() for x in (*batches[0][0], *batches[0][1])]
+    same = Batch(*memory[:5]), UpdateNoise(*memory[5:])  # as a replay buffer gives it, each time
+    for made, given in enumerate(batches):
+        for into, x in zip(memory, (*given[0], *given[1]), strict=True):
+            into.copy_(x)
+        assert made_by(*(same if made % 2 == 0 else given), made) == scalars[made]
+    for (name, x), y in zip(expected.state_dict().items(), ours.state_dict().values(), strict=True):
+        assert (x == y).all(), name
 
 
 def test_trying_out_leaves_no_trace(monkeypatch):
