@@ -76,12 +76,12 @@ class GpuActor:
             if self._calls[key] < _RECORDED_FROM or len(self._graphs) == _MOST_GRAPHS:
                 return self._at_once(obs, noise)
             graph = self._graphs[key] = self._record(obs, noise)
-        graph.obs.numpy()[:] = obs
+        graph.obs[:] = obs
         if graph.noise is not None:
-            graph.noise.numpy()[:] = noise
+            graph.noise[:] = noise
         graph.replay()
-        torch.cuda.current_stream(self._weight.device).synchronize()
-        return graph.action.numpy().copy()
+        graph.wait()
+        return graph.action.copy()
 
     def _at_once(self, obs: NDArray[np.float32], noise: NDArray[np.float32] | None) -> NDArray[np.float32]:
         there = [None if x is None else torch.from_numpy(x).to(self._weight.device) for x in (obs, noise)]
@@ -91,15 +91,22 @@ class GpuActor:
 
     def _record(self, obs: NDArray[np.float32], noise: NDArray[np.float32] | None) -> "_Graph":
         device = self._weight.device
-        here = torch.from_numpy(obs).pin_memory(), None if noise is None else torch.from_numpy(noise).pin_memory()
+        obs_here = torch.from_numpy(obs).pin_memory()
+        noise_here = None if noise is None else torch.from_numpy(noise).pin_memory()
 
         def choose() -> Tensor:
-            there = None if here[1] is None else here[1].to(device, non_blocking=True)
-            return self._choose(here[0].to(device, non_blocking=True), there)
+            there = None if noise_here is None else noise_here.to(device, non_blocking=True)
+            return self._choose(obs_here.to(device, non_blocking=True), there)
 
         action = torch.empty(choose().shape).pin_memory()
         _, replay = recorded(lambda: action.copy_(choose(), non_blocking=True), device)
-        return _Graph(*here, action, replay)
+        return _Graph(
+            obs_here.numpy(),
+            None if noise_here is None else noise_here.numpy(),
+            action.numpy(),
+            replay,
+            torch.cuda.current_stream(device).synchronize,
+        )
 
     def __deepcopy__(self, _: dict[int, Any]) -> None:
         """None: a copied policy has weights of its own, and graphs can't be copied."""
@@ -108,10 +115,12 @@ class GpuActor:
 class _Graph(NamedTuple):
     """Page-locked memory that a replay reads and writes."""
 
-    obs: Tensor
-    noise: Tensor | None
-    action: Tensor
+    obs: NDArray[np.float32]
+    noise: NDArray[np.float32] | None
+    action: NDArray[np.float32]
     replay: Callable[[], None]
+    wait: Callable[[], None]
+    """For the GPU to have done all that it was told."""
 
 
 def _arrays(layers: Iterable[nn.Module]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sac_runner.interaction.device_copy import DeviceCopy
 from sac_runner.types import Batch
 
 _CHUNK = 1024
@@ -28,7 +27,6 @@ class ReplayBuffer:
         obs_dim: int,
         action_dim: int,
         bootstrap_at_time_limit: bool,
-        copy_on: torch.device | None = None,
     ) -> None:
         """Empty.
 
@@ -38,7 +36,6 @@ class ReplayBuffer:
             obs_dim: Of one observation.
             action_dim: Of one action.
             bootstrap_at_time_limit: False makes a time limit count as a termination when sampled.
-            copy_on: A GPU that batches are drawn on, from a copy that is kept there.
         """
         self.rows = capacity // num_envs
         slots = self.rows + 1  # one more than the transitions: the newest successor is the next row's observation
@@ -52,7 +49,6 @@ class ReplayBuffer:
         self._free: list[int] = []
         self.added = 0
         self._bootstrap_at_time_limit = bootstrap_at_time_limit
-        self._copy = None if copy_on is None else DeviceCopy(slots, num_envs, obs_dim, action_dim, copy_on)
 
     def __len__(self) -> int:
         """Transitions held."""
@@ -64,8 +60,7 @@ class ReplayBuffer:
 
     def _put_obs(self, slot: int, obs: NDArray[np.float32]) -> None:
         self.obs[slot] = obs
-        if self._copy is not None:
-            self._copy.write_obs(slot, self.obs[slot])
+        self._change(slot)
 
     def add(
         self,
@@ -93,7 +88,7 @@ class ReplayBuffer:
         self.truncated[slot] = truncated
         for env in (terminated | truncated).nonzero()[0]:
             self.final_index[slot, env] = self._keep_final(next_obs[env])
-        self._copy_taken(slot)
+        self._change(slot)
         self.added += 1
         self._open(self.added % len(self.obs), following_obs)
 
@@ -118,9 +113,7 @@ class ReplayBuffer:
             ended = np.argwhere(columns["terminated"] | columns["truncated"])
             for (row, env), final in zip(ended, columns["final_obs"], strict=True):
                 self.final_index[slots[row], env] = self._keep_final(final)
-            self._copy_taken(slots)
-            if self._copy is not None:
-                self._copy.write_obs(slots, self.obs[slots])
+            self._change(slots)
         self._open(self.added % len(self.obs), obs)
 
     def truncate_last(self, env: int) -> None:
@@ -129,7 +122,7 @@ class ReplayBuffer:
         if self.added and self.final_index[slot, env] < 0:
             self.truncated[slot, env] = True
             self.final_index[slot, env] = self._keep_final(self.obs[self.added % len(self.obs), env])
-            self._copy_taken(slot)
+            self._change(slot)
 
     def _open(self, slot: int, obs: NDArray[np.float32]) -> None:
         """Begin the row at ``slot``, which drops the oldest transition once the ring is full."""
@@ -148,28 +141,54 @@ class ReplayBuffer:
             self._free = list(range(used + _CHUNK - 1, used - 1, -1))
         index = self._free.pop()
         self.final_obs[index] = obs
-        if self._copy is not None:
-            self._copy.write_final(index, self.final_obs[index], len(self.final_obs))
+        self._change_final(index)
         return index
 
-    def _copy_taken(self, slots: NDArray[np.int64] | int) -> None:
-        if self._copy is not None:
-            no_value = self._no_value(self.terminated[slots], self.truncated[slots])
-            self._copy.write_taken(slots, self.action[slots], self.reward[slots], no_value)
+    def _change(self, slots: NDArray[np.int64] | int) -> None:
+        """Something was written there."""
 
-    def sample(self, batch_size: int, generator: np.random.Generator, device: torch.device) -> Batch:
-        """Draw ``batch_size`` transitions uniformly, with replacement (pseudocode line 11)."""
-        held, num_envs = len(self), self.obs.shape[1]
-        oldest = self.added * num_envs - held
-        at = (oldest + generator.integers(held, size=batch_size)) % self.reward.size  # places, row by row
-        after = (at + num_envs) % self.reward.size
-        if self._copy is not None:
-            return self._copy.batch(at, after, self.final_index.take(at))
-        return Batch(*(torch.from_numpy(x).to(device) for x in self._transitions(at, after)))
+    def _change_final(self, index: int) -> None:
+        """A final observation was written there."""
 
-    def _transitions(self, at: NDArray[np.int64], after: NDArray[np.int64]) -> "_Arrays":
+    def draw(self, batch_size: int, generator: np.random.Generator, ahead: bool = False) -> NDArray[np.int64]:
+        """Draw ``batch_size`` transitions uniformly, with replacement (pseudocode line 11).
+
+        Args:
+            batch_size: How many.
+            generator: Draws.
+            ahead: Draw as after the step that is being taken.
+
+        Returns:
+            (batch_size,), their places: slot * num_envs + environment.
+        """
+        added, num_envs = self.added + ahead, self.obs.shape[1]
+        held = min(added, self.rows) * num_envs
+        oldest = added * num_envs - held
+        return (oldest + generator.integers(held, size=batch_size)) % self.reward.size
+
+    def is_here(self, at: NDArray[np.int64]) -> bool:
+        """Whether none of the transitions at ``at`` is of the step that is being taken."""
+        return not (at // self.obs.shape[1] == self.added % len(self.obs)).any()
+
+    def stage(self, at: NDArray[np.int64]) -> Batch:
+        """The batch of the transitions at ``at``, once ``gather`` is called."""
+        return Batch(*(torch.from_numpy(x) for x in self._transitions(at)))
+
+    def gather(self) -> None:
+        """Make the batch that was staged last: here it is made already."""
+
+    def sample(self, batch_size: int, generator: np.random.Generator) -> Batch:
+        """``draw``, ``stage`` and ``gather``."""
+        batch = self.stage(self.draw(batch_size, generator))
+        self.gather()
+        return batch
+
+    def _after(self, at: NDArray[np.int64]) -> NDArray[np.int64]:
+        return (at + self.obs.shape[1]) % self.reward.size
+
+    def _transitions(self, at: NDArray[np.int64]) -> "_Arrays":
         obs, action = (x.reshape(self.reward.size, -1) for x in (self.obs, self.action))
-        next_obs = obs.take(after, axis=0)  # a quarter of the time that an index takes
+        next_obs = obs.take(self._after(at), axis=0)  # a quarter of the time that an index takes
         final = self.final_index.take(at)
         ended = np.flatnonzero(final >= 0)
         next_obs[ended] = self.final_obs[final[ended]]

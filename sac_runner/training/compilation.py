@@ -27,19 +27,22 @@ class Updater:
     or how long the run is to be: a run that is continued or extended makes the same numbers.
     """
 
-    def __init__(self, agent: SAC, after: int | None, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, agent: SAC, after: int | None, say: Callable[[str], None], gather: Callable[[], None] = lambda: None
+    ) -> None:
         """Nothing is compiled yet.
 
         Args:
             agent: Whose updates.
             after: How many are made as written; None makes all of them so.
             say: Takes a line for the user.
+            gather: Completes a batch, of which every call begins.
         """
         self.compiles: bool | None = None
         """Whether it could be compiled; None where that was not tried yet. Part of a checkpoint."""
-        self._agent, self._after, self._say = agent, after, say
-        self._as_written: Update | None = None
+        self._agent, self._after, self._say, self._gather = agent, after, say, gather
         self._compiled: Update | None = None
+        self._recorded: _Recorded | None = None
 
     def is_due(self, made: int) -> bool:
         """Whether the next call, after ``made`` updates, compiles, which takes its time."""
@@ -47,12 +50,36 @@ class Updater:
         return due and self._compiled is None and self.compiles is not False
 
     def __call__(self, batch: Batch, noise: UpdateNoise, made: int) -> Metrics:
-        """One update, after ``made`` of them."""
+        """One update, after ``made`` of them; on a GPU its scalars are valid until the next one."""
         if self.is_due(made):
+            self._gather()
             self._compile(batch, noise)
-        elif self._compiled is None and self._as_written is None:
-            self._as_written = _in_one_call(self._agent, self._agent.update, batch, noise)
-        return (self._compiled or self._as_written or self._agent.update)(batch, noise)
+            self._recorded = None
+        if batch.obs.is_cuda:
+            return self._replayed(batch, noise)
+        self._gather()
+        return (self._compiled or self._agent.update)(batch, noise)
+
+    def _replayed(self, batch: Batch, noise: UpdateNoise) -> Metrics:
+        """The same as one call of the GPU: recorded at first, and anew where a batch lies elsewhere."""
+        inputs = (*batch, *noise)
+        if self._recorded is None or any(
+            x.data_ptr() != y.data_ptr() for x, y in zip(inputs, self._recorded.inputs, strict=True)
+        ):
+            self._recorded = self._record(batch, noise)
+        self._recorded.replay()
+        return self._recorded.metrics
+
+    def _record(self, batch: Batch, noise: UpdateNoise) -> "_Recorded":
+        update, before = self._compiled or self._agent.update, _copied(self._agent)
+
+        def body() -> Metrics:
+            self._gather()
+            return update(batch, noise)
+
+        metrics, replay = recorded(body, batch.obs.device)
+        self._agent.load_state_dict(before)
+        return _Recorded((*batch, *noise), metrics, replay)
 
     def _compile(self, batch: Batch, noise: UpdateNoise) -> None:
         """Compile and try out; the agent stays as it is."""
@@ -60,7 +87,7 @@ class Updater:
         begun = time.monotonic()
         try:
             with _signals_blocked():
-                update = _in_one_call(self._agent, compiled(self._agent, batch, noise), batch, noise)
+                update = compiled(self._agent, batch, noise)
                 wrong = _differs(self._agent, update, batch, noise)
         except Exception as e:  # whatever a compiler may raise
             wrong = f"{type(e).__name__}: {first_line(e)}"
@@ -77,27 +104,13 @@ class Updater:
         self.compiles = not wrong
 
 
-def _in_one_call(agent: SAC, update: Update, batch: Batch, noise: UpdateNoise) -> Update:
-    """``update``; on a GPU as a CUDA graph. The agent stays as it is.
+class _Recorded(NamedTuple):
+    """An update as a CUDA graph."""
 
-    The graph reads ``batch`` and ``noise``: what later calls bring is copied there, where it is not the same memory.
-    The scalars that it returns are valid until its next call.
-    """
-    if not batch.obs.is_cuda:
-        return update
-    before = _copied(agent)
-    metrics, replay = recorded(lambda: update(batch, noise), batch.obs.device)
-    agent.load_state_dict(before)
-    inputs = [*batch, *noise]
-
-    def replayed(batch: Batch, noise: UpdateNoise) -> Metrics:
-        for into, x in zip(inputs, (*batch, *noise), strict=True):
-            if into.data_ptr() != x.data_ptr():
-                into.copy_(x)
-        replay()
-        return metrics
-
-    return replayed
+    inputs: tuple[Tensor, ...]
+    """Memory that it reads."""
+    metrics: Metrics
+    replay: Callable[[], None]
 
 
 def compiled(agent: SAC, batch: Batch, noise: UpdateNoise) -> Update:
@@ -117,6 +130,7 @@ def compiled(agent: SAC, batch: Batch, noise: UpdateNoise) -> Update:
     compiler.trace_autograd_ops = True
     options: dict[str, Any] = {
         "cpp_wrapper": not batch.obs.is_cuda,
+        "loop_ordering_after_fusion": False,  # a pass for GPUs, which fails at this update (2.11)
         # Else it tries each instruction set of the processor, 9 s, of known code 2 s. (On others a g++ may lack one.)
         "cpp.vec_isa_ok": platform.machine() in ("x86_64", "AMD64") or None,
         "cpp_cache_precompile_headers": False,  # 5 s and 150 MB on disk, to save 1 s of the next

@@ -81,37 +81,41 @@ class TrainMeans:
     def __init__(self) -> None:
         """Start empty."""
         self.names: list[str] = []
-        self.total: torch.Tensor | None = None
+        self.totals: list[torch.Tensor] | None = None
         self.count = 0
 
     @torch.no_grad()
     def add(self, metrics: Metrics) -> None:
         """Take in one update's scalars."""
         self.names = list(metrics)
-        values = torch.stack(list(metrics.values()))
-        self.total = values if self.total is None else self.total.add_(values)
+        values = list(metrics.values())
+        if self.totals is None:
+            self.totals = list(torch.stack(values).unbind())  # of memory that the next update leaves alone
+        else:
+            torch._foreach_add_(self.totals, values)
         self.count += 1
 
     def take(self) -> dict[str, float]:
         """Means since the last call, under ``train/``; empty if no update was made."""
-        if self.total is None:
+        if self.totals is None:
             return {}
-        means = (self.total / self.count).tolist()
-        self.total, self.count = None, 0
+        means = (torch.stack(self.totals) / self.count).tolist()
+        self.totals, self.count = None, 0
         return {f"train/{name}": mean for name, mean in zip(self.names, means, strict=True)}
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {
             "names": self.names,
-            "total": None if self.total is None else self.total.tolist(),
+            "total": None if self.totals is None else torch.stack(self.totals).tolist(),
             "count": self.count,
         }
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         """Continue where ``state_dict`` was taken."""
         self.names, self.count = state["names"], state["count"]
-        self.total = None if state["total"] is None else torch.tensor(state["total"], device=device)
+        total = state["total"]
+        self.totals = None if total is None else list(torch.tensor(total, device=device).unbind())
 
 
 class RolloutMeans:

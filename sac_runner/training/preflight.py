@@ -131,7 +131,7 @@ def least_seconds(trainer: Trainer) -> float:
     obs = torch.from_numpy(trainer.collector.obs[:1]).to(trainer.device).expand(size, -1)
     action, scalar = obs.new_zeros(size, trainer.action_dim), obs.new_zeros(size)
     batch, noise = Batch(obs, action, scalar, obs, scalar), UpdateNoise(action, action)
-    update = Updater(agent, None, trainer.console.say)
+    update = Updater(agent, None, trainer.console.say, lambda: None)
     seconds = []
     for made in range(3 + 9):  # the first ones allocate
         begun = time.perf_counter()
@@ -194,12 +194,12 @@ def _probe_updates(trainer: Trainer) -> float:
     """Seconds per update, drawing the batch included."""
     batch_size = trainer.config.replay.batch_size
     noise = UpdateNoise(*torch.zeros((2, batch_size, trainer.action_dim), device=trainer.device))
-    update = Updater(trainer.agent, None, trainer.console.say)
+    update = Updater(trainer.agent, None, trainer.console.say, trainer.replay.gather)
     updates, begun = 0, time.perf_counter()
     while updates < 5 or time.perf_counter() - begun < _PROBE_S:
         if updates == 3:  # the first ones allocate
             begun = time.perf_counter()
-        batch = trainer.replay.sample(batch_size, trainer.streams.replay, trainer.device)
+        batch = trainer.replay.stage(trainer.replay.draw(batch_size, trainer.streams.replay))
         float(update(batch, noise, updates)["critic_loss"])
         updates += 1
     return (time.perf_counter() - begun) / (updates - 3)

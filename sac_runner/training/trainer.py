@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum
 
 import numpy as np
@@ -13,6 +14,7 @@ from sac_runner.algorithm.agent import SAC
 from sac_runner.config.schema import Config, PerRoundConfig
 from sac_runner.errors import DiskFailed, Interrupted, WrongInput, train_command, warn
 from sac_runner.interaction.collector import Collector
+from sac_runner.interaction.device_replay import DeviceReplay
 from sac_runner.interaction.envs import evaluation_env, make_vector_env
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.training.compilation import Updater
@@ -30,7 +32,7 @@ from sac_runner.training.schedule import (
     updates_due,
 )
 from sac_runner.training.state import TrainingState
-from sac_runner.types import Batch, Metrics, UpdateNoise
+from sac_runner.types import UpdateNoise
 
 
 class Ending(Enum):
@@ -72,23 +74,27 @@ class Trainer:
         self.collector = Collector(self.envs, self._episode_seed)
         obs_dim, (self.action_dim,) = self.collector.obs.shape[1], self.collector.action_shape
         try:
-            self.replay = ReplayBuffer(
-                config.replay.capacity,
-                config.env.num_envs,
-                obs_dim,
-                self.action_dim,
-                config.agent.bootstrap_at_time_limit,
-                copy_on=None if self.device.type == "cpu" else self.device,
-            )
+            self.replay = self._make_replay(obs_dim)
         except (MemoryError, torch.OutOfMemoryError) as e:
             text = f"replay.capacity={config.replay.capacity:,} does not fit into memory: {e}"
             raise WrongInput(text, train_command(f"replay.capacity={config.replay.capacity // 1000} ...")) from e
         self.replay.start(self.collector.obs)
         self.agent = SAC(config, obs_dim, self.action_dim, weights_generator(self.seed), self.device)
         self._noise = torch.empty((2, config.replay.batch_size, self.action_dim), device=self.device)
-        self.updater = Updater(self.agent, config.compile_after_updates, self.console.say)
+        self._drawn: NDArray[np.int64] | None = None
+        normalizes = config.normalization.obs or config.normalization.reward  # by what the step brings
+        self.updates_ahead = self.device.type != "cpu" and not normalizes
+        """Whether a GPU updates while the environments step."""
+        self.updater = Updater(self.agent, config.compile_after_updates, self.console.say, self.replay.gather)
         self.state = TrainingState(self.counters, self.streams, self.collector, self.agent, self.replay, self.updater)
         self.agent.begin(list(range(config.env.num_envs)), self.collector.obs)
+
+    def _make_replay(self, obs_dim: int) -> ReplayBuffer:
+        config = self.config
+        size = config.replay.capacity, config.env.num_envs, obs_dim, self.action_dim
+        if self.device.type == "cpu":
+            return ReplayBuffer(*size, config.agent.bootstrap_at_time_limit)
+        return DeviceReplay(*size, config.agent.bootstrap_at_time_limit, self.device)
 
     def run(self, record: Record, stop_requested: Callable[[], bool]) -> Ending:
         """Train to the end of the budget, or until told to stop; then save.
@@ -146,7 +152,10 @@ class Trainer:
 
     def _collect(self) -> None:
         """Lines 4 to 8: act, step, store; episodes that end are reset."""
-        step = self.collector.step(self._act(self.collector.obs))
+        action = self._act(self.collector.obs)
+        if self.updates_ahead:
+            self._update_ahead()
+        step = self.collector.step(action)
         self.replay.add(step.action, step.reward, step.terminated, step.truncated, step.next_obs, step.following_obs)
         if self.config.normalization.obs or self.config.normalization.reward:
             self.agent.observe(step.frames, step.reward, step.done)
@@ -166,22 +175,43 @@ class Trainer:
         due = updates_due(self.config.schedule, self.counters)
         if due:
             self.agent.set_env_step(self.counters.env_steps)
-        batch_size = self.config.replay.batch_size
         for i in range(due):
             if i > 0 and self._stop_requested():
                 raise Interrupted
-            batch = self.replay.sample(batch_size, self.streams.replay, self.device)
-            drawn = self.streams.update.standard_normal(self._noise.shape, np.float32)
-            self._noise.copy_(torch.from_numpy(drawn), non_blocking=True)
-            self.record.update(self._update(batch, UpdateNoise(*self._noise)))
-            self.counters.updates += 1
+            self._update(self._draw() if self._drawn is None else self._drawn)
+            self._drawn = None
         if ends_round(self.config.schedule, self.counters):
             self.counters.rounds += 1
 
-    def _update(self, batch: Batch, noise: UpdateNoise) -> Metrics:
-        made = self.counters.updates
+    def _update_ahead(self) -> None:
+        """Tell the GPU of the updates after a step before it is taken, those that need none of its transitions.
+
+        They are the same updates with the same numbers: which transitions they take is drawn, and what was learned
+        before is all that the step's actions depend on.
+        """
+        env_steps = self.counters.env_steps + self.config.env.num_envs
+        due = updates_due(self.config.schedule, replace(self.counters, env_steps=env_steps))
+        if due:
+            self.agent.set_env_step(env_steps)
+        for _ in range(due):
+            at = self._draw(ahead=True)
+            if not self.replay.is_here(at):
+                self._drawn = at
+                return
+            self._update(at)
+
+    def _draw(self, ahead: bool = False) -> NDArray[np.int64]:
+        return self.replay.draw(self.config.replay.batch_size, self.streams.replay, ahead)
+
+    def _update(self, at: NDArray[np.int64]) -> None:
+        """One update, with the transitions at ``at``."""
+        batch, made = self.replay.stage(at), self.counters.updates
+        drawn = self.streams.update.standard_normal(self._noise.shape, np.float32)
+        self._noise.copy_(torch.from_numpy(drawn), non_blocking=True)
         with self.record.not_training() if self.updater.is_due(made) else contextlib.nullcontext():
-            return self.updater(batch, noise, made)
+            metrics = self.updater(batch, UpdateNoise(*self._noise), made)
+        self.record.update(metrics)
+        self.counters.updates += 1
 
     def _what_falls_due(self, before: Counters) -> None:
         """Update, evaluate, checkpoint: in this order, whatever the step."""

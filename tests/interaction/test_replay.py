@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sac_runner.interaction import replay as replay_module
+from sac_runner.interaction.device_replay import DeviceReplay
 from sac_runner.interaction.replay import ReplayBuffer
 from tests.support import CPU
 
@@ -15,10 +16,10 @@ OBS_DIM, ACTION_DIM = 2, 1
 
 
 class Twins:
-    """A buffer and one that draws from its copy; the copy is on the CPU here. What is drawn from both is the same."""
+    """A buffer, and one of a GPU's; its copy is on the CPU here. What is drawn from both is the same."""
 
     def __init__(self, *sizes):
-        self.plain, self.copied = ReplayBuffer(*sizes), ReplayBuffer(*sizes, copy_on=CPU)
+        self.plain, self.copied = ReplayBuffer(*sizes), DeviceReplay(*sizes, CPU)
 
     def __getattr__(self, name):
         if name not in ("start", "add", "restore", "truncate_last"):
@@ -33,9 +34,9 @@ class Twins:
     def __len__(self):
         return len(self.plain)
 
-    def sample(self, size, generator, device):
-        drawn = self.copied.sample(size, copy.deepcopy(generator), device)
-        batch = self.plain.sample(size, generator, device)
+    def sample(self, size, generator):
+        drawn = self.copied.sample(size, copy.deepcopy(generator))
+        batch = self.plain.sample(size, generator)
         for x, y in zip(drawn, batch, strict=True):
             assert x.shape == y.shape and x.dtype == y.dtype and (x == y).all()
         return batch
@@ -96,7 +97,7 @@ class World:
         return sorted(t[:4] + (t.terminated or (t.truncated and not self.bootstrap),) for t in held)
 
     def sampled(self, generator=None, size=None):
-        batch = self.buffer.sample(size or len(self.buffer), generator or EachOnce(), CPU)
+        batch = self.buffer.sample(size or len(self.buffer), generator or EachOnce())
         assert all(x.dtype == torch.float32 for x in batch)
         obs, action, reward, next_obs, terminated = (x.numpy() for x in batch)
         columns = map(tuple, obs), action[:, 0], reward, map(tuple, next_obs), terminated.astype(bool)
@@ -117,6 +118,31 @@ def test_exactly_the_newest_transitions_can_be_sampled(data, num_envs, bootstrap
             world.step(*zip(*row, strict=True))
             assert len(world.buffer) == len(world.expected())
             assert world.sampled() == world.expected()
+
+
+@given(st.data(), st.integers(1, 3))
+def test_what_is_drawn_ahead_of_a_step_is_what_is_drawn_after_it(data, num_envs):
+    capacity = data.draw(st.integers(num_envs, 14))
+    endings = data.draw(st.lists(st.lists(ENDINGS, min_size=num_envs, max_size=num_envs), min_size=1, max_size=30))
+    world = World(capacity, num_envs)
+    for seed, row in enumerate(endings):
+        ahead = [drawn(buffer, seed, ahead=True) for buffer in (world.buffer.plain, world.buffer.copied)]
+        world.step(*zip(*row, strict=True))
+        newest = (world.buffer.added - 1) % len(world.buffer.obs) * num_envs + np.arange(num_envs)
+        for buffer, (at, before) in zip((world.buffer.plain, world.buffer.copied), ahead, strict=True):
+            then, after = drawn(buffer, seed)
+            assert (then == at).all() and (before is None) == np.isin(at, newest).any()
+            assert before is None or all(map(torch.equal, before, after))
+
+
+def drawn(buffer, seed, ahead=False):
+    """Four places, and the batch of them if it can be made by now."""
+    at = buffer.draw(4, np.random.default_rng(seed), ahead)
+    if ahead and not buffer.is_here(at):
+        return at, None
+    batch = buffer.stage(at)
+    buffer.gather()
+    return at, [x.clone() for x in batch]
 
 
 @pytest.mark.parametrize(("capacity", "num_envs", "held"), [(12, 1, 12), (14, 3, 12), (3, 3, 3), (5, 3, 3)])
@@ -154,7 +180,7 @@ def test_sampling_is_with_replacement_and_reproducible():
     world.step([False], [False])
     assert len(world.sampled(np.random.default_rng(0), size=50)) == 50
     world.step([False], [True])
-    first, again = (world.buffer.sample(9, np.random.default_rng(1), CPU) for _ in range(2))
+    first, again = (world.buffer.sample(9, np.random.default_rng(1)) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
 
@@ -166,7 +192,7 @@ def test_sampling_is_with_replacement_and_reproducible():
 def test_a_time_limit_ends_the_world_only_where_it_is_asked_to(terminated, truncated, bootstrap, stored):
     world = World(4, 1, bootstrap)
     world.step([terminated], [truncated])
-    assert world.buffer.sample(1, EachOnce(), CPU).terminated.tolist() == [stored]
+    assert world.buffer.sample(1, EachOnce()).terminated.tolist() == [stored]
 
 
 def test_the_table_of_final_observations_grows_in_chunks_and_reuses_what_the_ring_dropped():
@@ -231,5 +257,5 @@ def test_reward_and_observations_stay_raw_float32():
     buffer.start(np.array([[1e6]], np.float32))
     no = np.array([False])
     buffer.add(np.array([[0.5]], np.float32), np.array([1 / 3]), no, no, *[np.array([[-1e6]], np.float32)] * 2)
-    batch = buffer.sample(1, EachOnce(), CPU)
+    batch = buffer.sample(1, EachOnce())
     assert [x.item() for x in batch] == [1e6, 0.5, np.float32(1 / 3), -1e6, 0.0]

@@ -8,7 +8,7 @@ import torch
 
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.types import UpdateNoise
-from tests.support import CPU, FIXED, sac
+from tests.support import FIXED, sac
 
 BATCH = 64
 
@@ -24,7 +24,7 @@ def learn(agent, reward_of, updates, terminated=True, bootstrap=True, size=256):
         replay.add(action, reward_of(action[:, 0]), ends & terminated, ends & (not terminated), obs, obs)
     for _ in range(updates):
         noise = UpdateNoise(*torch.from_numpy(rng.standard_normal((2, BATCH, 1), np.float32)))
-        metrics = agent.update(replay.sample(BATCH, rng, CPU), noise)
+        metrics = agent.update(replay.sample(BATCH, rng), noise)
     return metrics
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from sac_runner.algorithm.agent import SAC
+from sac_runner.interaction.device_replay import DeviceReplay
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.training.compilation import Updater
 from sac_runner.types import Batch, UpdateNoise
@@ -75,7 +76,7 @@ def test_recorded_acting_is_acting_to_the_bit_and_follows_the_weights():
 
 def test_the_same_transitions_are_drawn_on_the_gpu():
     generator = np.random.default_rng(0)
-    buffers = [ReplayBuffer(50, 2, 3, 1, True, copy_on) for copy_on in (None, GPU)]
+    buffers = ReplayBuffer(50, 2, 3, 1, True), DeviceReplay(50, 2, 3, 1, True, GPU)
     first = generator.normal(size=(2, 3)).astype(np.float32)
     for buffer in buffers:
         buffer.start(first)
@@ -86,10 +87,7 @@ def test_the_same_transitions_are_drawn_on_the_gpu():
         after = np.where((ends[0] | ends[1])[:, None], following, obs)
         for buffer in buffers:
             buffer.add(*step, after)
-        batches = [
-            buffer.sample(32, np.random.default_rng(1), device)
-            for buffer, device in zip(buffers, (CPU, GPU), strict=True)
-        ]
+        batches = [buffer.sample(32, np.random.default_rng(1)) for buffer in buffers]
         for x, y in zip(*batches, strict=True):
             assert torch.equal(x, y.cpu())
 

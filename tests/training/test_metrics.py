@@ -27,7 +27,7 @@ def test_train_means_keep_no_graph_and_no_later_change():
     means = TrainMeans()
     means.add({"q_mean": weight * 3.0, "alpha": value})
     value.fill_(100.0)
-    assert not means.total.requires_grad
+    assert not any(total.requires_grad for total in means.totals)
     assert means.take() == {"train/q_mean": 6.0, "train/alpha": 3.0}
 
 

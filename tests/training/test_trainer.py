@@ -18,7 +18,7 @@ from sac_runner.training.record import Record
 from sac_runner.training.schedule import Counters
 from sac_runner.training.state import ReplayOnDisk
 from sac_runner.training.trainer import Trainer
-from tests.runs import TINY, knowledge, the_run, train, trained
+from tests.runs import TINY, advance, knowledge, metrics_rows, the_run, train, trained
 from tests.scripted import countdown_length, countdown_reward, countdown_terminates
 from tests.support import ANNEALED, CPU, PER_ROUND, PER_STEP, config, vector_env
 
@@ -35,6 +35,30 @@ def ran(folder, **overrides):
         trainer.run(record, lambda: False)
         record.close(True)
     return trainer
+
+
+@pytest.mark.parametrize(("num_envs", "ratio"), [(1, 1.0), (1, 0.3), (2, 1.5)])
+@pytest.mark.parametrize("more", [{"agent": {"lr_schedule": "linear", "lr_decay_env_steps": 100}}, {"alpha": ANNEALED}])
+def test_updates_ahead_of_a_step_are_those_after_it(tmp_path, num_envs, ratio, more, monkeypatch):
+    schedule = PER_STEP | {"updates_per_env_step": ratio}
+    run = config(
+        **more,
+        env=TWO_COUNTDOWNS | {"num_envs": num_envs},
+        schedule=schedule,
+        replay={"capacity": 30, "batch_size": 8},
+        total_env_steps=80,
+    )
+    (tmp_path / "after").mkdir()
+    expected = advance(run, tmp_path / "after")
+    ahead, made = Trainer._build, []
+    monkeypatch.setattr(Trainer, "_build", lambda self: (ahead(self), setattr(self, "updates_ahead", True)))
+    is_here = ReplayBuffer.is_here
+    monkeypatch.setattr(ReplayBuffer, "is_here", lambda self, at: made.append(is_here(self, at)) or made[-1])
+    (tmp_path / "ahead").mkdir()
+    advance(run, tmp_path / "ahead", stop_at=40)
+    assert advance(run, tmp_path / "ahead") == expected
+    assert {True, False} == set(made)
+    assert metrics_rows(tmp_path / "ahead") == metrics_rows(tmp_path / "after")
 
 
 def rows_of(trainer):
@@ -60,7 +84,7 @@ def test_the_replay_buffer_holds_what_the_environments_did(tmp_path):
 @pytest.mark.parametrize("bootstraps", [True, False])
 def test_a_time_limit_bootstraps_unless_told_otherwise(tmp_path, bootstraps):
     env, agent = {"max_episode_steps": 2}, {"bootstrap_at_time_limit": bootstraps}
-    batch = ran(tmp_path, env=env, agent=agent, total_env_steps=12).replay.sample(50, np.random.default_rng(0), CPU)
+    batch = ran(tmp_path, env=env, agent=agent, total_env_steps=12).replay.sample(50, np.random.default_rng(0))
     assert bool(batch.terminated.any()) != bootstraps
 
 

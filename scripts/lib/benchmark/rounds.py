@@ -9,12 +9,9 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from benchmark.ours import trainer
 from benchmark.timing import Row, compared, in_turn
 from sac_runner.training.trainer import Trainer
-from sac_runner.types import UpdateNoise
 
 UPDATES = 256
 CASES = {"lunarlander": ("LunarLanderContinuous-v3", 1000, 2.0), "humanoid": ("Humanoid-v5", 250, 2.5)}
@@ -47,14 +44,8 @@ def _round(made: Trainer, held: int, steps: int, updates: int) -> float:
     for _ in range(steps):
         made._collect()
     for _ in range(updates):
-        _update(made)
+        made._update(made._draw())
     return time.perf_counter() - begun
-
-
-def _update(made: Trainer) -> None:
-    batch = made.replay.sample(made.config.replay.batch_size, made.streams.replay, made.device)
-    drawn = made.streams.update.standard_normal((2, len(batch.reward), made.action_dim), "float32")
-    made.record.update(made._update(batch, UpdateNoise(*torch.from_numpy(drawn))))
 
 
 @contextmanager

@@ -12,15 +12,15 @@ from sac_runner.algorithm.agent import SAC
 from sac_runner.algorithm.policy import Policy
 from sac_runner.interaction.collector import Collector
 from sac_runner.interaction.replay import ReplayBuffer
+from sac_runner.training.compilation import Updater
 from sac_runner.training.metrics import TrainMeans
-from sac_runner.training.trainer import Trainer
 
 PARTS = {
     "acting": (Policy, "act"),
     "stepping the environment": (Collector, "step"),
     "storing": (ReplayBuffer, "add"),
-    "drawing a batch": (ReplayBuffer, "sample"),
-    "the update": (Trainer, "_update"),
+    "drawing a batch": (ReplayBuffer, "stage"),
+    "the update": (Updater, "__call__"),
     "observing": (SAC, "observe"),
     "metrics": (TrainMeans, "add"),
 }
