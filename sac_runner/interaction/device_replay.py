@@ -36,7 +36,7 @@ class DeviceReplay(ReplayBuffer):
         super().__init__(capacity, num_envs, obs_dim, action_dim, bootstrap_at_time_limit)
         places = self.reward.size
         # Behind the ring's rows one that nobody reads, and in the first table the final observations.
-        self._nowhere, self._finals = places, places + 1
+        self._nowhere, self._finals, self._room = places, places + 1, 0
         self._obs_there = torch.zeros((places + 1, obs_dim), device=device)
         self._taken_there = torch.zeros((places + 1, action_dim + 2), device=device)
         """Action, reward, and whether no value follows."""
@@ -48,7 +48,7 @@ class DeviceReplay(ReplayBuffer):
     def stage(self, at: NDArray[np.int64]) -> Batch:
         """Memory that ``gather`` makes the batch of ``at`` in: the same each time, but where more of it was needed."""
         self._make_room()
-        if self._staged is None or len(self._staged.taken) != len(at):
+        if self._staged is None or self._staged.size != len(at):
             self._staged = self._make_staged(len(at))
         if len(self._changed) > 2 or len(self._changed_finals) > self.reward.shape[1]:
             self._send_all()
@@ -57,9 +57,7 @@ class DeviceReplay(ReplayBuffer):
         here["at"][1] = np.where(final < 0, self._after(at), self._finals + final)
         self._pack_changes(here)
         self._staged.parcel.send()
-        obs, next_obs = self._staged.obs.chunk(2)
-        taken = self._staged.taken
-        return Batch(obs, taken[:, :-2], taken[:, -2], next_obs, taken[:, -1])
+        return self._staged.batch
 
     def gather(self) -> None:
         """Make the batch that was staged last."""
@@ -78,9 +76,9 @@ class DeviceReplay(ReplayBuffer):
 
     def _make_room(self) -> None:
         """For final observations: twice as much, as whoever recorded ``gather`` has to do it again."""
-        room = len(self._obs_there) - self._finals
-        if len(self.final_obs) > room:
-            more = max(len(self.final_obs), 2 * room) - room
+        if len(self.final_obs) > self._room:
+            more = max(len(self.final_obs), 2 * self._room) - self._room
+            self._room += more
             self._obs_there = torch.cat([self._obs_there, self._obs_there.new_zeros(more, self.obs.shape[2])])
             self._staged = None
 
@@ -93,8 +91,10 @@ class DeviceReplay(ReplayBuffer):
             "obs": (torch.float32, (3 * num_envs, obs_dim)),
             "taken": (torch.float32, (2 * num_envs, columns)),
         }
-        like = self._obs_there
-        return _Staged(_Parcel(parcel, like.device), like.new_empty(2 * size, obs_dim), like.new_empty(size, columns))
+        both = self._obs_there.new_empty(2 * size, obs_dim)
+        taken = self._taken_there.new_empty(size, columns)
+        batch = Batch(both[:size], taken[:, :-2], taken[:, -2], both[size:], taken[:, -1])
+        return _Staged(size, _Parcel(parcel, both.device), both, taken, batch)
 
     def _pack_changes(self, here: dict[str, NDArray[Any]]) -> None:
         num_envs = self.reward.shape[1]
@@ -154,10 +154,13 @@ class _Parcel:
 
 
 class _Staged(NamedTuple):
-    """Memory of a batch of B."""
+    """Memory of a batch of B = ``size``."""
 
+    size: int
     parcel: _Parcel
     obs: Tensor
     """(2 B, obs_dim), those after an action behind those before it."""
     taken: Tensor
     """(B, action_dim + 2)."""
+    batch: Batch
+    """In that memory."""

@@ -80,7 +80,8 @@ class Trainer:
             raise WrongInput(text, train_command(f"replay.capacity={config.replay.capacity // 1000} ...")) from e
         self.replay.start(self.collector.obs)
         self.agent = SAC(config, obs_dim, self.action_dim, weights_generator(self.seed), self.device)
-        self._noise = torch.empty((2, config.replay.batch_size, self.action_dim), device=self.device)
+        self._noise_here = torch.empty((2, config.replay.batch_size, self.action_dim))
+        self._noise = self._noise_here.to(self.device)  # on a CPU the same memory
         self._drawn: NDArray[np.int64] | None = None
         normalizes = config.normalization.obs or config.normalization.reward  # by what the step brings
         self.updates_ahead = self.device.type != "cpu" and not normalizes
@@ -206,8 +207,8 @@ class Trainer:
     def _update(self, at: NDArray[np.int64]) -> None:
         """One update, with the transitions at ``at``."""
         batch, made = self.replay.stage(at), self.counters.updates
-        drawn = self.streams.update.standard_normal(self._noise.shape, np.float32)
-        self._noise.copy_(torch.from_numpy(drawn), non_blocking=True)
+        self.streams.update.standard_normal(dtype=np.float32, out=self._noise_here.numpy())
+        self._noise.copy_(self._noise_here, non_blocking=True)
         with self.record.not_training() if self.updater.is_due(made) else contextlib.nullcontext():
             metrics = self.updater(batch, UpdateNoise(*self._noise), made)
         self.record.update(metrics)
