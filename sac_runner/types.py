@@ -31,3 +31,11 @@ class UpdateNoise(NamedTuple):
 
 Metrics = dict[str, torch.Tensor]
 """Metric name without its prefix -> detached scalar tensor, still on the agent's device."""
+
+
+class Scalars(NamedTuple):
+    """``Metrics`` side by side, so that they are summed up in one call."""
+
+    names: tuple[str, ...]
+    values: torch.Tensor
+    """(len(names),) float32."""

@@ -6,6 +6,7 @@ import torch
 
 from sac_runner.algorithm import acting
 from sac_runner.training import compilation
+from sac_runner.types import Scalars
 
 
 def pretend_a_gpu(monkeypatch):
@@ -31,4 +32,4 @@ def recorded(body, device):
 
 
 def tensors(result):
-    return list(result.values()) if isinstance(result, dict) else [result]
+    return [result.values] if isinstance(result, Scalars) else [result]

@@ -3,6 +3,7 @@
 import platform
 import signal
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,7 +16,7 @@ from sac_runner.algorithm.agent import SAC
 from sac_runner.algorithm.cuda_graph import recorded
 from sac_runner.errors import first_line
 from sac_runner.interaction.faults import STOP_SIGNALS
-from sac_runner.types import Batch, Metrics, UpdateNoise
+from sac_runner.types import Batch, Metrics, Scalars, UpdateNoise
 
 Update = Callable[[Batch, UpdateNoise], Metrics]
 
@@ -49,7 +50,7 @@ class Updater:
         due = self._after is not None and made >= self._after
         return due and self._compiled is None and self.compiles is not False
 
-    def __call__(self, batch: Batch, noise: UpdateNoise, made: int) -> Metrics:
+    def __call__(self, batch: Batch, noise: UpdateNoise, made: int) -> Scalars:
         """One update, after ``made`` of them; on a GPU its scalars are valid until the next one."""
         if self.is_due(made):
             self._gather()
@@ -57,36 +58,29 @@ class Updater:
             self._recorded = None
         if batch.obs.is_cuda:
             return self._replayed(batch, noise)
+        return self._update(batch, noise)
+
+    def _update(self, batch: Batch, noise: UpdateNoise) -> Scalars:
         self._gather()
-        return (self._compiled or self._agent.update)(batch, noise)
+        metrics = (self._compiled or self._agent.update)(batch, noise)
+        return Scalars(tuple(metrics), torch.stack(list(metrics.values())))
 
-    def _replayed(self, batch: Batch, noise: UpdateNoise) -> Metrics:
+    def _replayed(self, batch: Batch, noise: UpdateNoise) -> Scalars:
         """The same as one call of the GPU: recorded at first, and anew where a batch lies elsewhere."""
-        inputs = (*batch, *noise)
-        if self._recorded is None or any(
-            x.data_ptr() != y.data_ptr() for x, y in zip(inputs, self._recorded.inputs, strict=True)
-        ):
-            self._recorded = self._record(batch, noise)
+        if self._recorded is None or self._recorded.batch is not batch or self._recorded.noise is not noise:
+            before = _copied(self._agent)
+            self._recorded = _Recorded(batch, noise, *recorded(lambda: self._update(batch, noise), batch.obs.device))
+            self._agent.load_state_dict(before)
         self._recorded.replay()
-        return self._recorded.metrics
-
-    def _record(self, batch: Batch, noise: UpdateNoise) -> "_Recorded":
-        update, before = self._compiled or self._agent.update, _copied(self._agent)
-
-        def body() -> Metrics:
-            self._gather()
-            return update(batch, noise)
-
-        metrics, replay = recorded(body, batch.obs.device)
-        self._agent.load_state_dict(before)
-        return _Recorded((*batch, *noise), metrics, replay)
+        return self._recorded.scalars
 
     def _compile(self, batch: Batch, noise: UpdateNoise) -> None:
         """Compile and try out; the agent stays as it is."""
         self._say("compiling the update, to go on faster: 20 to 30 s the first time, some 5 s later on")
         begun = time.monotonic()
         try:
-            with _signals_blocked():
+            with _signals_blocked(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # on GPUs it advises a precision that nobody asked for
                 update = compiled(self._agent, batch, noise)
                 wrong = _differs(self._agent, update, batch, noise)
         except Exception as e:  # whatever a compiler may raise
@@ -105,11 +99,11 @@ class Updater:
 
 
 class _Recorded(NamedTuple):
-    """An update as a CUDA graph."""
+    """An update as a CUDA graph, and the memory that it reads and writes."""
 
-    inputs: tuple[Tensor, ...]
-    """Memory that it reads."""
-    metrics: Metrics
+    batch: Batch
+    noise: UpdateNoise
+    scalars: Scalars
     replay: Callable[[], None]
 
 
@@ -136,13 +130,16 @@ def compiled(agent: SAC, batch: Batch, noise: UpdateNoise) -> Update:
         "cpp_cache_precompile_headers": False,  # 5 s and 150 MB on disk, to save 1 s of the next
         "unsafe_marked_cacheable_functions": dict.fromkeys(_CACHEABLE, "1"),
         "deterministic": True,  # chooses nothing by timing where that moves bits (on GPUs it would)
-        # What guards would watch never changes in a run: sizes and types of a batch, config, modules, precision.
-        "guard_filter_fn": torch.compiler.skip_all_guards_unsafe,
     }
+    # Ahead of time: its calls need not ask first what was compiled for whom, which takes 0.1 ms. What they would ask
+    # for never changes in a run: sizes and types of a batch, config, modules, precision. On a GPU there is one call,
+    # which is recorded; before PyTorch 2.13 there is no other way.
+    ahead_of_time = compiler.enable_aot_compile and not batch.obs.is_cuda
+    if ahead_of_time:
+        options["guard_filter_fn"] = torch.compiler.skip_all_guards_unsafe
     update = torch.compile(agent.update, fullgraph=True, dynamic=False, backend=_inductor, options=options)
-    if batch.obs.is_cuda or not compiler.enable_aot_compile:  # called once, to be recorded; before PyTorch 2.13
+    if not ahead_of_time:
         return update
-    # Ahead of time: its calls need not ask first what was compiled for whom, which takes 0.1 ms.
     ahead: Any = update.aot_compile  # type: ignore[attr-defined]  # of what mypy takes for its argument
     try:
         function = ahead(((batch, noise), {}))

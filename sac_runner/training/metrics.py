@@ -9,7 +9,7 @@ import torch
 
 from sac_runner.errors import diverged
 from sac_runner.interaction.collector import Episode
-from sac_runner.types import Metrics
+from sac_runner.types import Scalars
 
 METRICS: dict[str, str] = {
     "rollout/episode_return": "raw return of training episodes, mean over those that ended since the last row",
@@ -81,41 +81,37 @@ class TrainMeans:
     def __init__(self) -> None:
         """Start empty."""
         self.names: list[str] = []
-        self.totals: list[torch.Tensor] | None = None
+        self.total: torch.Tensor | None = None
         self.count = 0
 
     @torch.no_grad()
-    def add(self, metrics: Metrics) -> None:
-        """Take in one update's scalars."""
-        self.names = list(metrics)
-        values = list(metrics.values())
-        if self.totals is None:
-            self.totals = list(torch.stack(values).unbind())  # of memory that the next update leaves alone
-        else:
-            torch._foreach_add_(self.totals, values)
+    def add(self, scalars: Scalars) -> None:
+        """Take in one update's."""
+        self.names = list(scalars.names)
+        # Into memory of its own: on a GPU the next update writes where these are.
+        self.total = scalars.values.clone() if self.total is None else self.total.add_(scalars.values)
         self.count += 1
 
     def take(self) -> dict[str, float]:
         """Means since the last call, under ``train/``; empty if no update was made."""
-        if self.totals is None:
+        if self.total is None:
             return {}
-        means = (torch.stack(self.totals) / self.count).tolist()
-        self.totals, self.count = None, 0
+        means = (self.total / self.count).tolist()
+        self.total, self.count = None, 0
         return {f"train/{name}": mean for name, mean in zip(self.names, means, strict=True)}
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {
             "names": self.names,
-            "total": None if self.totals is None else torch.stack(self.totals).tolist(),
+            "total": None if self.total is None else self.total.tolist(),
             "count": self.count,
         }
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         """Continue where ``state_dict`` was taken."""
         self.names, self.count = state["names"], state["count"]
-        total = state["total"]
-        self.totals = None if total is None else list(torch.tensor(total, device=device).unbind())
+        self.total = None if state["total"] is None else torch.tensor(state["total"], device=device)
 
 
 class RolloutMeans:

@@ -23,7 +23,7 @@ from sac_runner.training.policies import UnsavedPolicies, arrays_of, finite
 from sac_runner.training.recovery import drop_other_bests, drop_outdated, keep_best_of_an_end, listed_segments
 from sac_runner.training.schedule import Counters, is_finished, is_good_enough
 from sac_runner.training.state import ReplayOnDisk, TrainingState
-from sac_runner.types import Metrics
+from sac_runner.types import Scalars
 
 
 class Record:
@@ -94,9 +94,9 @@ class Record:
         """Take in a finished training episode."""
         self._rollout.add(episode)
 
-    def update(self, metrics: Metrics) -> None:
+    def update(self, scalars: Scalars) -> None:
         """Take in what one update returned, without reading it."""
-        self._train.add(metrics)
+        self._train.add(scalars)
 
     def row(self, counters: Counters) -> None:
         """Write the means since the last row."""

@@ -1,6 +1,5 @@
 """When to act at random, how many updates follow a step, and when a run ends: functions of the counters alone."""
 
-import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -36,7 +35,8 @@ def updates_due(schedule: ScheduleConfig, counters: Counters) -> int:
     """Updates to make now. The ratio is kept exactly: what is owed is counted from the start, in whole numbers."""
     match schedule:
         case PerStepConfig(warmup_env_steps=warmup, updates_per_env_step=ratio):
-            owed = math.floor(max(0, counters.env_steps - warmup) * _exactly(ratio))
+            exact = _exactly(ratio)
+            owed = max(0, counters.env_steps - warmup) * exact.numerator // exact.denominator
             return owed - counters.updates
         case PerRoundConfig():
             by_its_end = (counters.rounds + 1) * schedule.updates_per_round

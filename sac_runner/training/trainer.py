@@ -81,7 +81,8 @@ class Trainer:
         self.replay.start(self.collector.obs)
         self.agent = SAC(config, obs_dim, self.action_dim, weights_generator(self.seed), self.device)
         self._noise_here = torch.empty((2, config.replay.batch_size, self.action_dim))
-        self._noise = self._noise_here.to(self.device)  # on a CPU the same memory
+        self._noise_there = self._noise_here.to(self.device)  # on a CPU the same memory
+        self._noise = UpdateNoise(*self._noise_there)
         self._drawn: NDArray[np.int64] | None = None
         normalizes = config.normalization.obs or config.normalization.reward  # by what the step brings
         self.updates_ahead = self.device.type != "cpu" and not normalizes
@@ -208,10 +209,10 @@ class Trainer:
         """One update, with the transitions at ``at``."""
         batch, made = self.replay.stage(at), self.counters.updates
         self.streams.update.standard_normal(dtype=np.float32, out=self._noise_here.numpy())
-        self._noise.copy_(self._noise_here, non_blocking=True)
+        self._noise_there.copy_(self._noise_here, non_blocking=True)
         with self.record.not_training() if self.updater.is_due(made) else contextlib.nullcontext():
-            metrics = self.updater(batch, UpdateNoise(*self._noise), made)
-        self.record.update(metrics)
+            scalars = self.updater(batch, self._noise, made)
+        self.record.update(scalars)
         self.counters.updates += 1
 
     def _what_falls_due(self, before: Counters) -> None:

@@ -8,7 +8,7 @@ from sac_runner.algorithm.agent import SAC
 from sac_runner.interaction.device_replay import DeviceReplay
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.training.compilation import Updater
-from sac_runner.types import Batch, UpdateNoise
+from sac_runner.types import Batch, Scalars, UpdateNoise
 from tests.runs import advance
 from tests.support import AUTO, CPU, config, random_batch, random_noise
 from tests.training.test_resume import left_behind, settings
@@ -35,8 +35,16 @@ def after_updates(device, update, several=5):
     agent = agent_on(device)
     make = update(agent)
     for made in range(several):
-        metrics = make(*drawn(device, made), made)
-    return agent, {name: x.item() for name, x in metrics.items()}
+        scalars = make(*drawn(device, made), made)
+    return agent, scalars.values.tolist()
+
+
+def as_written(agent):
+    def update(batch, noise, _):
+        metrics = agent.update(batch, noise)
+        return Scalars(tuple(metrics), torch.stack(list(metrics.values())))
+
+    return update
 
 
 @pytest.mark.parametrize("after", [None, 0])
@@ -55,7 +63,7 @@ def test_updates_on_the_gpu_agree_with_those_on_the_cpu(after):
 
 def test_a_recorded_update_is_the_one_as_written_to_the_bit():
     ours, metrics = after_updates(GPU, lambda agent: Updater(agent, None, print))
-    agent, expected = after_updates(GPU, lambda agent: lambda batch, noise, _: agent.update(batch, noise))
+    agent, expected = after_updates(GPU, as_written)
     assert all(torch.equal(x, y) for x, y in zip(ours.state_dict().values(), agent.state_dict().values(), strict=True))
     assert metrics == expected
 

@@ -4,12 +4,14 @@ import pytest
 import torch
 
 from sac_runner.interaction.collector import Episode
+from sac_runner.training.compilation import Updater
 from sac_runner.training.metrics import METRICS, RolloutMeans, TrainMeans
+from sac_runner.types import Scalars
 from tests.support import AUTO, CPU, random_batch, random_noise, sac
 
 
 def scalars(**values):
-    return {name: torch.tensor(x) for name, x in values.items()}
+    return Scalars(tuple(values), torch.tensor(list(values.values())))
 
 
 def test_train_means_are_over_the_updates_since_the_last_row():
@@ -23,12 +25,19 @@ def test_train_means_are_over_the_updates_since_the_last_row():
 
 
 def test_train_means_keep_no_graph_and_no_later_change():
-    weight, value = torch.tensor(2.0, requires_grad=True), torch.tensor(3.0)
-    means = TrainMeans()
-    means.add({"q_mean": weight * 3.0, "alpha": value})
-    value.fill_(100.0)
-    assert not any(total.requires_grad for total in means.totals)
-    assert means.take() == {"train/q_mean": 6.0, "train/alpha": 3.0}
+    values, means = torch.tensor([2.0, 3.0], requires_grad=True), TrainMeans()
+    for _ in range(2):
+        means.add(Scalars(("q_mean", "alpha"), 3.0 * values))
+        with torch.no_grad():
+            values.add_(1.0)
+    again = scalars(q_mean=0.0, alpha=0.0)
+    means.add(again)
+    again.values.fill_(100.0)
+    assert not means.total.requires_grad
+    assert means.take() == {"train/q_mean": 5.0, "train/alpha": 7.0}
+    means.add(again)
+    again.values.fill_(0.0)  # as the next update does on a GPU
+    assert means.take() == {"train/q_mean": 100.0, "train/alpha": 100.0}
 
 
 def test_train_means_continue_after_a_trip_through_json():
@@ -68,7 +77,7 @@ def test_success_is_left_out_where_the_environment_does_not_say():
 
 def test_every_train_and_rollout_tag_is_in_the_contract_and_nothing_in_it_is_missing():
     train, rollout = TrainMeans(), RolloutMeans()
-    train.add(sac(alpha=AUTO).update(random_batch(), random_noise()))
+    train.add(Updater(sac(alpha=AUTO), None, print)(random_batch(), random_noise(), 0))
     rollout.add(Episode(env=0, ret=1.0, length=1, success=True))
     tags = train.take().keys() | rollout.take().keys()
     assert tags == {tag for tag in METRICS if tag.startswith(("train/", "rollout/"))}

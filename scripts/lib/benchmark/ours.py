@@ -19,7 +19,7 @@ from sac_runner.training.device import configure_torch, resolve_device
 from sac_runner.training.metrics import TrainMeans
 from sac_runner.training.record import Record
 from sac_runner.training.trainer import Trainer
-from sac_runner.types import Metrics
+from sac_runner.types import Scalars
 
 WARMUP = 1000
 SETTLING = 100
@@ -54,8 +54,8 @@ class _NoRecord:
     def episode(self, episode: Episode) -> None:
         pass
 
-    def update(self, metrics: Metrics) -> None:
-        self._train.add(metrics)
+    def update(self, scalars: Scalars) -> None:
+        self._train.add(scalars)
 
     def not_training(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
