@@ -22,7 +22,7 @@ PARTS = {
     "replay": buffer.measure,
     "startup": startup.measure,
     "sweep": sweeps.measure,
-}
+} | ({"gpu": end_to_end.measure_gpu} if torch.cuda.is_available() else {})
 VERSIONS = ("torch", "numpy", "gymnasium", "mujoco", "box2d")
 
 
@@ -67,9 +67,12 @@ def options() -> argparse.ArgumentParser:
 def machine() -> str:
     """Processor, cores and versions."""
     names = [f"{name} {version(name)}" for name in VERSIONS]
-    return (
-        f"{_processor()}, {len(os.sched_getaffinity(0))} cores; Python {platform.python_version()}, {', '.join(names)}"
-    )
+    cores = len(os.sched_getaffinity(0))
+    return f"{_processor()}, {cores} cores{_gpu()}; Python {platform.python_version()}, {', '.join(names)}"
+
+
+def _gpu() -> str:
+    return f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
 
 
 def _processor() -> str:

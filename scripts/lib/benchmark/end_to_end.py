@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import venv
+from functools import partial
 from pathlib import Path
 
 from benchmark.ours import ALIKE, SETTLING, WARMUP
@@ -14,6 +15,10 @@ PEER = ROOT / ".venv-sb3"
 PEER_VERSION = "stable-baselines3==2.9.2"
 ENVS = {"lunarlander": ("LunarLanderContinuous-v3", 1000, 2.1), "humanoid": ("Humanoid-v5", 600, 1.8)}
 """Name here: Gymnasium's, env steps that are timed, and how many times as fast as the peer it must be."""
+
+
+GPU_AIMS = {"halfcheetah": "2,000", "humanoid": "1,000"}
+"""Env steps per second with one environment and one update per step."""
 
 
 def peer_python() -> str:
@@ -57,6 +62,19 @@ def measure(rounds: int) -> list[Row]:
         against = f"{PEER_VERSION.replace('==', ' ')}, {threads} thread{'s'[: threads > 1]}"
         rows.append(compared("end to end", f"{env}, compiled", rates, best, "env steps/s", against, f">= {goal}"))
     return rows
+
+
+def measure_gpu(rounds: int) -> list[Row]:
+    """The same runs on a GPU."""
+
+    def on_gpu(name: str) -> float:
+        return ours(4000, f"env={name}", "device=cuda")
+
+    measured = in_turn(rounds, *(partial(on_gpu, name) for name in GPU_AIMS))
+    return [
+        Row("gpu", f"{name}, compiled", Spread.of(rates), None, "env steps/s", "", None, f"aim: {aim}")
+        for (name, aim), rates in zip(GPU_AIMS.items(), measured, strict=True)
+    ]
 
 
 def measure_precision(rounds: int) -> list[Row]:
