@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import torch
 
-from sac_runner.algorithm import acting
+from sac_runner.algorithm import acting, policy
 from sac_runner.training import compilation
 from sac_runner.types import Scalars
 
@@ -19,16 +19,37 @@ def pretend_a_gpu(monkeypatch):
         monkeypatch.setattr(module, "recorded", recorded)
 
 
+def pretend_a_gpu_that_acts_in_numpy(monkeypatch):
+    """The same, and what is chosen is to the last bit what is chosen on a CPU."""
+    pretend_a_gpu(monkeypatch)
+
+    def numpy_actor(choose, device):
+        chooser = choose.__self__
+        return acting.NumpyActor(chooser.actor, chooser.obs_normalizer.of_array)
+
+    monkeypatch.setattr(policy, "GpuActor", numpy_actor)
+
+
 def recorded(body, device):
     """As ``cuda_graph.recorded``, which warms up."""
     for _ in range(3):
         result = body()
 
-    def replay():
-        for into, x in zip(tensors(result), tensors(body()), strict=True):
+    return result, Replay(body, result)
+
+
+class Replay:
+    """Does what was recorded; like a CUDA graph, it can't be copied."""
+
+    def __init__(self, body, result):
+        self.body, self.result = body, result
+
+    def __call__(self):
+        for into, x in zip(tensors(self.result), tensors(self.body()), strict=True):
             into.copy_(x)
 
-    return result, replay
+    def __deepcopy__(self, _):
+        raise TypeError("cannot pickle 'CUDAGraph' object")
 
 
 def tensors(result):

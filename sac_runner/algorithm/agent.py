@@ -64,6 +64,11 @@ class SAC:
         self.actor_optimizer = Adam(self.policy.actor.parameters(), agent.actor_lr)
         self.critic_optimizer = Adam(self.critic.parameters(), agent.critic_lr)
 
+    @property
+    def is_on_gpu(self) -> bool:
+        """Whether it computes there."""
+        return self.alpha.value.is_cuda
+
     def observe(self, frames: NDArray[np.float32], reward: NDArray[np.float64], done: NDArray[np.bool_]) -> None:
         """Show the normalizers one environment step; nothing else moves their statistics.
 

@@ -33,10 +33,10 @@ class Policy(nn.Module):
             config.log_prob_epsilon,
             generator,
         )
-        self._gpu_actor: GpuActor | None = None
-        self._numpy_actor = NumpyActor(self.actor)
+        self._acting: NumpyActor | GpuActor | None = None
+        self._acting_with = 0
+        """Where the weights of the one that acts lie."""
 
-    @np.errstate(all="ignore")  # of weights that have diverged the collector speaks, by name
     def act(self, obs: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Choose actions; moves no statistics.
 
@@ -47,16 +47,12 @@ class Policy(nn.Module):
         Returns:
             (B, action_dim) in [-1, 1].
         """
-        if not self._numpy_actor.is_current():  # moved or copied since
-            if not self.actor.mean.weight.is_cpu:
-                return self._act_on_gpu(obs, noise)
-            self._numpy_actor = NumpyActor(self.actor)
-        return self._numpy_actor.act(self.obs_normalizer.of_array(obs), noise)
-
-    def _act_on_gpu(self, obs: NDArray[np.float32], noise: NDArray[np.float32] | None) -> NDArray[np.float32]:
-        if self._gpu_actor is None or not self._gpu_actor.is_current():
-            self._gpu_actor = GpuActor(self.choose, self.actor.mean.weight)
-        return self._gpu_actor.act(obs, noise)
+        weight = self.actor.mean.weight
+        if self._acting is None or self._acting_with != weight.data_ptr():  # or moved, or copied, since
+            normalize = self.obs_normalizer.of_array
+            self._acting = NumpyActor(self.actor, normalize) if weight.is_cpu else GpuActor(self.choose, weight.device)
+            self._acting_with = weight.data_ptr()
+        return self._acting.act(obs, noise)
 
     @torch.no_grad()
     def choose(self, obs: Tensor, noise: Tensor | None) -> Tensor:

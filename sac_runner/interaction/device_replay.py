@@ -1,4 +1,4 @@
-"""The replay buffer of a GPU: what batches are made of lies there a second time, so that little has to go there."""
+"""What the batches of a replay buffer are made of, a second time in a GPU's memory, so that little has to go there."""
 
 from itertools import accumulate
 from math import prod
@@ -12,37 +12,34 @@ from torch import Tensor
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.types import Batch
 
-_AT_ONCE = 1024
-"""Rows that go to the GPU together when many have changed."""
+_LATEST = 3
+"""Rows that go to the GPU with each batch: the one that the step before has filled, and in case it was changed since,
+as where an episode was cut, the one before; and the one that begins."""
+
+_AT_ONCE = 4096
+"""Transitions that go there together where more are new."""
 
 
-class DeviceReplay(ReplayBuffer):
-    """A ``ReplayBuffer`` that makes its batches on ``device``.
+class DeviceReplay:
+    """Makes the batches of ``replay`` on a GPU.
 
-    A batch takes two calls: ``stage`` sends which transitions it is of, together with the rows that are new, and
-    ``gather``, which can be recorded, makes it of them. Each call of the GPU costs as much as a kernel of an update.
+    That takes two calls: ``stage`` sends which transitions it is of, together with the rows that are new, and
+    ``gather``, which can be recorded, makes the batch. To tell a GPU something takes as long as ten kernels of an
+    update, so it is told little.
     """
 
-    def __init__(
-        self,
-        capacity: int,
-        num_envs: int,
-        obs_dim: int,
-        action_dim: int,
-        bootstrap_at_time_limit: bool,
-        device: torch.device,
-    ) -> None:
-        """Empty."""
-        super().__init__(capacity, num_envs, obs_dim, action_dim, bootstrap_at_time_limit)
-        places = self.reward.size
+    def __init__(self, replay: ReplayBuffer, device: torch.device) -> None:
+        """``replay`` is new."""
+        self._replay = replay
+        _, self._num_envs, obs_dim = replay.obs.shape
+        places, columns = replay.reward.size, replay.action.shape[2] + 2
         # Behind the ring's rows one that nobody reads, and in the first table the final observations.
         self._nowhere, self._finals, self._room = places, places + 1, 0
-        self._obs_there = torch.zeros((places + 1, obs_dim), device=device)
-        self._taken_there = torch.zeros((places + 1, action_dim + 2), device=device)
+        self._obs = torch.zeros((places + 1, obs_dim), device=device)
+        self._taken = torch.zeros((places + 1, columns), device=device)
         """Action, reward, and whether no value follows."""
-        self._changed: set[int] = set()
-        """Slots that are not there yet as they are here."""
-        self._changed_finals: set[int] = set()
+        self._sent = 0
+        """Rows that are there and will not change."""
         self._staged: _Staged | None = None
 
     def stage(self, at: NDArray[np.int64]) -> Batch:
@@ -50,12 +47,18 @@ class DeviceReplay(ReplayBuffer):
         self._make_room()
         if self._staged is None or self._staged.size != len(at):
             self._staged = self._make_staged(len(at))
-        if len(self._changed) > 2 or len(self._changed_finals) > self.reward.shape[1]:
-            self._send_all()
-        here, final = self._staged.parcel.here, self.final_index.take(at)
+        replay, here = self._replay, self._staged.parcel.here
+        final = replay.final_index.take(at)
         here["at"][0] = at
-        here["at"][1] = np.where(final < 0, self._after(at), self._finals + final)
-        self._pack_changes(here)
+        here["at"][1] = np.where(final < 0, replay.after(at), self._finals + final)
+        new = np.arange(max(self._sent, replay.added - replay.rows), replay.added + 1) % len(replay.obs)
+        places = (new[:, None] * self._num_envs + np.arange(self._num_envs)).ravel()
+        if len(new) > _LATEST:
+            for first in range(0, len(places), _AT_ONCE):
+                self._send(places[first : first + _AT_ONCE])
+            places = places[:0]
+        self._pack(here, places)
+        self._sent = max(replay.added - 1, 0)
         self._staged.parcel.send()
         return self._staged.batch
 
@@ -63,75 +66,67 @@ class DeviceReplay(ReplayBuffer):
         """Make the batch that was staged last."""
         assert self._staged is not None
         there, obs, taken = self._staged.parcel.there, self._staged.obs, self._staged.taken
-        self._obs_there.index_copy_(0, there["obs_at"], there["obs"])
-        self._taken_there.index_copy_(0, there["taken_at"], there["taken"])
-        torch.index_select(self._obs_there, 0, there["at"].flatten(), out=obs)
-        torch.index_select(self._taken_there, 0, there["at"][0], out=taken)
-
-    def _change(self, slots: NDArray[np.int64] | int) -> None:
-        self._changed.update([slots] if isinstance(slots, int) else slots.tolist())
-
-    def _change_final(self, index: int) -> None:
-        self._changed_finals.add(index)
+        self._obs.index_copy_(0, there["obs_at"], there["obs"])
+        self._taken.index_copy_(0, there["taken_at"], there["taken"])
+        torch.index_select(self._obs, 0, there["at"].flatten(), out=obs)
+        torch.index_select(self._taken, 0, there["at"][0], out=taken)
 
     def _make_room(self) -> None:
         """For final observations: twice as much, as whoever recorded ``gather`` has to do it again."""
-        if len(self.final_obs) > self._room:
-            more = max(len(self.final_obs), 2 * self._room) - self._room
+        needed = len(self._replay.final_obs)
+        if needed > self._room:
+            more = max(needed, 2 * self._room) - self._room
+            self._obs = torch.cat([self._obs, self._obs.new_zeros(more, self._obs.shape[1])])
             self._room += more
-            self._obs_there = torch.cat([self._obs_there, self._obs_there.new_zeros(more, self.obs.shape[2])])
             self._staged = None
 
     def _make_staged(self, size: int) -> "_Staged":
-        num_envs, obs_dim, columns = *self.obs.shape[1:], self._taken_there.shape[1]
+        rows, obs_dim, columns = _LATEST * self._num_envs, self._obs.shape[1], self._taken.shape[1]
         parcel = {
             "at": (torch.int64, (2, size)),
-            "obs_at": (torch.int64, (3 * num_envs,)),
-            "taken_at": (torch.int64, (2 * num_envs,)),
-            "obs": (torch.float32, (3 * num_envs, obs_dim)),
-            "taken": (torch.float32, (2 * num_envs, columns)),
+            "obs_at": (torch.int64, (2 * rows,)),  # final ones too
+            "taken_at": (torch.int64, (rows,)),
+            "obs": (torch.float32, (2 * rows, obs_dim)),
+            "taken": (torch.float32, (rows, columns)),
         }
-        both = self._obs_there.new_empty(2 * size, obs_dim)
-        taken = self._taken_there.new_empty(size, columns)
+        both, taken = self._obs.new_empty(2 * size, obs_dim), self._taken.new_empty(size, columns)
         batch = Batch(both[:size], taken[:, :-2], taken[:, -2], both[size:], taken[:, -1])
         return _Staged(size, _Parcel(parcel, both.device), both, taken, batch)
 
-    def _pack_changes(self, here: dict[str, NDArray[Any]]) -> None:
-        num_envs = self.reward.shape[1]
+    def _pack(self, here: dict[str, NDArray[Any]], places: NDArray[np.int64]) -> None:
+        """Add what is new; the rest of the parcel goes nowhere."""
+        rows, finals = len(places), self._finals_at(places)
         here["obs_at"][:] = here["taken_at"][:] = self._nowhere
-        for i, slot in enumerate(self._changed):
-            rows = slice(i * num_envs, (i + 1) * num_envs)
-            here["obs_at"][rows] = here["taken_at"][rows] = np.arange(slot * num_envs, (slot + 1) * num_envs)
-            here["obs"][rows] = self.obs[slot]
-            here["taken"][rows] = self._taken(slot)
-        for i, index in enumerate(self._changed_finals, 2 * num_envs):
-            here["obs_at"][i] = self._finals + index
-            here["obs"][i] = self.final_obs[index]
-        self._changed.clear()
-        self._changed_finals.clear()
+        here["obs_at"][:rows] = here["taken_at"][:rows] = places
+        here["obs"][:rows], here["taken"][:rows] = self._obs_at(places), self._taken_at(places)
+        if len(finals):
+            here["obs_at"][rows : rows + len(finals)] = self._finals + finals
+            here["obs"][rows : rows + len(finals)] = self._replay.final_obs[finals]
 
-    def _send_all(self) -> None:
-        slots, finals = (np.array(sorted(changed)) for changed in (self._changed, self._changed_finals))
-        num_envs = self.reward.shape[1]
-        for first in range(0, len(slots), _AT_ONCE):
-            some = slots[first : first + _AT_ONCE]
-            at = self._sent((some[:, None] * num_envs + np.arange(num_envs)).ravel())
-            self._obs_there[at] = self._sent(self.obs[some]).flatten(0, 1)
-            self._taken_there[at] = self._sent(self._taken(some)).flatten(0, 1)
-        for first in range(0, len(finals), _AT_ONCE):
-            some = finals[first : first + _AT_ONCE]
-            self._obs_there[self._sent(self._finals + some)] = self._sent(self.final_obs[some])
-        self._changed.clear()
-        self._changed_finals.clear()
+    def _send(self, places: NDArray[np.int64]) -> None:
+        """What is new, where it is more than a parcel holds."""
+        finals = self._finals_at(places)
+        for table, at, rows in (
+            (self._obs, places, self._obs_at(places)),
+            (self._taken, places, self._taken_at(places)),
+            (self._obs, self._finals + finals, self._replay.final_obs[finals]),
+        ):
+            table[torch.from_numpy(at).to(table.device)] = torch.from_numpy(rows).to(table.device)
 
-    def _taken(self, slots: NDArray[np.int64] | int) -> NDArray[np.float32]:
-        """Of rows: (..., num_envs, action_dim + 2)."""
-        no_value = self._no_value(self.terminated[slots], self.truncated[slots])
-        columns = [self.action[slots], self.reward[slots][..., None], no_value[..., None]]
-        return np.concatenate(columns, axis=-1, dtype=np.float32)
+    def _finals_at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        final = self._replay.final_index.take(places)
+        return final[final >= 0].astype(np.int64)
 
-    def _sent(self, x: NDArray[np.generic]) -> Tensor:
-        return torch.from_numpy(x).to(self._obs_there.device)
+    def _obs_at(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        obs = self._replay.obs
+        return obs.reshape(-1, obs.shape[2]).take(places, axis=0)
+
+    def _taken_at(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        replay = self._replay
+        action = replay.action.reshape(-1, replay.action.shape[2]).take(places, axis=0)
+        no_value = replay.no_value(replay.terminated.take(places), replay.truncated.take(places))
+        columns = [action, replay.reward.take(places)[:, None], no_value[:, None]]
+        return np.concatenate(columns, axis=1, dtype=np.float32)
 
 
 class _Parcel:

@@ -56,11 +56,7 @@ class ReplayBuffer:
 
     def start(self, obs: NDArray[np.float32]) -> None:
         """Put the first observations (num_envs, obs_dim) where the first row begins."""
-        self._put_obs(self.added % len(self.obs), obs)
-
-    def _put_obs(self, slot: int, obs: NDArray[np.float32]) -> None:
-        self.obs[slot] = obs
-        self._change(slot)
+        self.obs[self.added % len(self.obs)] = obs
 
     def add(
         self,
@@ -88,7 +84,6 @@ class ReplayBuffer:
         self.truncated[slot] = truncated
         for env in (terminated | truncated).nonzero()[0]:
             self.final_index[slot, env] = self._keep_final(next_obs[env])
-        self._change(slot)
         self.added += 1
         self._open(self.added % len(self.obs), following_obs)
 
@@ -113,7 +108,6 @@ class ReplayBuffer:
             ended = np.argwhere(columns["terminated"] | columns["truncated"])
             for (row, env), final in zip(ended, columns["final_obs"], strict=True):
                 self.final_index[slots[row], env] = self._keep_final(final)
-            self._change(slots)
         self._open(self.added % len(self.obs), obs)
 
     def truncate_last(self, env: int) -> None:
@@ -122,12 +116,11 @@ class ReplayBuffer:
         if self.added and self.final_index[slot, env] < 0:
             self.truncated[slot, env] = True
             self.final_index[slot, env] = self._keep_final(self.obs[self.added % len(self.obs), env])
-            self._change(slot)
 
     def _open(self, slot: int, obs: NDArray[np.float32]) -> None:
         """Begin the row at ``slot``, which drops the oldest transition once the ring is full."""
         self._release(slot)
-        self._put_obs(slot, obs)
+        self.obs[slot] = obs
 
     def _release(self, slots: NDArray[np.int64] | int) -> None:
         old = self.final_index[slots]
@@ -141,14 +134,7 @@ class ReplayBuffer:
             self._free = list(range(used + _CHUNK - 1, used - 1, -1))
         index = self._free.pop()
         self.final_obs[index] = obs
-        self._change_final(index)
         return index
-
-    def _change(self, slots: NDArray[np.int64] | int) -> None:
-        """Something was written there."""
-
-    def _change_final(self, index: int) -> None:
-        """A final observation was written there."""
 
     def draw(self, batch_size: int, generator: np.random.Generator, ahead: bool = False) -> NDArray[np.int64]:
         """Draw ``batch_size`` transitions uniformly, with replacement (pseudocode line 11).
@@ -170,29 +156,25 @@ class ReplayBuffer:
         """Whether none of the transitions at ``at`` is of the step that is being taken."""
         return not (at // self.obs.shape[1] == self.added % len(self.obs)).any()
 
-    def stage(self, at: NDArray[np.int64]) -> Batch:
-        """The batch of the transitions at ``at``, once ``gather`` is called."""
+    def sample(self, batch_size: int, generator: np.random.Generator) -> Batch:
+        """The batch of what is drawn."""
+        return self.batch(self.draw(batch_size, generator))
+
+    def batch(self, at: NDArray[np.int64]) -> Batch:
+        """The transitions at ``at``, in the computer's memory."""
         return Batch(*(torch.from_numpy(x) for x in self._transitions(at)))
 
-    def gather(self) -> None:
-        """Make the batch that was staged last: here it is made already."""
-
-    def sample(self, batch_size: int, generator: np.random.Generator) -> Batch:
-        """``draw``, ``stage`` and ``gather``."""
-        batch = self.stage(self.draw(batch_size, generator))
-        self.gather()
-        return batch
-
-    def _after(self, at: NDArray[np.int64]) -> NDArray[np.int64]:
+    def after(self, at: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Places of what follows: the next row's."""
         return (at + self.obs.shape[1]) % self.reward.size
 
     def _transitions(self, at: NDArray[np.int64]) -> "_Arrays":
         obs, action = (x.reshape(self.reward.size, -1) for x in (self.obs, self.action))
-        next_obs = obs.take(self._after(at), axis=0)  # a quarter of the time that an index takes
+        next_obs = obs.take(self.after(at), axis=0)  # a quarter of the time that an index takes
         final = self.final_index.take(at)
         ended = np.flatnonzero(final >= 0)
         next_obs[ended] = self.final_obs[final[ended]]
-        no_value = self._no_value(self.terminated.take(at), self.truncated.take(at))
+        no_value = self.no_value(self.terminated.take(at), self.truncated.take(at))
         return _Arrays(
             obs.take(at, axis=0),
             action.take(at, axis=0),
@@ -201,7 +183,7 @@ class ReplayBuffer:
             no_value.astype(np.float32),
         )
 
-    def _no_value(self, terminated: NDArray[np.bool_], truncated: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def no_value(self, terminated: NDArray[np.bool_], truncated: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Where no value follows."""
         return terminated if self._bootstrap_at_time_limit else terminated | truncated
 

@@ -192,15 +192,11 @@ def _probe_steps(trainer: Trainer) -> tuple[float, str]:
 
 def _probe_updates(trainer: Trainer) -> float:
     """Seconds per update, drawing the batch included."""
-    batch_size = trainer.config.replay.batch_size
-    noise = UpdateNoise(*torch.zeros((2, batch_size, trainer.action_dim), device=trainer.device))
-    update = Updater(trainer.agent, None, trainer.console.say, trainer.replay.gather)
     updates, begun = 0, time.perf_counter()
     while updates < 5 or time.perf_counter() - begun < _PROBE_S:
         if updates == 3:  # the first ones allocate
             begun = time.perf_counter()
-        batch = trainer.replay.stage(trainer.replay.draw(batch_size, trainer.streams.replay))
-        update(batch, noise, updates).values.tolist()
+        trainer.learner.update(trainer.learner.draw(), made=-1).values.tolist()  # as written, in any run
         updates += 1
     return (time.perf_counter() - begun) / (updates - 3)
 

@@ -17,9 +17,9 @@ from sac_runner.interaction.collector import Collector
 from sac_runner.interaction.device_replay import DeviceReplay
 from sac_runner.interaction.envs import evaluation_env, make_vector_env
 from sac_runner.interaction.replay import ReplayBuffer
-from sac_runner.training.compilation import Updater
 from sac_runner.training.console import Console
 from sac_runner.training.evaluation import evaluate
+from sac_runner.training.learner import Learner
 from sac_runner.training.randomness import Streams, training_seed, weights_generator
 from sac_runner.training.record import Record
 from sac_runner.training.schedule import (
@@ -32,7 +32,6 @@ from sac_runner.training.schedule import (
     updates_due,
 )
 from sac_runner.training.state import TrainingState
-from sac_runner.types import UpdateNoise
 
 
 class Ending(Enum):
@@ -73,30 +72,24 @@ class Trainer:
         config = self.config
         self.collector = Collector(self.envs, self._episode_seed)
         obs_dim, (self.action_dim,) = self.collector.obs.shape[1], self.collector.action_shape
+        self.agent = SAC(config, obs_dim, self.action_dim, weights_generator(self.seed), self.device)
         try:
-            self.replay = self._make_replay(obs_dim)
+            self.replay = ReplayBuffer(
+                config.replay.capacity,
+                config.env.num_envs,
+                obs_dim,
+                self.action_dim,
+                config.agent.bootstrap_at_time_limit,
+            )
+            on_gpu = DeviceReplay(self.replay, self.device) if self.agent.is_on_gpu else None
         except (MemoryError, torch.OutOfMemoryError) as e:
             text = f"replay.capacity={config.replay.capacity:,} does not fit into memory: {e}"
             raise WrongInput(text, train_command(f"replay.capacity={config.replay.capacity // 1000} ...")) from e
         self.replay.start(self.collector.obs)
-        self.agent = SAC(config, obs_dim, self.action_dim, weights_generator(self.seed), self.device)
-        self._noise_here = torch.empty((2, config.replay.batch_size, self.action_dim))
-        self._noise_there = self._noise_here.to(self.device)  # on a CPU the same memory
-        self._noise = UpdateNoise(*self._noise_there)
-        self._drawn: NDArray[np.int64] | None = None
-        normalizes = config.normalization.obs or config.normalization.reward  # by what the step brings
-        self.updates_ahead = self.device.type != "cpu" and not normalizes
-        """Whether a GPU updates while the environments step."""
-        self.updater = Updater(self.agent, config.compile_after_updates, self.console.say, self.replay.gather)
-        self.state = TrainingState(self.counters, self.streams, self.collector, self.agent, self.replay, self.updater)
+        self.learner = Learner(config, self.streams, self.agent, self.replay, on_gpu, self.console.say)
+        updater = self.learner.updater
+        self.state = TrainingState(self.counters, self.streams, self.collector, self.agent, self.replay, updater)
         self.agent.begin(list(range(config.env.num_envs)), self.collector.obs)
-
-    def _make_replay(self, obs_dim: int) -> ReplayBuffer:
-        config = self.config
-        size = config.replay.capacity, config.env.num_envs, obs_dim, self.action_dim
-        if self.device.type == "cpu":
-            return ReplayBuffer(*size, config.agent.bootstrap_at_time_limit)
-        return DeviceReplay(*size, config.agent.bootstrap_at_time_limit, self.device)
 
     def run(self, record: Record, stop_requested: Callable[[], bool]) -> Ending:
         """Train to the end of the budget, or until told to stop; then save.
@@ -155,7 +148,7 @@ class Trainer:
     def _collect(self) -> None:
         """Lines 4 to 8: act, step, store; episodes that end are reset."""
         action = self._act(self.collector.obs)
-        if self.updates_ahead:
+        if self.learner.works_ahead:
             self._update_ahead()
         step = self.collector.step(action)
         self.replay.add(step.action, step.reward, step.terminated, step.truncated, step.next_obs, step.following_obs)
@@ -180,8 +173,7 @@ class Trainer:
         for i in range(due):
             if i > 0 and self._stop_requested():
                 raise Interrupted
-            self._update(self._draw() if self._drawn is None else self._drawn)
-            self._drawn = None
+            self._update(self.learner.draw())
         if ends_round(self.config.schedule, self.counters):
             self.counters.rounds += 1
 
@@ -196,22 +188,15 @@ class Trainer:
         if due:
             self.agent.set_env_step(env_steps)
         for _ in range(due):
-            at = self._draw(ahead=True)
-            if not self.replay.is_here(at):
-                self._drawn = at
+            at = self.learner.draw_ahead()
+            if at is None:
                 return
             self._update(at)
 
-    def _draw(self, ahead: bool = False) -> NDArray[np.int64]:
-        return self.replay.draw(self.config.replay.batch_size, self.streams.replay, ahead)
-
     def _update(self, at: NDArray[np.int64]) -> None:
-        """One update, with the transitions at ``at``."""
-        batch, made = self.replay.stage(at), self.counters.updates
-        self.streams.update.standard_normal(dtype=np.float32, out=self._noise_here.numpy())
-        self._noise_there.copy_(self._noise_here, non_blocking=True)
-        with self.record.not_training() if self.updater.is_due(made) else contextlib.nullcontext():
-            scalars = self.updater(batch, self._noise, made)
+        made = self.counters.updates
+        with self.record.not_training() if self.learner.updater.is_due(made) else contextlib.nullcontext():
+            scalars = self.learner.update(at, made)
         self.record.update(scalars)
         self.counters.updates += 1
 

@@ -109,6 +109,10 @@ def test_statistics_reach_another_device(monkeypatch):
     assert [round(x.mean.max().item(), 2) for x in moments] == [5.0, 7.0]
     assert [round(x.count.item(), 2) for x in moments] == [4.0, 1.0] and moments[0].var.max() < 0.1
     assert agent.reward_normalizer.discounted_return.tolist() == [7.0]
+    agent.load_state_dict(sac(normalization={"obs": True, "reward": True}).state_dict())
+    agent.observe(np.full((4, 3), -3.0, np.float32), np.array([2.0]), np.array([False]))
+    assert [round(x.mean.max().item(), 2) for x in moments] == [-3.0, 2.0]
+    assert agent.reward_normalizer.discounted_return.tolist() == [2.0]
 
 
 def test_environments_do_not_share_a_return():

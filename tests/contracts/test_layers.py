@@ -70,7 +70,7 @@ def test_arrows_point_one_way(file):
         (("hydra", "omegaconf"), {"config/compose.py", "sweep/launchers.py"}),
         (
             ("torch",),
-            {"types.py", "algorithm", "interaction/replay.py", "interaction/device_copy.py", "training", "playback"},
+            {"types.py", "algorithm", "interaction/replay.py", "interaction/device_replay.py", "training", "playback"},
         ),
         (("gymnasium",), {"interaction", "training", "playback"}),
         (("tensorboard",), {"storage/events.py", "commands/tensorboard.py"}),

@@ -67,7 +67,8 @@ def test_on_a_gpu_updates_are_recorded_and_stay_the_same(after, monkeypatch):
     for made, given in enumerate(batches):
         for into, x in zip(memory, (*given[0], *given[1]), strict=True):
             into.copy_(x)
-        assert made_by(*(given if made == 3 else same), made).values.tolist() == scalars[made]
+        batch = given[0] if made == 3 else same[0]
+        assert made_by(batch, same[1], made).values.tolist() == scalars[made]
     assert len(records) == (3 if after is None else 4)  # anew where they lie elsewhere, and when they are compiled
     for (name, x), y in zip(expected.state_dict().items(), ours.state_dict().values(), strict=True):
         assert (x == y).all(), name

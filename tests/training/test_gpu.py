@@ -84,20 +84,19 @@ def test_recorded_acting_is_acting_to_the_bit_and_follows_the_weights():
 
 def test_the_same_transitions_are_drawn_on_the_gpu():
     generator = np.random.default_rng(0)
-    buffers = ReplayBuffer(50, 2, 3, 1, True), DeviceReplay(50, 2, 3, 1, True, GPU)
-    first = generator.normal(size=(2, 3)).astype(np.float32)
-    for buffer in buffers:
-        buffer.start(first)
+    buffer = ReplayBuffer(50, 2, 3, 1, True)
+    there = DeviceReplay(buffer, GPU)
+    buffer.start(generator.normal(size=(2, 3)).astype(np.float32))
     for _ in range(70):
         obs, following = generator.normal(size=(2, 2, 3)).astype(np.float32)
         ends = generator.random((2, 2)) < 0.2
         step = generator.random((2, 1), np.float32), generator.normal(size=2), *ends, obs
         after = np.where((ends[0] | ends[1])[:, None], following, obs)
-        for buffer in buffers:
-            buffer.add(*step, after)
-        batches = [buffer.sample(32, np.random.default_rng(1)) for buffer in buffers]
-        for x, y in zip(*batches, strict=True):
-            assert torch.equal(x, y.cpu())
+        buffer.add(*step, after)
+        at = buffer.draw(32, generator)
+        batch = there.stage(at)
+        there.gather()
+        assert all(torch.equal(x.cpu(), y) for x, y in zip(batch, buffer.batch(at), strict=True))
 
 
 @pytest.mark.parametrize("after", [None, 15])

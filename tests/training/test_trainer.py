@@ -10,10 +10,8 @@ import torch
 from sac_runner.algorithm.agent import SAC
 from sac_runner.errors import Interrupted
 from sac_runner.interaction import replay as replay_module
-from sac_runner.interaction.device_replay import DeviceReplay
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.storage.run_directory import RunDirectory
-from sac_runner.training import trainer as trainer_module
 from sac_runner.training.console import Console
 from sac_runner.training.evaluation import Evaluation, evaluate
 from sac_runner.training.preflight import _updates_seconds, least_seconds
@@ -21,7 +19,7 @@ from sac_runner.training.record import Record
 from sac_runner.training.schedule import Counters
 from sac_runner.training.state import ReplayOnDisk
 from sac_runner.training.trainer import Trainer
-from tests.pretended_gpu import pretend_a_gpu
+from tests.pretended_gpu import pretend_a_gpu_that_acts_in_numpy
 from tests.runs import TINY, advance, knowledge, metrics_rows, the_run, train, trained
 from tests.scripted import countdown_length, countdown_reward, countdown_terminates
 from tests.support import ANNEALED, CPU, PER_ROUND, PER_STEP, config, vector_env
@@ -54,8 +52,8 @@ def test_updates_ahead_of_a_step_are_those_after_it(tmp_path, num_envs, ratio, m
     )
     (tmp_path / "after").mkdir()
     expected = advance(run, tmp_path / "after")
-    ahead, made = Trainer._build, []
-    monkeypatch.setattr(Trainer, "_build", lambda self: (ahead(self), setattr(self, "updates_ahead", True)))
+    pretend_a_gpu_that_acts_in_numpy(monkeypatch)
+    made = []
     is_here = ReplayBuffer.is_here
     monkeypatch.setattr(ReplayBuffer, "is_here", lambda self, at: made.append(is_here(self, at)) or made[-1])
     (tmp_path / "ahead").mkdir()
@@ -65,19 +63,15 @@ def test_updates_ahead_of_a_step_are_those_after_it(tmp_path, num_envs, ratio, m
     assert metrics_rows(tmp_path / "ahead") == metrics_rows(tmp_path / "after")
 
 
-@pytest.mark.parametrize("normalization", [{}, {"obs": True, "reward": True}])
-def test_on_a_gpu_a_run_is_the_same(tmp_path, normalization, monkeypatch):
-    run = config(
-        env=TWO_COUNTDOWNS,
-        normalization=normalization,
-        replay={"capacity": 30, "batch_size": 8},
-        total_env_steps=80,
-    )
+@pytest.mark.parametrize(
+    "more", [{"normalization": {"obs": True}}, {"normalization": {"reward": True}}, {"schedule": PER_ROUND}]
+)
+def test_on_a_gpu_a_run_is_the_same(tmp_path, more, monkeypatch):
+    run = config(**more, env=TWO_COUNTDOWNS, replay={"capacity": 30, "batch_size": 8}, total_env_steps=80)
     for name in ("cpu", "gpu"):
         (tmp_path / name).mkdir()
     expected = advance(run, tmp_path / "cpu")
-    pretend_a_gpu(monkeypatch)
-    monkeypatch.setattr(trainer_module, "ReplayBuffer", lambda *size: DeviceReplay(*size, CPU))
+    pretend_a_gpu_that_acts_in_numpy(monkeypatch)
     monkeypatch.setattr(replay_module, "_CHUNK", 2)  # so that its memory grows
     advance(run, tmp_path / "gpu", stop_at=50)
     assert advance(run, tmp_path / "gpu") == expected

@@ -75,7 +75,7 @@ def training_rate(steps: int, *overrides: str) -> float:
 
         made.run(record, note)
         record.close(True)
-        assert made.updater.compiles, "the update could not be compiled"
+        assert made.learner.updater.compiles, "the update could not be compiled"
     return steps / (times[ends] - times[begins])
 
 

@@ -29,7 +29,7 @@ def measure(rounds: int) -> list[Row]:
             for held, buffer in ((5 * steps, "the first rounds"), (FULL, "a full buffer")):
                 _round(made, held, 0, 1)  # the first compiles
                 theirs(held, 0, 1)
-                assert made.updater.compiles, "the update could not be compiled"
+                assert made.learner.updater.compiles, "the update could not be compiled"
                 ours = partial(_round, made, held, steps, UPDATES)
                 seconds, loops = in_turn(rounds, ours, partial(theirs, held, steps, UPDATES))
                 case = f"{env}, {buffer}, {steps} transitions and {UPDATES} compiled updates"
@@ -44,7 +44,7 @@ def _round(made: Trainer, held: int, steps: int, updates: int) -> float:
     for _ in range(steps):
         made._collect()
     for _ in range(updates):
-        made._update(made._draw())
+        made._update(made.learner.draw())
     return time.perf_counter() - begun
 
 

@@ -19,7 +19,7 @@ PARTS = {
     "acting": (Policy, "act"),
     "stepping the environment": (Collector, "step"),
     "storing": (ReplayBuffer, "add"),
-    "drawing a batch": (ReplayBuffer, "stage"),
+    "drawing a batch": (ReplayBuffer, "batch"),
     "the update": (Updater, "__call__"),
     "observing": (SAC, "observe"),
     "metrics": (TrainMeans, "add"),

@@ -200,8 +200,8 @@ STATISTICS = [
     (
         "acting moves the statistics",
         "sac_runner/algorithm/policy.py",
-        "        return self._numpy_actor.act(",
-        "        self.obs_normalizer.observe(obs)\n        return self._numpy_actor.act(",
+        "        return self._acting.act(",
+        "        self.obs_normalizer.observe(obs)\n        return self._acting.act(",
         "tests/algorithm/test_policy.py::test_acting_moves_nothing",
     ),
 ]

@@ -192,9 +192,9 @@ PLAYBACK = [
     ),
     (
         "a loaded policy does not apply its statistics",
-        "sac_runner/algorithm/policy.py",
-        "act(self.obs_normalizer.of_array(obs), noise)",
-        "act(obs, noise)",
+        "sac_runner/algorithm/acting.py",
+        "x = self._normalize(obs).T",
+        "x = obs.T",
         "tests/test_load_policy.py::test_action_is_that_of_the_weights_with_their_statistics",
     ),
 ]

@@ -18,8 +18,8 @@ BUFFER = [
     (
         "the row at the ring's head is drawn too",
         REPLAY,
-        "held, num_envs = len(self), self.obs.shape[1]\n",
-        "num_envs = self.obs.shape[1]\n        held = min(self.added, len(self.obs)) * num_envs\n",
+        "held = min(added, self.rows) * num_envs",
+        "held = min(added, len(self.obs)) * num_envs",
         f"{OF_REPLAY}a_real_generator_reaches_every_transition_across_the_rings_head_and_none_else",
     ),
     (

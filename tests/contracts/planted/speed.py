@@ -3,13 +3,12 @@
 OPTIMIZER = "sac_runner/algorithm/optimizer.py"
 COMPILATION = "sac_runner/training/compilation.py"
 STATE = "sac_runner/training/state.py"
-COPY = "sac_runner/interaction/device_copy.py"
 AGENT = "sac_runner/algorithm/agent.py"
 NETWORKS = "sac_runner/algorithm/networks.py"
 ACTING = "sac_runner/algorithm/acting.py"
+POLICY = "sac_runner/algorithm/policy.py"
 OF_POLICY = "tests/algorithm/test_policy.py::test_"
 OF_COMPILATION = "tests/training/test_compilation.py::test_"
-OF_REPLAY = "tests/interaction/test_replay.py::test_"
 
 SPEED = [
     (
@@ -56,24 +55,10 @@ SPEED = [
     ),
     (
         "a copy acts with the weights of its original",
-        ACTING,
-        "return self._weight.data_ptr() == self._address",
-        "return True",
-        f"{OF_POLICY}a_copy_and_a_moved_policy_act_with_weights_of_their_own",
-    ),
-    (
-        "a policy on a GPU acts as if it were in the computer's memory",
-        "sac_runner/algorithm/policy.py",
-        "            if not self.actor.mean.weight.is_cpu:\n                return self.act_in_torch(obs, noise)\n",
+        POLICY,
+        " or self._acting_with != weight.data_ptr()",
         "",
-        f"{OF_POLICY}a_policy_on_another_device_acts_there",
-    ),
-    (
-        "statistics do not reach a GPU",
-        "sac_runner/algorithm/normalization.py",
-        "        buffer.copy_(torch.from_numpy(array))",
-        "        pass",
-        "tests/algorithm/test_normalization.py::test_statistics_reach_another_device",
+        f"{OF_POLICY}a_copy_and_a_moved_policy_act_with_weights_of_their_own",
     ),
     (
         "NumPy's products take all cores",
@@ -130,13 +115,6 @@ SPEED = [
         'self.updater.compiles = plain.get("compiles")',
         "self.updater.compiles = None",
         "tests/training/test_resume.py::test_a_run_that_could_not_be_compiled_goes_on_so_where_it_could",
-    ),
-    (
-        "the copy on a GPU takes the next row where an episode ended",
-        COPY,
-        "torch.where(end[:, None] < 0,",
-        "torch.where(end[:, None] < 1,",
-        f"{OF_REPLAY}exactly_the_newest_transitions_can_be_sampled",
     ),
     (
         "wide observations meet the weights of actions",

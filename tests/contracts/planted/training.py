@@ -72,9 +72,9 @@ LOOP = [
     ),
     (
         "an update draws one noise for both of its actions",
-        TRAINER,
-        "torch.from_numpy(drawn)",
-        "torch.from_numpy(drawn[[0, 0]])",
+        "sac_runner/training/learner.py",
+        "self._noise = UpdateNoise(*self._noise_there)",
+        "self._noise = UpdateNoise(*self._noise_there[[0, 0]].unbind())",
         f"{OF_TRAINER}every_update_draws_noise_of_its_own_for_both_of_its_actions",
     ),
     (
