@@ -10,41 +10,53 @@ from sac_runner.types import Scalars
 
 
 def pretend_a_gpu(monkeypatch):
-    """Tensors say that they are on one; what is recorded is done again at each replay, into the same memory."""
+    """Tensors say that they are on one, to move one there makes another, and what is recorded is done at each replay.
+
+    What acting has recorded is done when somebody waits for it.
+    """
+    asked, move = [], torch.Tensor.to
     monkeypatch.setattr(torch.Tensor, "is_cpu", False)
     monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *where, **how: move(tensor, *where, **how).clone())
     monkeypatch.setattr(torch.Tensor, "pin_memory", torch.Tensor.clone)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: SimpleNamespace(synchronize=lambda: None))
-    for module in (acting, compilation):
-        monkeypatch.setattr(module, "recorded", recorded)
+
+    def wait():
+        while asked:
+            asked.pop(0)()
+
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: SimpleNamespace(synchronize=wait))
+    monkeypatch.setattr(compilation, "recorded", lambda body, device: recorded(body, lambda replay: replay()))
+    monkeypatch.setattr(acting, "recorded", lambda body, device: recorded(body, asked.append))
 
 
 def pretend_a_gpu_that_acts_in_numpy(monkeypatch):
     """The same, and what is chosen is to the last bit what is chosen on a CPU."""
     pretend_a_gpu(monkeypatch)
 
-    def numpy_actor(choose, device):
+    def numpy_actor(choose, device, records):
         chooser = choose.__self__
         return acting.NumpyActor(chooser.actor, chooser.obs_normalizer.of_array)
 
     monkeypatch.setattr(policy, "GpuActor", numpy_actor)
 
 
-def recorded(body, device):
-    """As ``cuda_graph.recorded``, which warms up."""
+def recorded(body, ask):
+    """As ``cuda_graph.recorded``, which warms up. ``ask`` is told of each replay."""
     for _ in range(3):
         result = body()
+    return result, Asked(ask, body, result)
 
-    return result, Replay(body, result)
 
+class Asked:
+    """Like a CUDA graph, it can't be copied."""
 
-class Replay:
-    """Does what was recorded; like a CUDA graph, it can't be copied."""
-
-    def __init__(self, body, result):
-        self.body, self.result = body, result
+    def __init__(self, ask, body, result):
+        self.ask, self.body, self.result = ask, body, result
 
     def __call__(self):
+        self.ask(self.replay)
+
+    def replay(self):
         for into, x in zip(tensors(self.result), tensors(self.body()), strict=True):
             into.copy_(x)
 

@@ -56,9 +56,15 @@ _MOST_GRAPHS = 16
 class GpuActor:
     """The actor's choices on a GPU: a CUDA graph for each number of observations, with noise and without."""
 
-    def __init__(self, choose: Choose, device: torch.device) -> None:
-        """``choose`` computes on ``device``."""
-        self._choose, self._device = choose, device
+    def __init__(self, choose: Choose, device: torch.device, records: bool) -> None:
+        """Nothing is recorded yet.
+
+        Args:
+            choose: Computes on ``device``.
+            device: A GPU.
+            records: Else each operator is asked for by itself: graphs are for one thread that has the GPU to itself.
+        """
+        self._choose, self._device, self._records = choose, device, records
         self._calls: dict[tuple[int, bool], int] = {}
         self._graphs: dict[tuple[int, bool], _Graph] = {}
 
@@ -68,14 +74,15 @@ class GpuActor:
         graph = self._graphs.get(key)
         if graph is None:
             self._calls[key] = self._calls.get(key, 0) + 1
-            if self._calls[key] < _RECORDED_FROM or len(self._graphs) == _MOST_GRAPHS:
+            worth_it = self._calls[key] >= _RECORDED_FROM and len(self._graphs) < _MOST_GRAPHS
+            if not (self._records and worth_it):
                 return self._at_once(obs, noise)
             graph = self._graphs[key] = self._record(obs, noise)
         graph.obs[:] = obs
         if graph.noise is not None:
             graph.noise[:] = noise
         graph.replay()
-        graph.wait()
+        torch.cuda.current_stream(self._device).synchronize()
         return graph.action.copy()
 
     def _at_once(self, obs: Array, noise: Array | None) -> Array:
@@ -100,7 +107,6 @@ class GpuActor:
             None if noise_here is None else noise_here.numpy(),
             action.numpy(),
             replay,
-            torch.cuda.current_stream(device).synchronize,
         )
 
     def __deepcopy__(self, _: dict[int, Any]) -> None:
@@ -114,8 +120,6 @@ class _Graph(NamedTuple):
     noise: Array | None
     action: Array
     replay: Callable[[], None]
-    wait: Callable[[], None]
-    """For the GPU to have done all that it was told."""
 
 
 def _arrays(layers: Iterable[nn.Module]) -> list[tuple[Array, Array]]:

@@ -65,9 +65,14 @@ class SAC:
         self.critic_optimizer = Adam(self.critic.parameters(), agent.critic_lr)
 
     @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.critic.out.weight.device
+
+    @property
     def is_on_gpu(self) -> bool:
-        """Whether it computes there."""
-        return self.alpha.value.is_cuda
+        """Whether that is a GPU."""
+        return self.critic.out.weight.is_cuda
 
     def observe(self, frames: NDArray[np.float32], reward: NDArray[np.float64], done: NDArray[np.bool_]) -> None:
         """Show the normalizers one environment step; nothing else moves their statistics.
@@ -166,7 +171,7 @@ class SAC:
     @torch.no_grad()
     def q_value(self, obs: NDArray[np.float32], action: NDArray[np.float32]) -> NDArray[np.float32]:
         """min_i Q_i(s, a) in units of the raw reward: (B, obs_dim) raw, (B, action_dim) -> (B,)."""
-        there, taken = (torch.from_numpy(x).to(self.alpha.value.device) for x in (obs, action))
+        there, taken = (torch.from_numpy(x).to(self.device) for x in (obs, action))
         q: Tensor = self.critic(self.policy.obs_normalizer(there), taken).amin(dim=0)
         value: NDArray[np.float32] = (q * self.reward_normalizer.scale).cpu().numpy()
         return value

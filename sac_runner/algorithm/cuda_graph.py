@@ -26,6 +26,6 @@ def recorded(body: Callable[[], T], device: torch.device) -> tuple[T, Callable[[
                 body()
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=aside):  # by itself it takes one of the GPU that was first in use
             result = body()
     return result, graph.replay

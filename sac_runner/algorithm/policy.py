@@ -49,8 +49,10 @@ class Policy(nn.Module):
         """
         weight = self.actor.mean.weight
         if self._acting is None or self._acting_with != weight.data_ptr():  # or moved, or copied, since
-            normalize = self.obs_normalizer.of_array
-            self._acting = NumpyActor(self.actor, normalize) if weight.is_cpu else GpuActor(self.choose, weight.device)
+            if weight.is_cpu:
+                self._acting = NumpyActor(self.actor, self.obs_normalizer.of_array)
+            else:
+                self._acting = GpuActor(self.choose, weight.device, records=self.training)
             self._acting_with = weight.data_ptr()
         return self._acting.act(obs, noise)
 

@@ -12,12 +12,15 @@ from torch import Tensor
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.types import Batch
 
-_LATEST = 3
-"""Rows that go to the GPU with each batch: the one that the step before has filled, and in case it was changed since,
-as where an episode was cut, the one before; and the one that begins."""
+_PARCEL = 4
+"""Rows that a parcel has room for: of two steps, the one that begins, and the one before, in case it has changed."""
 
 _AT_ONCE = 4096
 """Transitions that go there together where more are new."""
+
+_FINALS_AT_FIRST = 1024
+"""Final observations that there is room for, beside a twentieth of all places: on Humanoid random policies make episodes
+of 22 steps. To make more room, all is copied."""
 
 
 class DeviceReplay:
@@ -34,8 +37,8 @@ class DeviceReplay:
         _, self._num_envs, obs_dim = replay.obs.shape
         places, columns = replay.reward.size, replay.action.shape[2] + 2
         # Behind the ring's rows one that nobody reads, and in the first table the final observations.
-        self._nowhere, self._finals, self._room = places, places + 1, 0
-        self._obs = torch.zeros((places + 1, obs_dim), device=device)
+        self._nowhere, self._finals, self._room = places, places + 1, _FINALS_AT_FIRST + places // 20
+        self._obs = torch.zeros((places + 1 + self._room, obs_dim), device=device)
         self._taken = torch.zeros((places + 1, columns), device=device)
         """Action, reward, and whether no value follows."""
         self._sent = 0
@@ -53,7 +56,7 @@ class DeviceReplay:
         here["at"][1] = np.where(final < 0, replay.after(at), self._finals + final)
         new = np.arange(max(self._sent, replay.added - replay.rows), replay.added + 1) % len(replay.obs)
         places = (new[:, None] * self._num_envs + np.arange(self._num_envs)).ravel()
-        if len(new) > _LATEST:
+        if len(places) + len(self._finals_at(places)) > _PARCEL * self._num_envs:
             for first in range(0, len(places), _AT_ONCE):
                 self._send(places[first : first + _AT_ONCE])
             places = places[:0]
@@ -81,12 +84,12 @@ class DeviceReplay:
             self._staged = None
 
     def _make_staged(self, size: int) -> "_Staged":
-        rows, obs_dim, columns = _LATEST * self._num_envs, self._obs.shape[1], self._taken.shape[1]
+        rows, obs_dim, columns = _PARCEL * self._num_envs, self._obs.shape[1], self._taken.shape[1]
         parcel = {
             "at": (torch.int64, (2, size)),
-            "obs_at": (torch.int64, (2 * rows,)),  # final ones too
+            "obs_at": (torch.int64, (rows,)),  # final ones too
             "taken_at": (torch.int64, (rows,)),
-            "obs": (torch.float32, (2 * rows, obs_dim)),
+            "obs": (torch.float32, (rows, obs_dim)),
             "taken": (torch.float32, (rows, columns)),
         }
         both, taken = self._obs.new_empty(2 * size, obs_dim), self._taken.new_empty(size, columns)
@@ -144,7 +147,10 @@ class _Parcel:
             self.here[name] = here.numpy()
 
     def send(self) -> None:
-        """What is ``here`` is ``there`` for what the GPU is told next, and may be written over."""
+        """What is ``here`` is ``there`` for what the GPU is told next, and may be written over.
+
+        That needs memory that is not page-locked: of such the driver takes a copy before it returns.
+        """
         self._there.copy_(self._here, non_blocking=True)
 
 

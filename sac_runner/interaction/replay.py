@@ -156,10 +156,6 @@ class ReplayBuffer:
         """Whether none of the transitions at ``at`` is of the step that is being taken."""
         return not (at // self.obs.shape[1] == self.added % len(self.obs)).any()
 
-    def sample(self, batch_size: int, generator: np.random.Generator) -> Batch:
-        """The batch of what is drawn."""
-        return self.batch(self.draw(batch_size, generator))
-
     def batch(self, at: NDArray[np.int64]) -> Batch:
         """The transitions at ``at``, in the computer's memory."""
         return Batch(*(torch.from_numpy(x) for x in self._transitions(at)))

@@ -70,7 +70,7 @@ def _read(checkpoint: Checkpoint, config: Config, device: torch.device) -> Store
         policy.load_state_dict({name: torch.tensor(x) for name, x in arrays.items()})
     except (AttributeError, KeyError, IndexError, RuntimeError, TypeError, SafetensorError) as e:
         raise WrongInput(f"{checkpoint.path / 'policy.safetensors'} does not fit the config.yaml of its run") from e
-    policy.requires_grad_(False).to(device)
+    policy.requires_grad_(False).eval().to(device)
     return StoredPolicy(policy, checkpoint, score if _is_score(score) else None, obs_dim, action_dim)
 
 

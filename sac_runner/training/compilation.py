@@ -16,9 +16,8 @@ from sac_runner.algorithm.agent import SAC
 from sac_runner.algorithm.cuda_graph import recorded
 from sac_runner.errors import first_line
 from sac_runner.interaction.faults import STOP_SIGNALS
-from sac_runner.types import Batch, Metrics, Scalars, UpdateNoise
-
-Update = Callable[[Batch, UpdateNoise], Metrics]
+from sac_runner.training.tryout import Update, copied, difference
+from sac_runner.types import Batch, Scalars, UpdateNoise
 
 
 class Updater:
@@ -37,7 +36,7 @@ class Updater:
             agent: Whose updates.
             after: How many are made as written; None makes all of them so.
             say: Takes a line for the user.
-            gather: Completes a batch, of which every call begins.
+            gather: Completes the batch; every update begins with it.
         """
         self.compiles: bool | None = None
         """Whether it could be compiled; None where that was not tried yet. Part of a checkpoint."""
@@ -55,24 +54,29 @@ class Updater:
         if self.is_due(made):
             self._gather()
             self._compile(batch, noise)
-            self._recorded = None
         if batch.obs.is_cuda:
             return self._replayed(batch, noise)
-        return self._update(batch, noise)
+        return self._whole(self._compiled or self._agent.update, batch, noise)
 
-    def _update(self, batch: Batch, noise: UpdateNoise) -> Scalars:
+    def _whole(self, update: Update, batch: Batch, noise: UpdateNoise) -> Scalars:
         self._gather()
-        metrics = (self._compiled or self._agent.update)(batch, noise)
+        metrics = update(batch, noise)
         return Scalars(tuple(metrics), torch.stack(list(metrics.values())))
 
     def _replayed(self, batch: Batch, noise: UpdateNoise) -> Scalars:
         """The same as one call of the GPU: recorded at first, and anew where a batch lies elsewhere."""
         if self._recorded is None or self._recorded.batch is not batch or self._recorded.noise is not noise:
-            before = _copied(self._agent)
-            self._recorded = _Recorded(batch, noise, *recorded(lambda: self._update(batch, noise), batch.obs.device))
-            self._agent.load_state_dict(before)
+            self._recorded = self._record(self._compiled or self._agent.update, batch, noise)
         self._recorded.replay()
         return self._recorded.scalars
+
+    def _record(self, update: Update, batch: Batch, noise: UpdateNoise) -> "_Recorded":
+        before = copied(self._agent)
+        try:
+            made = recorded(lambda: self._whole(update, batch, noise), batch.obs.device)
+        finally:
+            self._agent.load_state_dict(before)
+        return _Recorded(batch, noise, *made)
 
     def _compile(self, batch: Batch, noise: UpdateNoise) -> None:
         """Compile and try out; the agent stays as it is."""
@@ -80,9 +84,11 @@ class Updater:
         begun = time.monotonic()
         try:
             with _signals_blocked(), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # on GPUs it advises a precision that nobody asked for
+                warnings.filterwarnings("ignore", "TensorFloat32")  # it advises less precision than was asked for
                 update = compiled(self._agent, batch, noise)
-                wrong = _differs(self._agent, update, batch, noise)
+                wrong = difference(self._agent, update, batch, noise)
+            if not wrong and batch.obs.is_cuda:
+                self._recorded = self._record(update, batch, noise)
         except Exception as e:  # whatever a compiler may raise
             wrong = f"{type(e).__name__}: {first_line(e)}"
         if wrong:
@@ -123,8 +129,7 @@ def compiled(agent: SAC, batch: Batch, noise: UpdateNoise) -> Update:
 
     compiler.trace_autograd_ops = True
     options: dict[str, Any] = {
-        "cpp_wrapper": not batch.obs.is_cuda,
-        "loop_ordering_after_fusion": False,  # a pass for GPUs, which fails at this update (2.11)
+        "cpp_wrapper": True,
         # Else it tries each instruction set of the processor, 9 s, of known code 2 s. (On others a g++ may lack one.)
         "cpp.vec_isa_ok": platform.machine() in ("x86_64", "AMD64") or None,
         "cpp_cache_precompile_headers": False,  # 5 s and 150 MB on disk, to save 1 s of the next
@@ -135,6 +140,9 @@ def compiled(agent: SAC, batch: Batch, noise: UpdateNoise) -> Update:
     # for never changes in a run: sizes and types of a batch, config, modules, precision. On a GPU there is one call,
     # which is recorded; before PyTorch 2.13 there is no other way.
     ahead_of_time = compiler.enable_aot_compile and not batch.obs.is_cuda
+    if batch.obs.is_cuda:
+        # Its Python is gone once it is recorded. The second is a pass that fails at this update (2.11).
+        options |= {"cpp_wrapper": False, "loop_ordering_after_fusion": False}
     if ahead_of_time:
         options["guard_filter_fn"] = torch.compiler.skip_all_guards_unsafe
     update = torch.compile(agent.update, fullgraph=True, dynamic=False, backend=_inductor, options=options)
@@ -180,96 +188,3 @@ def _signals_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _differs(agent: SAC, update: Update, batch: Batch, noise: UpdateNoise) -> str | None:
-    """Where ``update`` does something else than ``agent.update``, rounding aside; None if nowhere.
-
-    No compiler is beyond doubt: one release of PyTorch's lost what was written to a float64 parameter of shape ().
-    What rounding does is measured: how far the update as written comes from itself in float32.
-    """
-    before = _copied(agent)
-    try:
-        written = _made(agent, agent.update, before, batch, noise)
-        ours = _made(agent, update, before, batch, noise)
-        exact = written if agent.precision == "highest" else _made(agent, _in_float32(agent), before, batch, noise)
-    finally:
-        agent.load_state_dict(before)
-    coarse = _coarseness(before, written.state, exact.state)
-    wrong = [
-        name
-        for name, x in ours.state.items()
-        if _is_off(name, x, written.state[name], exact.state[name], before[name], coarse[_kind(name)])
-    ]
-    close = 0.01 if agent.precision == "highest" else 0.25
-    loose = close + _SLACK * max(_apart(x, exact.metrics[name]) for name, x in written.metrics.items())
-    wrong += [name for name, x in ours.metrics.items() if not _apart(x, exact.metrics[name]) <= loose]
-    return f"compiled, it gives another {wrong[0]}" if wrong else None
-
-
-_SLACK = 5.0
-"""How many times further than the update as written a compiled one may be led astray.
-
-Of 510 right ones, in four states of training, one was refused: where Q was 700 times its error.
-"""
-
-
-class _Made(NamedTuple):
-    """What an update leaves."""
-
-    state: dict[str, Tensor]
-    metrics: Metrics
-
-
-def _made(agent: SAC, update: Update, before: dict[str, Tensor], batch: Batch, noise: UpdateNoise) -> _Made:
-    agent.load_state_dict(before)
-    metrics = update(batch, noise)
-    return _Made(_copied(agent), metrics)
-
-
-def _in_float32(agent: SAC) -> Update:
-    def update(batch: Batch, noise: UpdateNoise) -> Metrics:
-        precision, agent.precision = agent.precision, "highest"
-        try:
-            return agent.update(batch, noise)
-        finally:
-            agent.precision = precision
-
-    return update
-
-
-def _copied(agent: SAC) -> dict[str, Tensor]:
-    return {name: x.clone() for name, x in agent.state_dict().items()}
-
-
-def _kind(name: str) -> str:
-    """Of a tensor: the network it is in, or ``adam``, whose and which moment."""
-    first, *rest = name.split(".")
-    return f"{first}.{rest[0]}.{rest[-1]}" if first == "adam" else first
-
-
-def _coarseness(before: dict[str, Tensor], written: dict[str, Tensor], exact: dict[str, Tensor]) -> dict[str, float]:
-    """How far rounding leads the tensors of each kind astray, as a share of the way that they go."""
-    squares: dict[str, Tensor] = {}
-    for name, x in exact.items():
-        pair = torch.stack([(written[name] - x).double().square().sum(), (x - before[name]).double().square().sum()])
-        squares[_kind(name)] = squares.get(_kind(name), torch.zeros_like(pair)) + pair
-    return {kind: float((astray / way).sqrt()) if way > 0 else 0.0 for kind, (astray, way) in squares.items()}
-
-
-def _is_off(name: str, x: Tensor, written: Tensor, exact: Tensor, before: Tensor, coarse: float) -> bool:
-    """It did not move although it should have, or came elsewhere, or is no number.
-
-    Float32 rounds by 3e-7 of its size, and can turn which of two critics is the lower one, or a unit on: at times a
-    hundredth of the way. In bfloat16 much more turns, and single biases, the mean of what all but cancels, are led
-    astray further than their kind.
-    """
-    if name.endswith(".step"):  # a count, of which one more is soon less than what rounding may do
-        return not torch.equal(x, exact)
-    way, size, off, astray = (float(y.norm()) for y in (exact - before, exact, x - exact, written - exact))
-    lost = way > 3e-7 * size and torch.equal(x, before)
-    return lost or not off <= (0.25 + _SLACK * coarse) * way + _SLACK * astray + 3e-7 * size
-
-
-def _apart(x: Tensor, exact: Tensor) -> float:
-    return float((x - exact).abs() / (1.0 + exact.abs()))

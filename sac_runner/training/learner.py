@@ -39,7 +39,7 @@ class Learner:
         """
         self._batch_size, self._streams, self._replay = config.replay.batch_size, streams, replay
         self._noise_here = torch.empty((2, self._batch_size, replay.action.shape[2]))
-        self._noise_there = self._noise_here.to(agent.alpha.value.device)  # on a CPU the same memory
+        self._noise_there = self._noise_here.to(agent.device)  # on a CPU the same memory
         self._noise = UpdateNoise(*self._noise_there)
         self._stage = replay.batch if device_replay is None else device_replay.stage
         gather = (lambda: None) if device_replay is None else device_replay.gather
@@ -66,5 +66,5 @@ class Learner:
         """An update with the transitions at ``at``, after ``made`` of them."""
         batch = self._stage(at)
         self._streams.update.standard_normal(dtype=np.float32, out=self._noise_here.numpy())
-        self._noise_there.copy_(self._noise_here, non_blocking=True)
+        self._noise_there.copy_(self._noise_here, non_blocking=True)  # not page-locked: see _Parcel.send
         return self.updater(batch, self._noise, made)

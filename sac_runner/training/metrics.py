@@ -76,7 +76,7 @@ def check_finite(values: dict[str, float]) -> None:
 
 
 class TrainMeans:
-    """Sums of what ``agent.update`` returns: added on the device, read only when a row falls due."""
+    """Sums of the scalars of updates: added on the device, read only when a row falls due."""
 
     def __init__(self) -> None:
         """Start empty."""

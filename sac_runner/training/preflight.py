@@ -131,7 +131,7 @@ def least_seconds(trainer: Trainer) -> float:
     obs = torch.from_numpy(trainer.collector.obs[:1]).to(trainer.device).expand(size, -1)
     action, scalar = obs.new_zeros(size, trainer.action_dim), obs.new_zeros(size)
     batch, noise = Batch(obs, action, scalar, obs, scalar), UpdateNoise(action, action)
-    update = Updater(agent, None, trainer.console.say, lambda: None)
+    update = Updater(agent, None, trainer.console.say)
     seconds = []
     for made in range(3 + 9):  # the first ones allocate
         begun = time.perf_counter()

@@ -180,14 +180,16 @@ class Trainer:
     def _update_ahead(self) -> None:
         """Tell the GPU of the updates after a step before it is taken, those that need none of its transitions.
 
-        They are the same updates with the same numbers: which transitions they take is drawn, and what was learned
-        before is all that the step's actions depend on.
+        They are the same with the same numbers: which transitions are drawn depends on counts alone, and the step's
+        actions are chosen already.
         """
         env_steps = self.counters.env_steps + self.config.env.num_envs
         due = updates_due(self.config.schedule, replace(self.counters, env_steps=env_steps))
         if due:
             self.agent.set_env_step(env_steps)
-        for _ in range(due):
+        for i in range(due):
+            if i > 0 and self._stop_requested():
+                return
             at = self.learner.draw_ahead()
             if at is None:
                 return

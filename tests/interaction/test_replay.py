@@ -1,3 +1,4 @@
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -6,12 +7,21 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sac_runner.interaction import device_replay
 from sac_runner.interaction import replay as replay_module
 from sac_runner.interaction.device_replay import DeviceReplay
 from sac_runner.interaction.replay import ReplayBuffer
 from tests.support import CPU
 
 OBS_DIM, ACTION_DIM = 2, 1
+
+
+@pytest.fixture(autouse=True, scope="module")
+def little_goes_to_a_gpu_at_once():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(device_replay, "_AT_ONCE", 3)
+        patch.setattr(device_replay, "_FINALS_AT_FIRST", 0)  # so that more room is made
+        yield
 
 
 class Twins:
@@ -232,6 +242,19 @@ def test_an_episode_cut_short_ends_in_truncation_where_it_stood():
     world.step([False, True], [False, False])
     world.buffer.truncate_last(1)  # it had ended by itself: nothing to cut
     assert world.sampled() == world.expected()
+
+
+def test_where_room_is_made_on_a_gpu_its_batches_lie_elsewhere():
+    """Or else whoever has recorded how they are made would not hear of it."""
+    world, batches, tables = World(12, 1), [], []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(replay_module, "_CHUNK", 2)
+        for _ in range(12):
+            world.step([True], [False])
+            batches.append(world.buffer.copied.stage(world.buffer.draw(4, np.random.default_rng(0))))
+            tables.append(world.buffer.copied._obs)
+    assert [a is b for a, b in pairwise(tables)] == [a is b for a, b in pairwise(batches)]
+    assert len({id(table) for table in tables}) == 4
 
 
 def test_an_observation_is_stored_once():

@@ -24,7 +24,7 @@ def learn(agent, reward_of, updates, terminated=True, bootstrap=True, size=256):
         replay.add(action, reward_of(action[:, 0]), ends & terminated, ends & (not terminated), obs, obs)
     for _ in range(updates):
         noise = UpdateNoise(*torch.from_numpy(rng.standard_normal((2, BATCH, 1), np.float32)))
-        metrics = agent.update(replay.sample(BATCH, rng), noise)
+        metrics = agent.update(replay.batch(replay.draw(BATCH, rng)), noise)
     return metrics
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from sac_runner.algorithm.agent import SAC
+from sac_runner.interaction import device_replay
 from sac_runner.interaction.device_replay import DeviceReplay
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.training.compilation import Updater
@@ -79,7 +80,7 @@ def test_recorded_acting_is_acting_to_the_bit_and_follows_the_weights():
             np.testing.assert_array_equal(seen[-1], expected)
         agent.update(*drawn(GPU, step))
         agent.observe(obs, np.array([2.0]), np.array([False]))
-    assert len({x.tobytes() for x in seen}) == len(seen) and len(agent.policy._gpu_actor._graphs) == 4
+    assert len({x.tobytes() for x in seen}) == len(seen) and len(agent.policy._acting._graphs) == 4
 
 
 def test_the_same_transitions_are_drawn_on_the_gpu():
@@ -99,9 +100,18 @@ def test_the_same_transitions_are_drawn_on_the_gpu():
         assert all(torch.equal(x.cpu(), y) for x, y in zip(batch, buffer.batch(at), strict=True))
 
 
-@pytest.mark.parametrize("after", [None, 15])
-def test_a_run_on_the_gpu_continues_to_the_same_end(tmp_path, after):
-    run = settings(normalization="obs_and_reward", device="cuda", compile_after_updates=after)
+@pytest.mark.parametrize(
+    ("after", "more"),
+    [
+        (None, {"normalization": "obs_and_reward"}),
+        (15, {"normalization": "obs_and_reward"}),
+        (None, {"num_envs": 2, "alpha": "annealed"}),  # ahead of its steps
+        (15, {"agent": "other", "precision": "medium"}),
+    ],
+)
+def test_a_run_on_the_gpu_continues_to_the_same_end(tmp_path, monkeypatch, after, more):
+    monkeypatch.setattr(device_replay, "_FINALS_AT_FIRST", 0)  # so that more room is made
+    run = settings(**more, device="cuda", compile_after_updates=after)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     expected = advance(run, whole)
     advance(run, parts, stop_at=20)

@@ -28,10 +28,10 @@ def measure(rounds: int) -> list[Row]:
         columns = (replay.obs, replay.action, replay.reward, replay.terminated, replay.truncated, replay.final_index)
         ours = (sum(x.nbytes for x in columns) + replay.final_obs.nbytes) / 1e9
         noise = UpdateNoise(*torch.zeros(2, 256, made.action_dim))
-        batch = replay.sample(256, made.streams.replay)
+        batch = replay.batch(replay.draw(256, made.streams.replay))
         draws, updates = in_turn(
             rounds,
-            lambda: milliseconds(lambda: replay.sample(256, made.streams.replay)),
+            lambda: milliseconds(lambda: replay.batch(replay.draw(256, made.streams.replay))),
             lambda: milliseconds(lambda: agent.update(batch, noise)),
         )
     command = [peer_python(), str(Path(__file__).with_name("sb3.py")), "memory", "Humanoid-v5", str(CAPACITY)]

@@ -13,10 +13,45 @@ AHEAD = "tests/training/test_trainer.py::test_updates_ahead_of_a_step_are_those_
 
 GPU = [
     (
+        "nobody waits for what a GPU chooses",
+        ACTING,
+        "        torch.cuda.current_stream(self._device).synchronize()\n",
+        "",
+        f"{OF_ACTING}_and_stays_the_same",
+    ),
+    (
+        "a recorded update takes the first noise for ever",
+        COMPILATION,
+        " or self._recorded.noise is not noise",
+        "",
+        OF_UPDATES,
+    ),
+    (
+        "noise does not reach a GPU",
+        LEARNER,
+        "        self._noise_there.copy_(self._noise_here, non_blocking=True)",
+        "        pass",
+        OF_RUNS,
+    ),
+    (
+        "where room was made on a GPU, batches stay in their memory",
+        REPLAY,
+        "            self._staged = None\n",
+        "            pass\n",
+        f"{OF_REPLAY}where_room_is_made_on_a_gpu_its_batches_lie_elsewhere",
+    ),
+    (
+        "of many new rows the first ones reach a GPU",
+        REPLAY,
+        "for first in range(0, len(places), _AT_ONCE):",
+        "for first in range(0, 1, _AT_ONCE):",
+        f"{OF_REPLAY}rows_taken_to_disk_in_pieces_restore_the_buffer",
+    ),
+    (
         "a policy on a GPU acts as if it were in the computer's memory",
         "sac_runner/algorithm/policy.py",
-        "if weight.is_cpu else GpuActor(self.choose, weight.device)",
-        "",
+        "if weight.is_cpu:",
+        "if True:",
         f"{OF_ACTING}_and_stays_the_same",
     ),
     (
@@ -43,7 +78,7 @@ GPU = [
     (
         "any number of observations is recorded",
         ACTING,
-        " or len(self._graphs) == _MOST_GRAPHS",
+        " and len(self._graphs) < _MOST_GRAPHS",
         "",
         "tests/algorithm/test_policy.py::test_on_a_gpu_only_so_many_numbers_of_observations_are_recorded",
     ),
@@ -71,15 +106,15 @@ GPU = [
     (
         "what was recorded before is gone on with once it is compiled",
         COMPILATION,
-        "            self._compile(batch, noise)\n            self._recorded = None\n",
-        "            self._compile(batch, noise)\n",
+        "                self._recorded = self._record(update, batch, noise)\n",
+        "                pass\n",
         OF_UPDATES,
     ),
     (
         "to record an update makes it three times",
         COMPILATION,
-        "            self._agent.load_state_dict(before)\n        self._recorded.replay()",
-        "        self._recorded.replay()",
+        "            self._agent.load_state_dict(before)\n",
+        "            pass\n",
         OF_UPDATES,
     ),
     (

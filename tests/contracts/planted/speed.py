@@ -2,6 +2,7 @@
 
 OPTIMIZER = "sac_runner/algorithm/optimizer.py"
 COMPILATION = "sac_runner/training/compilation.py"
+TRYOUT = "sac_runner/training/tryout.py"
 STATE = "sac_runner/training/state.py"
 AGENT = "sac_runner/algorithm/agent.py"
 NETWORKS = "sac_runner/algorithm/networks.py"
@@ -70,7 +71,7 @@ SPEED = [
     (
         "a compiled update is not tried out",
         COMPILATION,
-        "wrong = _differs(self._agent, update, batch, noise)",
+        "wrong = difference(self._agent, update, batch, noise)",
         "wrong = update(batch, noise) and None",
         f"{OF_COMPILATION}an_update_that_does_not_compile_or_comes_out_wrong_goes_on_as_written",
     ),
@@ -83,21 +84,21 @@ SPEED = [
     ),
     (
         "trying out leaves its step behind",
-        COMPILATION,
+        TRYOUT,
         "    finally:\n        agent.load_state_dict(before)\n",
         "    finally:\n        pass\n",
         f"{OF_COMPILATION}trying_out_leaves_no_trace",
     ),
     (
         "a weight that is no number passes for close",
-        COMPILATION,
+        TRYOUT,
         "lost or not off <= (0.25",
         "lost or off > (0.25",
         f"{OF_COMPILATION}an_update_that_does_not_compile_or_comes_out_wrong_goes_on_as_written",
     ),
     (
         "with medium precision, what was not written passes",
-        COMPILATION,
+        TRYOUT,
         "return lost or not off",
         "return not off",
         f"{OF_COMPILATION}what_did_not_move_is_lost_however_coarse_the_rest_is",
