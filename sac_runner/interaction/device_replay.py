@@ -19,8 +19,8 @@ _AT_ONCE = 4096
 """Transitions that go there together where more are new."""
 
 _FINALS_AT_FIRST = 1024
-"""Final observations that there is room for, beside a twentieth of all places: on Humanoid random policies make episodes
-of 22 steps. To make more room, all is copied."""
+"""Final observations that there is room for, beside a twentieth of all places: random policies make episodes of 22
+steps on Humanoid. To make more room, all is copied."""
 
 
 class DeviceReplay:
