@@ -1,5 +1,7 @@
 """What ``scripts/benchmark`` times runs, and its table says what was measured."""
 
+from functools import partial
+
 import pytest
 import torch
 from benchmark import __main__ as command
@@ -7,6 +9,7 @@ from benchmark import collection, rounds, timing, update, where
 from benchmark.tutorial import Tutorial
 
 from sac_runner.training import compilation
+from sac_runner.training.tryout import as_written
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +24,7 @@ def briefly(monkeypatch):
     monkeypatch.setattr(where, "PROFILED", 2)
     monkeypatch.setattr(where, "ALIKE", [*where.ALIKE, "schedule.warmup_env_steps=20", "agent.hidden_sizes=[8]"])
     for module in (compilation, update):  # whatever is timed
-        monkeypatch.setattr(module, "compiled", lambda agent, batch, noise: agent.update)
+        monkeypatch.setattr(module, "compiled", lambda agent, batch, noise: partial(as_written, agent))
     milliseconds = update.milliseconds
     monkeypatch.setattr(update, "milliseconds", lambda body: milliseconds(body, 0.01))
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sac_runner.interaction.replay import ReplayBuffer
+from sac_runner.interaction.replay import ReplayBuffer, batch_of
 from sac_runner.types import Batch
 
 _PARCEL = 4
@@ -35,12 +35,11 @@ class DeviceReplay:
         """``replay`` is new."""
         self._replay = replay
         _, self._num_envs, obs_dim = replay.obs.shape
-        places, columns = replay.reward.size, replay.action.shape[2] + 2
+        places, columns = replay.reward.size, replay.taken.shape[2]
         # Behind the ring's rows one that nobody reads, and in the first table the final observations.
         self._nowhere, self._finals, self._room = places, places + 1, _FINALS_AT_FIRST + places // 20
         self._obs = torch.zeros((places + 1 + self._room, obs_dim), device=device)
         self._taken = torch.zeros((places + 1, columns), device=device)
-        """Action, reward, and whether no value follows."""
         self._sent = 0
         """Rows that are there and will not change."""
         self._staged: _Staged | None = None
@@ -93,7 +92,7 @@ class DeviceReplay:
             "taken": (torch.float32, (rows, columns)),
         }
         both, taken = self._obs.new_empty(2 * size, obs_dim), self._taken.new_empty(size, columns)
-        batch = Batch(both[:size], taken[:, :-2], taken[:, -2], both[size:], taken[:, -1])
+        batch = batch_of(both[:size], taken, both[size:])
         return _Staged(size, _Parcel(parcel, both.device), both, taken, batch)
 
     def _pack(self, here: dict[str, NDArray[Any]], places: NDArray[np.int64]) -> None:
@@ -101,7 +100,7 @@ class DeviceReplay:
         rows, finals = len(places), self._finals_at(places)
         here["obs_at"][:] = here["taken_at"][:] = self._nowhere
         here["obs_at"][:rows] = here["taken_at"][:rows] = places
-        here["obs"][:rows], here["taken"][:rows] = self._obs_at(places), self._taken_at(places)
+        here["obs"][:rows], here["taken"][:rows] = _rows(self._replay.obs, places), _rows(self._replay.taken, places)
         if len(finals):
             here["obs_at"][rows : rows + len(finals)] = self._finals + finals
             here["obs"][rows : rows + len(finals)] = self._replay.final_obs[finals]
@@ -110,8 +109,8 @@ class DeviceReplay:
         """What is new, where it is more than a parcel holds."""
         finals = self._finals_at(places)
         for table, at, rows in (
-            (self._obs, places, self._obs_at(places)),
-            (self._taken, places, self._taken_at(places)),
+            (self._obs, places, _rows(self._replay.obs, places)),
+            (self._taken, places, _rows(self._replay.taken, places)),
             (self._obs, self._finals + finals, self._replay.final_obs[finals]),
         ):
             table[torch.from_numpy(at).to(table.device)] = torch.from_numpy(rows).to(table.device)
@@ -120,16 +119,9 @@ class DeviceReplay:
         final = self._replay.final_index.take(places)
         return final[final >= 0].astype(np.int64)
 
-    def _obs_at(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
-        obs = self._replay.obs
-        return obs.reshape(-1, obs.shape[2]).take(places, axis=0)
 
-    def _taken_at(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
-        replay = self._replay
-        action = replay.action.reshape(-1, replay.action.shape[2]).take(places, axis=0)
-        no_value = replay.no_value(replay.terminated.take(places), replay.truncated.take(places))
-        columns = [action, replay.reward.take(places)[:, None], no_value[:, None]]
-        return np.concatenate(columns, axis=1, dtype=np.float32)
+def _rows(table: NDArray[np.float32], places: NDArray[np.int64]) -> NDArray[np.float32]:
+    return table.reshape(-1, table.shape[2]).take(places, axis=0)
 
 
 class _Parcel:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sac_runner.types import Batch
 
@@ -40,8 +41,9 @@ class ReplayBuffer:
         self.rows = capacity // num_envs
         slots = self.rows + 1  # one more than the transitions: the newest successor is the next row's observation
         self.obs = np.zeros((slots, num_envs, obs_dim), np.float32)
-        self.action = np.zeros((slots, num_envs, action_dim), np.float32)
-        self.reward = np.zeros((slots, num_envs), np.float32)
+        self.taken = np.zeros((slots, num_envs, action_dim + 2), np.float32)
+        """Action, reward, and whether no value follows: side by side, as a batch takes them."""
+        self.action, self.reward, self._no_value = self.taken[..., :-2], self.taken[..., -2], self.taken[..., -1]
         self.terminated = np.zeros((slots, num_envs), np.bool_)
         self.truncated = np.zeros((slots, num_envs), np.bool_)
         self.final_index = np.full((slots, num_envs), -1, np.int32)
@@ -49,6 +51,7 @@ class ReplayBuffer:
         self._free: list[int] = []
         self.added = 0
         self._bootstrap_at_time_limit = bootstrap_at_time_limit
+        self._drawn: _Drawn | None = None
 
     def __len__(self) -> int:
         """Transitions held."""
@@ -82,6 +85,7 @@ class ReplayBuffer:
         self.reward[slot] = reward
         self.terminated[slot] = terminated
         self.truncated[slot] = truncated
+        self._note_ends(slot)
         for env in (terminated | truncated).nonzero()[0]:
             self.final_index[slot, env] = self._keep_final(next_obs[env])
         self.added += 1
@@ -105,6 +109,7 @@ class ReplayBuffer:
             self._release(slots)
             for name in _COLUMNS:
                 getattr(self, name)[slots] = columns[name]
+            self._note_ends(slots)
             ended = np.argwhere(columns["terminated"] | columns["truncated"])
             for (row, env), final in zip(ended, columns["final_obs"], strict=True):
                 self.final_index[slots[row], env] = self._keep_final(final)
@@ -115,6 +120,7 @@ class ReplayBuffer:
         slot = (self.added - 1) % len(self.obs)
         if self.added and self.final_index[slot, env] < 0:
             self.truncated[slot, env] = True
+            self._note_ends(slot)
             self.final_index[slot, env] = self._keep_final(self.obs[self.added % len(self.obs), env])
 
     def _open(self, slot: int, obs: NDArray[np.float32]) -> None:
@@ -157,38 +163,45 @@ class ReplayBuffer:
         return not (at // self.obs.shape[1] == self.added % len(self.obs)).any()
 
     def batch(self, at: NDArray[np.int64]) -> Batch:
-        """The transitions at ``at``, in the computer's memory."""
-        return Batch(*(torch.from_numpy(x) for x in self._transitions(at)))
+        """The transitions at ``at``, in the computer's memory; the next batch is written into the same."""
+        if self._drawn is None or self._drawn.size != len(at):
+            self._drawn = self._make_drawn(len(at))
+        places, final = self.reward.size, self.final_index.take(at)
+        obs, next_obs, taken = self._drawn.obs, self._drawn.next_obs, self._drawn.taken
+        # Places are there, so that nothing is ever clipped; to take them unasked saves a copy of each output.
+        self.obs.reshape(places, -1).take(at, axis=0, out=obs, mode="clip")
+        self.obs.reshape(places, -1).take(self.after(at), axis=0, out=next_obs, mode="clip")
+        self.taken.reshape(places, -1).take(at, axis=0, out=taken, mode="clip")
+        ended = np.flatnonzero(final >= 0)
+        next_obs[ended] = self.final_obs[final[ended]]
+        return self._drawn.batch
+
+    def _make_drawn(self, size: int) -> "_Drawn":
+        obs, next_obs = np.empty((2, size, self.obs.shape[2]), np.float32)
+        taken = np.empty((size, self.taken.shape[2]), np.float32)
+        batch = batch_of(torch.from_numpy(obs), torch.from_numpy(taken), torch.from_numpy(next_obs))
+        return _Drawn(size, obs, next_obs, taken, batch)
 
     def after(self, at: NDArray[np.int64]) -> NDArray[np.int64]:
         """Places of what follows: the next row's."""
         return (at + self.obs.shape[1]) % self.reward.size
 
-    def _transitions(self, at: NDArray[np.int64]) -> "_Arrays":
-        obs, action = (x.reshape(self.reward.size, -1) for x in (self.obs, self.action))
-        next_obs = obs.take(self.after(at), axis=0)  # a quarter of the time that an index takes
-        final = self.final_index.take(at)
-        ended = np.flatnonzero(final >= 0)
-        next_obs[ended] = self.final_obs[final[ended]]
-        no_value = self.no_value(self.terminated.take(at), self.truncated.take(at))
-        return _Arrays(
-            obs.take(at, axis=0),
-            action.take(at, axis=0),
-            self.reward.take(at),
-            next_obs,
-            no_value.astype(np.float32),
-        )
-
-    def no_value(self, terminated: NDArray[np.bool_], truncated: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Where no value follows."""
-        return terminated if self._bootstrap_at_time_limit else terminated | truncated
+    def _note_ends(self, slots: NDArray[np.int64] | int) -> None:
+        ends = self.terminated[slots]
+        self._no_value[slots] = ends if self._bootstrap_at_time_limit else ends | self.truncated[slots]
 
 
-class _Arrays(NamedTuple):
-    """A ``Batch`` before it becomes tensors."""
+class _Drawn(NamedTuple):
+    """Memory of a batch of B = ``size``."""
 
+    size: int
     obs: NDArray[np.float32]
-    action: NDArray[np.float32]
-    reward: NDArray[np.float32]
     next_obs: NDArray[np.float32]
-    terminated: NDArray[np.float32]
+    taken: NDArray[np.float32]
+    batch: Batch
+    """In that memory."""
+
+
+def batch_of(obs: Tensor, taken: Tensor, next_obs: Tensor) -> Batch:
+    """(B, obs_dim), (B, action_dim + 2) as in ``ReplayBuffer.taken``, (B, obs_dim)."""
+    return Batch(obs, taken[:, :-2], taken[:, -2], next_obs, taken[:, -1])

@@ -16,7 +16,7 @@ from sac_runner.algorithm.agent import SAC
 from sac_runner.algorithm.cuda_graph import recorded
 from sac_runner.errors import first_line
 from sac_runner.interaction.faults import STOP_SIGNALS
-from sac_runner.training.tryout import Update, copied, difference
+from sac_runner.training.tryout import Update, as_written, copied, difference
 from sac_runner.types import Batch, Scalars, UpdateNoise
 
 
@@ -41,13 +41,14 @@ class Updater:
         self.compiles: bool | None = None
         """Whether it could be compiled; None where that was not tried yet. Part of a checkpoint."""
         self._agent, self._after, self._say, self._gather = agent, after, say, gather
-        self._compiled: Update | None = None
+        self._update: Update = partial(as_written, agent)
+        self._is_compiled = False
         self._recorded: _Recorded | None = None
 
     def is_due(self, made: int) -> bool:
         """Whether the next call, after ``made`` updates, compiles, which takes its time."""
         due = self._after is not None and made >= self._after
-        return due and self._compiled is None and self.compiles is not False
+        return due and not self._is_compiled and self.compiles is not False
 
     def __call__(self, batch: Batch, noise: UpdateNoise, made: int) -> Scalars:
         """One update, after ``made`` of them; on a GPU its scalars are valid until the next one."""
@@ -56,24 +57,25 @@ class Updater:
             self._compile(batch, noise)
         if batch.obs.is_cuda:
             return self._replayed(batch, noise)
-        return self._whole(self._compiled or self._agent.update, batch, noise)
-
-    def _whole(self, update: Update, batch: Batch, noise: UpdateNoise) -> Scalars:
         self._gather()
-        metrics = update(batch, noise)
-        return Scalars(tuple(metrics), torch.stack(list(metrics.values())))
+        return self._update(batch, noise)
 
     def _replayed(self, batch: Batch, noise: UpdateNoise) -> Scalars:
         """The same as one call of the GPU: recorded at first, and anew where a batch lies elsewhere."""
         if self._recorded is None or self._recorded.batch is not batch or self._recorded.noise is not noise:
-            self._recorded = self._record(self._compiled or self._agent.update, batch, noise)
+            self._recorded = self._record(self._update, batch, noise)
         self._recorded.replay()
         return self._recorded.scalars
 
     def _record(self, update: Update, batch: Batch, noise: UpdateNoise) -> "_Recorded":
         before = copied(self._agent)
+
+        def body() -> Scalars:
+            self._gather()
+            return update(batch, noise)
+
         try:
-            made = recorded(lambda: self._whole(update, batch, noise), batch.obs.device)
+            made = recorded(body, batch.obs.device)
         finally:
             self._agent.load_state_dict(before)
         return _Recorded(batch, noise, *made)
@@ -99,7 +101,7 @@ class Updater:
             )
             self._say(f"warning: this run goes on with updates that are not compiled, which are slower ({wrong}){were}")
         else:
-            self._compiled = update
+            self._update, self._is_compiled = update, True
             self._say(f"compiled in {time.monotonic() - begun:.0f} s")
         self.compiles = not wrong
 
@@ -145,14 +147,14 @@ def compiled(agent: SAC, batch: Batch, noise: UpdateNoise) -> Update:
         options |= {"cpp_wrapper": False, "loop_ordering_after_fusion": False}
     if ahead_of_time:
         options["guard_filter_fn"] = torch.compiler.skip_all_guards_unsafe
-    update = torch.compile(agent.update, fullgraph=True, dynamic=False, backend=_inductor, options=options)
+    update = torch.compile(as_written, fullgraph=True, dynamic=False, backend=_inductor, options=options)
     if not ahead_of_time:
-        return update
+        return partial(update, agent)
     ahead: Any = update.aot_compile  # type: ignore[attr-defined]  # of what mypy takes for its argument
     try:
-        function = ahead(((batch, noise), {}))
+        function = ahead(((agent, batch, noise), {}))
     except TensorifyScalarRestartAnalysis:  # a float64 number (the reward normalizer's) surprised it; now it is known
-        function = ahead(((batch, noise), {}))
+        function = ahead(((agent, batch, noise), {}))
     function.disable_guard_check()
     return partial(function, agent)
 

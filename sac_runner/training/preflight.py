@@ -171,7 +171,7 @@ def _transitions(config: Config) -> int:
 
 def replay_bytes(replay: ReplayBuffer, total_env_steps: int | None) -> int:
     """Bytes that the buffer comes to hold, final observations aside."""
-    columns = (replay.obs, replay.action, replay.reward, replay.terminated, replay.truncated, replay.final_index)
+    columns = (replay.obs, replay.taken, replay.terminated, replay.truncated, replay.final_index)
     rows = min(len(replay.obs), (total_env_steps or len(replay.obs) * replay.obs.shape[1]) // replay.obs.shape[1] + 1)
     return int(sum(column[0].nbytes for column in columns) * rows)
 

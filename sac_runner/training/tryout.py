@@ -1,15 +1,22 @@
 """Whether a compiled update does what the update as written does: it is tried out before it is used."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sac_runner.algorithm.agent import SAC
-from sac_runner.types import Batch, Metrics, UpdateNoise
+from sac_runner.types import Batch, Scalars, UpdateNoise
 
-Update = Callable[[Batch, UpdateNoise], Metrics]
+Update = Callable[[Batch, UpdateNoise], Scalars]
+
+
+def as_written(agent: SAC, batch: Batch, noise: UpdateNoise) -> Scalars:
+    """``agent.update``."""
+    metrics = agent.update(batch, noise)
+    return Scalars(tuple(metrics), torch.stack(list(metrics.values())))
 
 
 def difference(agent: SAC, update: Update, batch: Batch, noise: UpdateNoise) -> str | None:
@@ -20,7 +27,7 @@ def difference(agent: SAC, update: Update, batch: Batch, noise: UpdateNoise) -> 
     """
     before = copied(agent)
     try:
-        written = _made(agent, agent.update, before, batch, noise)
+        written = _made(agent, partial(as_written, agent), before, batch, noise)
         ours = _made(agent, update, before, batch, noise)
         exact = written if agent.precision == "highest" else _made(agent, _in_float32(agent), before, batch, noise)
     finally:
@@ -32,8 +39,9 @@ def difference(agent: SAC, update: Update, batch: Batch, noise: UpdateNoise) -> 
         if _is_off(name, x, written.state[name], exact.state[name], before[name], coarse[_kind(name)])
     ]
     close = 0.01 if agent.precision == "highest" else 0.25
-    loose = close + _SLACK * max(_apart(x, exact.metrics[name]) for name, x in written.metrics.items())
-    wrong += [name for name, x in ours.metrics.items() if not _apart(x, exact.metrics[name]) <= loose]
+    loose = close + _SLACK * float(_apart(written.scalars.values, exact.scalars.values).max())
+    apart = _apart(ours.scalars.values, exact.scalars.values).tolist()
+    wrong += [name for name, x in zip(ours.scalars.names, apart, strict=True) if not x <= loose]
     return f"compiled, it gives another {wrong[0]}" if wrong else None
 
 
@@ -48,20 +56,20 @@ class _Made(NamedTuple):
     """What an update leaves."""
 
     state: dict[str, Tensor]
-    metrics: Metrics
+    scalars: Scalars
 
 
 def _made(agent: SAC, update: Update, before: dict[str, Tensor], batch: Batch, noise: UpdateNoise) -> _Made:
     agent.load_state_dict(before)
-    metrics = update(batch, noise)
-    return _Made(copied(agent), metrics)
+    scalars = update(batch, noise)
+    return _Made(copied(agent), scalars)
 
 
 def _in_float32(agent: SAC) -> Update:
-    def update(batch: Batch, noise: UpdateNoise) -> Metrics:
+    def update(batch: Batch, noise: UpdateNoise) -> Scalars:
         precision, agent.precision = agent.precision, "highest"
         try:
-            return agent.update(batch, noise)
+            return as_written(agent, batch, noise)
         finally:
             agent.precision = precision
 
@@ -102,5 +110,5 @@ def _is_off(name: str, x: Tensor, written: Tensor, exact: Tensor, before: Tensor
     return lost or not off <= (0.25 + _SLACK * coarse) * way + _SLACK * astray + 3e-7 * size
 
 
-def _apart(x: Tensor, exact: Tensor) -> float:
-    return float((x - exact).abs() / (1.0 + exact.abs()))
+def _apart(x: Tensor, exact: Tensor) -> Tensor:
+    return (x - exact).abs() / (1.0 + exact.abs())

@@ -11,6 +11,7 @@ from sac_runner.interaction import device_replay
 from sac_runner.interaction import replay as replay_module
 from sac_runner.interaction.device_replay import DeviceReplay
 from sac_runner.interaction.replay import ReplayBuffer
+from sac_runner.types import Batch
 from tests.support import CPU
 
 OBS_DIM, ACTION_DIM = 2, 1
@@ -45,7 +46,7 @@ class Twins:
         self.copied.gather()
         for x, y in zip(copied, batch, strict=True):
             assert x.shape == y.shape and x.dtype == y.dtype and (x == y).all()
-        return batch
+        return Batch(*(x.clone() for x in batch))
 
 
 class EachOnce:

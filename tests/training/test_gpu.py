@@ -9,7 +9,8 @@ from sac_runner.interaction import device_replay
 from sac_runner.interaction.device_replay import DeviceReplay
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.training.compilation import Updater
-from sac_runner.types import Batch, Scalars, UpdateNoise
+from sac_runner.training.tryout import as_written
+from sac_runner.types import Batch, UpdateNoise
 from tests.runs import advance
 from tests.support import AUTO, CPU, config, random_batch, random_noise
 from tests.training.test_resume import left_behind, settings
@@ -40,14 +41,6 @@ def after_updates(device, update, several=5):
     return agent, scalars.values.tolist()
 
 
-def as_written(agent):
-    def update(batch, noise, _):
-        metrics = agent.update(batch, noise)
-        return Scalars(tuple(metrics), torch.stack(list(metrics.values())))
-
-    return update
-
-
 @pytest.mark.parametrize("after", [None, 0])
 def test_updates_on_the_gpu_agree_with_those_on_the_cpu(after):
     said = []
@@ -64,7 +57,7 @@ def test_updates_on_the_gpu_agree_with_those_on_the_cpu(after):
 
 def test_a_recorded_update_is_the_one_as_written_to_the_bit():
     ours, metrics = after_updates(GPU, lambda agent: Updater(agent, None, print))
-    agent, expected = after_updates(GPU, as_written)
+    agent, expected = after_updates(GPU, lambda agent: lambda batch, noise, _: as_written(agent, batch, noise))
     assert all(torch.equal(x, y) for x, y in zip(ours.state_dict().values(), agent.state_dict().values(), strict=True))
     assert metrics == expected
 

@@ -25,7 +25,7 @@ def measure(rounds: int) -> list[Row]:
         obs = np.random.default_rng(0).standard_normal((EPISODE, 1, replay.obs.shape[2]), np.float32)
         for t in range(CAPACITY):
             replay.add(action, reward, np.array([t % EPISODE == 0]), no, obs[t % EPISODE], obs[t % EPISODE])
-        columns = (replay.obs, replay.action, replay.reward, replay.terminated, replay.truncated, replay.final_index)
+        columns = (replay.obs, replay.taken, replay.terminated, replay.truncated, replay.final_index)
         ours = (sum(x.nbytes for x in columns) + replay.final_obs.nbytes) / 1e9
         noise = UpdateNoise(*torch.zeros(2, 256, made.action_dim))
         batch = replay.batch(replay.draw(256, made.streams.replay))

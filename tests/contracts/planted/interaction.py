@@ -39,8 +39,8 @@ BUFFER = [
     (
         "done is sampled for terminated",
         REPLAY,
-        "return terminated if self._bootstrap_at_time_limit else terminated | truncated",
-        "return terminated | truncated",
+        "ends if self._bootstrap_at_time_limit else ends | self.truncated[slots]",
+        "ends | self.truncated[slots]",
         f"{OF_REPLAY}a_time_limit_ends_the_world_only_where_it_is_asked_to",
     ),
 ]
