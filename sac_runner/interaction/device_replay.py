@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sac_runner.interaction.replay import ReplayBuffer, batch_of
+from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.types import Batch
 
 _PARCEL = 4
@@ -92,7 +92,7 @@ class DeviceReplay:
             "taken": (torch.float32, (rows, columns)),
         }
         both, taken = self._obs.new_empty(2 * size, obs_dim), self._taken.new_empty(size, columns)
-        batch = batch_of(both[:size], taken, both[size:])
+        batch = Batch(both[:size], taken[:, :-2], taken[:, -2], both[size:], taken[:, -1])
         return _Staged(size, _Parcel(parcel, both.device), both, taken, batch)
 
     def _pack(self, here: dict[str, NDArray[Any]], places: NDArray[np.int64]) -> None:

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from sac_runner.types import Batch
 
@@ -167,20 +166,22 @@ class ReplayBuffer:
         if self._drawn is None or self._drawn.size != len(at):
             self._drawn = self._make_drawn(len(at))
         places, final = self.reward.size, self.final_index.take(at)
-        obs, next_obs, taken = self._drawn.obs, self._drawn.next_obs, self._drawn.taken
+        _, taken, obs, action, reward, next_obs, no_value, batch = self._drawn
         # Places are there, so that nothing is ever clipped; to take them unasked saves a copy of each output.
         self.obs.reshape(places, -1).take(at, axis=0, out=obs, mode="clip")
         self.obs.reshape(places, -1).take(self.after(at), axis=0, out=next_obs, mode="clip")
         self.taken.reshape(places, -1).take(at, axis=0, out=taken, mode="clip")
         ended = np.flatnonzero(final >= 0)
         next_obs[ended] = self.final_obs[final[ended]]
-        return self._drawn.batch
+        action[:], reward[:], no_value[:] = taken[:, :-2], taken[:, -2], taken[:, -1]
+        return batch
 
     def _make_drawn(self, size: int) -> "_Drawn":
         obs, next_obs = np.empty((2, size, self.obs.shape[2]), np.float32)
-        taken = np.empty((size, self.taken.shape[2]), np.float32)
-        batch = batch_of(torch.from_numpy(obs), torch.from_numpy(taken), torch.from_numpy(next_obs))
-        return _Drawn(size, obs, next_obs, taken, batch)
+        reward, no_value = np.empty((2, size), np.float32)
+        arrays = obs, np.empty((size, self.action.shape[2]), np.float32), reward, next_obs, no_value
+        batch = Batch(*(torch.from_numpy(x) for x in arrays))
+        return _Drawn(size, np.empty((size, self.taken.shape[2]), np.float32), *arrays, batch)
 
     def after(self, at: NDArray[np.int64]) -> NDArray[np.int64]:
         """Places of what follows: the next row's."""
@@ -195,13 +196,11 @@ class _Drawn(NamedTuple):
     """Memory of a batch of B = ``size``."""
 
     size: int
-    obs: NDArray[np.float32]
-    next_obs: NDArray[np.float32]
     taken: NDArray[np.float32]
+    obs: NDArray[np.float32]
+    action: NDArray[np.float32]
+    reward: NDArray[np.float32]
+    next_obs: NDArray[np.float32]
+    no_value: NDArray[np.float32]
     batch: Batch
-    """In that memory."""
-
-
-def batch_of(obs: Tensor, taken: Tensor, next_obs: Tensor) -> Batch:
-    """(B, obs_dim), (B, action_dim + 2) as in ``ReplayBuffer.taken``, (B, obs_dim)."""
-    return Batch(obs, taken[:, :-2], taken[:, -2], next_obs, taken[:, -1])
+    """The last five as tensors."""
