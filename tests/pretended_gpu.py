@@ -35,7 +35,7 @@ def pretend_a_gpu_that_acts_in_numpy(monkeypatch):
 
     def numpy_actor(choose, device, records):
         chooser = choose.__self__
-        return acting.NumpyActor(chooser.actor, chooser.obs_normalizer.of_array)
+        return acting.NumpyActor(chooser.actor, chooser.obs_normalizer.in_numpy())
 
     monkeypatch.setattr(policy, "GpuActor", numpy_actor)
 

@@ -3,6 +3,7 @@
 Replay keeps raw data; statistics are applied when acting and when a batch is used, so no stored number goes stale.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -81,12 +82,21 @@ class ObsNormalizer(nn.Module):
         """Take in new observations (M, obs_dim), each exactly once."""
         self.moments.update(frames)
 
-    def of_array(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """``forward`` in NumPy, where the moments are in the computer's memory."""
-        std = np.sqrt(self.moments.var.numpy())
-        std += 1e-8
-        x: NDArray[np.float32] = ((obs - self.moments.mean.numpy()) / std).astype(np.float32)
-        return x if self.clip is None else np.minimum(np.maximum(x, -self.clip), self.clip)
+    def in_numpy(self) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+        """``forward`` on the memory of the moments as they are at each call; they are in the computer's memory."""
+        mean, var, clip = self.moments.mean.numpy(), self.moments.var.numpy(), self.clip
+
+        def normalize(obs: NDArray[np.float32]) -> NDArray[np.float32]:
+            std = np.sqrt(var)
+            std += 1e-8
+            distance = obs - mean
+            distance /= std
+            x: NDArray[np.float32] = distance.astype(np.float32)
+            if clip is not None:
+                np.minimum(np.maximum(x, -clip, out=x), clip, out=x)
+            return x
+
+        return normalize
 
     def forward(self, obs: Tensor) -> Tensor:
         """(B, obs_dim) raw -> (B, obs_dim) normalized, in the dtype of ``obs``."""
@@ -147,9 +157,9 @@ class Unchanged(nn.Module):
     def observe(self, *_: NDArray[np.generic]) -> None:
         """Nothing to keep."""
 
-    def of_array(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """``obs`` itself."""
-        return obs
+    def in_numpy(self) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+        """What gives observations back as they are."""
+        return lambda obs: obs
 
     def forward(self, x: Tensor) -> Tensor:
         """``x`` itself."""

@@ -50,7 +50,7 @@ class Policy(nn.Module):
         weight = self.actor.mean.weight
         if self._acting is None or self._acting_with != weight.data_ptr():  # or moved, or copied, since
             if weight.is_cpu:
-                self._acting = NumpyActor(self.actor, self.obs_normalizer.of_array)
+                self._acting = NumpyActor(self.actor, self.obs_normalizer.in_numpy())
             else:
                 self._acting = GpuActor(self.choose, weight.device, records=self.training)
             self._acting_with = weight.data_ptr()

@@ -58,12 +58,12 @@ def test_observations_are_centred_scaled_and_clipped():
     normalizer.observe(frames)
     z = (3.0 / 2.0) ** 0.5
     expected = [[-1.2, -1.2], [0.0, 0.0], [1.2, 1.2]]
-    for actual in normalizer(torch.from_numpy(frames)).numpy(), normalizer.of_array(frames):
+    for actual in normalizer(torch.from_numpy(frames)).numpy(), normalizer.in_numpy()(frames):
         np.testing.assert_allclose(actual, expected, atol=1e-3)
         assert actual.dtype == np.float32
     unclipped = ObsNormalizer(2, clip=None)
     unclipped.observe(frames)
-    for actual in unclipped(torch.from_numpy(frames[2:])).numpy(), unclipped.of_array(frames[2:]):
+    for actual in unclipped(torch.from_numpy(frames[2:])).numpy(), unclipped.in_numpy()(frames[2:]):
         np.testing.assert_allclose(actual, [[z, z]], atol=1e-3)
 
 
@@ -72,7 +72,7 @@ def test_observations_that_never_vary_stay_finite():
     for _ in range(100):
         normalizer.observe(np.full((50, 1), 3.0, np.float32))
     obs = np.array([[3.0], [4.0]], np.float32)
-    assert torch.isfinite(normalizer(torch.from_numpy(obs))).all() and np.isfinite(normalizer.of_array(obs)).all()
+    assert torch.isfinite(normalizer(torch.from_numpy(obs))).all() and np.isfinite(normalizer.in_numpy()(obs)).all()
 
 
 def scripted_rewards():
@@ -148,6 +148,6 @@ def test_groups_that_are_off_change_nothing():
     batch = random_batch()
     agent.observe(batch.obs.numpy(), batch.reward.numpy(), batch.terminated.bool().numpy())
     assert torch.equal(agent.policy.obs_normalizer(batch.obs), batch.obs)
-    assert np.array_equal(agent.policy.obs_normalizer.of_array(batch.obs.numpy()), batch.obs)
+    assert np.array_equal(agent.policy.obs_normalizer.in_numpy()(batch.obs.numpy()), batch.obs)
     assert torch.equal(agent.reward_normalizer(batch.reward), batch.reward)
     assert not agent.policy.obs_normalizer.state_dict() and not agent.reward_normalizer.state_dict()
