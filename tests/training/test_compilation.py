@@ -312,12 +312,11 @@ def test_a_run_whose_updates_are_compiled_in_its_midst_continues_to_the_same_end
     before = known_again()
     expected = advance(RUN, whole)
     advance(RUN, parts, stop_at=20)
-    advance(RUN, parts, stop_at=43, killed=True)
-    advance(RUN, parts, stop_at=55)  # compiled by now
+    advance(RUN, parts, stop_at=57, killed=True)  # goes on from 54, compiled by then
     assert advance(RUN, parts) == expected
     assert left_behind(parts) == left_behind(whole)
     assert expected["compiles"] is True and expected["counters"]["updates"] > 45
-    assert known_again() - before >= 3
+    assert known_again() - before >= 2
     assert left_behind(whole)[0] != as_written(tmp_path, agent="other")[0]
     its_update_keeps_to_its_precision()
 

@@ -30,7 +30,7 @@ def update():
     blocks = [torch.ones(2**18) for _ in range(8)]  # 1 MB each, as an update's activations and gradients
 update()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(300):
+for _ in range(50):
     update()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """

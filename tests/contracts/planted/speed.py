@@ -43,8 +43,8 @@ SPEED = [
     (
         "acting does not clip observations",
         "sac_runner/algorithm/normalization.py",
-        "np.minimum(np.maximum(x, -self.clip), self.clip)",
-        "x",
+        "np.minimum(np.maximum(x, -clip, out=x), clip, out=x)",
+        "pass",
         f"{OF_POLICY}acting_takes_raw_observations_and_normalizes_them",
     ),
     (
@@ -52,6 +52,13 @@ SPEED = [
         ACTING,
         "(weight.detach().numpy(), bias.detach().numpy()[:, None])",
         "(weight.detach().numpy().copy(), bias.detach().numpy().copy()[:, None])",
+        f"{OF_POLICY}acting_is_with_the_weights_and_statistics_as_they_are_now",
+    ),
+    (
+        "acting normalizes with the statistics of its first action",
+        "sac_runner/algorithm/normalization.py",
+        "mean, var, clip = self.moments.mean.numpy(), self.moments.var.numpy(), self.clip",
+        "mean, var, clip = self.moments.mean.numpy().copy(), self.moments.var.numpy().copy(), self.clip",
         f"{OF_POLICY}acting_is_with_the_weights_and_statistics_as_they_are_now",
     ),
     (
@@ -157,6 +164,6 @@ SPEED = [
         AGENT,
         'agent.precision == "medium"',
         'agent.precision == "medium" and not torch.compiler.is_compiling()',
-        f"{OF_COMPILATION}a_compiled_update_is_the_one_as_written_in_the_precision_of_its_agent",
+        f"{OF_COMPILATION}a_run_whose_updates_are_compiled_in_its_midst_continues_to_the_same_end",
     ),
 ]
