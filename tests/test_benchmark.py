@@ -15,7 +15,7 @@ from sac_runner.training.tryout import as_written
 @pytest.fixture(autouse=True)
 def briefly(monkeypatch):
     monkeypatch.setattr(collection, "SECONDS", 0.02)
-    monkeypatch.setattr(collection, "CASES", [("sync", 1), ("sync", 2)])
+    monkeypatch.setattr(collection, "CASES", [("sync", 2), ("async", 2)])
     monkeypatch.setattr(rounds, "UPDATES", 2)
     monkeypatch.setattr(rounds, "CASES", {"lunarlander": ("LunarLanderContinuous-v3", 60, 2.0)})
     monkeypatch.setattr(rounds, "FULL", 400)

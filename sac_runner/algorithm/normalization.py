@@ -87,6 +87,7 @@ class ObsNormalizer(nn.Module):
         mean, var, clip = self.moments.mean.numpy(), self.moments.var.numpy(), self.clip
 
         def normalize(obs: NDArray[np.float32]) -> NDArray[np.float32]:
+            """(B, obs_dim) raw -> (B, obs_dim) normalized."""
             std = np.sqrt(var)
             std += 1e-8
             distance = obs - mean

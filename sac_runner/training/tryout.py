@@ -14,7 +14,7 @@ Update = Callable[[Batch, UpdateNoise], Scalars]
 
 
 def as_written(agent: SAC, batch: Batch, noise: UpdateNoise) -> Scalars:
-    """``agent.update``."""
+    """What ``agent.update`` does, its metrics side by side."""
     metrics = agent.update(batch, noise)
     return Scalars(tuple(metrics), torch.stack(list(metrics.values())))
 

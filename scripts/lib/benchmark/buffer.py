@@ -10,6 +10,7 @@ from benchmark.end_to_end import peer_python
 from benchmark.ours import ALIKE, trainer
 from benchmark.timing import Row, Spread, compared, in_turn
 from benchmark.update import milliseconds
+from sac_runner.training.preflight import replay_bytes
 from sac_runner.types import UpdateNoise
 
 CAPACITY = 1_000_000
@@ -25,8 +26,7 @@ def measure(rounds: int) -> list[Row]:
         obs = np.random.default_rng(0).standard_normal((EPISODE, 1, replay.obs.shape[2]), np.float32)
         for t in range(CAPACITY):
             replay.add(action, reward, np.array([t % EPISODE == 0]), no, obs[t % EPISODE], obs[t % EPISODE])
-        columns = (replay.obs, replay.taken, replay.terminated, replay.truncated, replay.final_index)
-        ours = (sum(x.nbytes for x in columns) + replay.final_obs.nbytes) / 1e9
+        ours = (replay_bytes(replay, None) + replay.final_obs.nbytes) / 1e9
         noise = UpdateNoise(*torch.zeros(2, 256, made.action_dim))
         batch = replay.batch(replay.draw(256, made.streams.replay))
         draws, updates = in_turn(
