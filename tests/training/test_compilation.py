@@ -235,7 +235,17 @@ def test_a_signal_to_stop_does_not_reach_the_compiler(monkeypatch):
 RUN = settings(compile_after_updates=30, agent="other")  # of medium precision
 
 
+@pytest.fixture
+def without_optimization():
+    """g++ takes half as long; the slow tests leave it as it is."""
+    from torch._inductor import config as compiler  # takes a second
+
+    with compiler.patch({"aot_inductor.debug_compile": True}):
+        yield
+
+
 @needs_compiler
+@pytest.mark.usefixtures("without_optimization")
 def test_a_compiled_update_is_the_one_as_written():
     """Two are compiled before one is called: each keeps to its own agent."""
     batch, noise = random_batch(8, action_dim=1), random_noise(8, action_dim=1)
@@ -304,6 +314,7 @@ def known_again():
 
 
 @needs_compiler
+@pytest.mark.usefixtures("without_optimization")
 def test_a_run_whose_updates_are_compiled_in_its_midst_continues_to_the_same_end(tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     before = known_again()
