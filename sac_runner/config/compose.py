@@ -26,12 +26,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from sac_runner.config.convert import convert, from_plain, to_plain
+from sac_runner.config.convert import Fault, convert, from_plain, to_plain
 from sac_runner.config.diagnose import Groups, find_faults, find_groups
-from sac_runner.config.explain import explain, explain_options
+from sac_runner.config.explain import explain, explain_options, find_mends, without_echoes
 from sac_runner.config.rewrite import as_settings, rewrite, split
 from sac_runner.config.schema import Config
-from sac_runner.config.validate import validate
+from sac_runner.config.validate import find_contradictions, validate
 from sac_runner.errors import RunnerError, WrongInput, command, first_line, train_command
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -114,7 +114,7 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
             for file in set(Path(scratch).iterdir()) - {Path(scratch, "multirun.yaml")}:  # which sweep.json says better
                 shutil.copy(file, folder)
     if failures:
-        raise failures[0]
+        raise _explained(typed, failures[0]) if isinstance(failures[0], WrongInput) else failures[0]
 
 
 def _run_at_once(task: Callable[[DictConfig], float], settings: list[str]) -> bool:
@@ -135,16 +135,25 @@ def _run_at_once(task: Callable[[DictConfig], float], settings: list[str]) -> bo
 
 
 def _explained(typed: list[str], error: Exception) -> WrongInput:
-    """All that is wrong with arguments that Hydra refused with ``error``: their keys, and the values of others."""
-    faulty = _faults(typed)
-    values: list[str] = []
-    options, overrides = split(rewrite(typed))
-    if faulty and not _sweeps(options):
-        with contextlib.suppress(*_NOT_COMPOSED):
-            others = [override for override in overrides if override not in faulty]
-            plain: Any = OmegaConf.to_container(_composed(rewrite(others)), resolve=True)
-            values = convert(plain)[1]
-    return explain(faulty, typed, values, error)
+    """All that is wrong with arguments that were refused with ``error``: their keys, and the values of others."""
+    faulty, sweeps = _faults(typed), _sweeps(split(rewrite(typed))[0])
+    others = [setting for setting in split(typed)[1] if setting not in faulty]
+    values: list[Fault] = []
+    if not sweeps and (plain := _plain(others)):
+        config, values = convert(plain)
+        values += [] if faulty else find_contradictions(config)
+    if isinstance(error, WrongInput) and not values:
+        return error
+    values = without_echoes(values, others)
+    return explain(faulty, typed, values, find_mends(values, others, _plain), error)
+
+
+def _plain(settings: list[str]) -> dict[str, Any]:
+    """What ``settings`` compose to; nothing where they don't."""
+    plain: Any = {}
+    with contextlib.suppress(*_NOT_COMPOSED):
+        plain = OmegaConf.to_container(_composed(rewrite(settings)), resolve=True)
+    return dict(plain)
 
 
 def _faults(typed: list[str]) -> dict[str, WrongInput]:
@@ -203,10 +212,9 @@ def compose_config(overrides: list[str]) -> Config:
         WrongInput: It does not compose, or has faults.
     """
     try:
-        cfg = _composed(split(rewrite(overrides))[1])
-    except _NOT_COMPOSED as e:
+        return to_config(_composed(split(rewrite(overrides))[1]))
+    except (*_NOT_COMPOSED, WrongInput) as e:
         raise _explained(overrides, e) from e
-    return to_config(cfg)
 
 
 def _choices(overrides: list[str]) -> dict[str, str]:
@@ -265,15 +273,6 @@ def from_yaml(text: str, source: Path) -> Config:
             raise ValueError("it holds an interpolation")
         plain.setdefault("compile_after_updates", None)  # runs of versions without the key compiled nothing
         return from_plain(plain)
-    except (
-        OmegaConfBaseException,
-        YAMLError,
-        AssertionError,
-        AttributeError,
-        TypeError,
-        ValueError,
-        RecursionError,
-        WrongInput,
-    ) as e:
+    except (*_NOT_COMPOSED, YAMLError, AssertionError, AttributeError, TypeError, RecursionError, WrongInput) as e:
         cause = e.message if isinstance(e, WrongInput) else first_line(e)
         raise WrongInput(f"{source} can't be read as a config of this version: {cause}") from e

@@ -1,10 +1,11 @@
 """Plain data to the dataclasses of ``schema`` and back, with every fault found at once."""
 
 import dataclasses
+import difflib
 import math
 import sys
 import types
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from sac_runner.config.ranges import Within
 from sac_runner.config.schema import Config
@@ -12,6 +13,16 @@ from sac_runner.errors import WrongInput
 
 _INVALID = math.nan
 """In the place of a value that can't be: it compares false, so that no check between keys blames it again."""
+
+
+class Fault(NamedTuple):
+    """A value that can't be, or values that can't be together."""
+
+    keys: tuple[str, ...]
+    """One of them is to blame, rather the first."""
+    text: str
+    mends: tuple[str, ...] = ()
+    """Overrides to put in its place; without any, whatever it is without the one that was typed."""
 
 
 def from_plain(data: dict[str, Any]) -> Config:
@@ -22,16 +33,16 @@ def from_plain(data: dict[str, Any]) -> Config:
     """
     config, faults = convert(data)
     if faults:
-        raise WrongInput("; ".join(faults))
+        raise WrongInput("; ".join(fault.text for fault in faults))
     return config
 
 
-def convert(data: dict[str, Any]) -> tuple[Config, list[str]]:
+def convert(data: dict[str, Any]) -> tuple[Config, list[Fault]]:
     """A ``Config`` from nested plain data, and what is wrong with it, each by itself.
 
     With faults the config is good for nothing but to be searched for more.
     """
-    faults: list[str] = []
+    faults: list[Fault] = []
     config = _convert(Config, data, "", faults)
     assert isinstance(config, Config)
     return config, faults
@@ -59,7 +70,7 @@ def flat(config: Any, prefix: str = "") -> dict[str, Any]:
     return keys
 
 
-def _convert(kind: Any, value: Any, key: str, faults: list[str]) -> Any:
+def _convert(kind: Any, value: Any, key: str, faults: list[Fault]) -> Any:
     origin = get_origin(kind)
     if origin is Annotated:
         inner, *bounds = get_args(kind)
@@ -67,7 +78,7 @@ def _convert(kind: Any, value: Any, key: str, faults: list[str]) -> Any:
     if origin in (Union, types.UnionType):
         return _one_of(get_args(kind), value, key, faults)
     if origin is Literal:
-        return value if value in get_args(kind) else _fault(key, value, _alternatives(kind), faults)
+        return value if value in get_args(kind) else _no_choice(kind, key, value, faults)
     if origin is tuple:
         if not isinstance(value, list | tuple):
             return _fault(key, value, "a list, such as [256, 256]", faults)
@@ -79,12 +90,13 @@ def _convert(kind: Any, value: Any, key: str, faults: list[str]) -> Any:
     return _scalar(kind, value, key, faults)
 
 
-def _dataclass(kind: Any, value: Any, key: str, faults: list[str]) -> Any:
+def _dataclass(kind: Any, value: Any, key: str, faults: list[Fault]) -> Any:
     hints = get_type_hints(kind, include_extras=True)
     prefix = f"{key}." if key else ""
     if isinstance(value, dict):
-        faults += [f"unknown key {prefix}{name}" for name in value if name not in hints]
-        faults += [f"{prefix}{name} is missing" for name in hints if name not in value]
+        unknown, missing = ([f"{prefix}{x}" for x in a if x not in b] for a, b in ((value, hints), (hints, value)))
+        faults += [Fault((name,), f"unknown key {name}") for name in unknown]
+        faults += [Fault((name,), f"{name} is missing") for name in missing]
     else:
         _fault(key, value, "a group of keys", faults)
         value = {}
@@ -93,7 +105,7 @@ def _dataclass(kind: Any, value: Any, key: str, faults: list[str]) -> Any:
     return kind(**fields)
 
 
-def _one_of(kinds: tuple[Any, ...], value: Any, key: str, faults: list[str]) -> Any:
+def _one_of(kinds: tuple[Any, ...], value: Any, key: str, faults: list[Fault]) -> Any:
     if value is None and type(None) in kinds:
         return None
     kinds = tuple(kind for kind in kinds if kind is not type(None))
@@ -104,7 +116,7 @@ def _one_of(kinds: tuple[Any, ...], value: Any, key: str, faults: list[str]) -> 
             return _fault(f"{key}.mode", mode, " or ".join(variants), faults)
         return _dataclass(variants[mode], value, key, faults)
     for kind in kinds:
-        attempt: list[str] = []
+        attempt: list[Fault] = []
         result = _convert(kind, value, key, attempt)
         if not attempt:
             return result
@@ -127,14 +139,14 @@ def _alternatives(kind: Any) -> str:
     return {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}[kind]
 
 
-def _bounded(value: Any, bounds: list[Within], key: str, faults: list[str]) -> Any:
+def _bounded(value: Any, bounds: list[Within], key: str, faults: list[Fault]) -> Any:
     for bound in bounds:
         if value is not _INVALID and value not in bound:
             return _fault(key, value, str(bound), faults)
     return value
 
 
-def _scalar(kind: type, value: Any, key: str, faults: list[str]) -> Any:
+def _scalar(kind: type, value: Any, key: str, faults: list[Fault]) -> Any:
     number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if kind is int and number and value == int(value):
         return int(value)
@@ -145,7 +157,18 @@ def _scalar(kind: type, value: Any, key: str, faults: list[str]) -> Any:
     return _fault(key, value, _alternatives(kind), faults)
 
 
-def _fault(key: str, value: Any, allowed: str, faults: list[str]) -> Any:
-    shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else value
-    faults.append(f"{key}={shown} must be {allowed}")
+def _no_choice(kind: Any, key: str, value: Any, faults: list[Fault]) -> Any:
+    near = difflib.get_close_matches(str(value), map(str, get_args(kind)), 1)
+    return _fault(key, value, _alternatives(kind), faults, tuple(f"{key}={choice}" for choice in near))
+
+
+def _fault(key: str, value: Any, allowed: str, faults: list[Fault], mends: tuple[str, ...] = ()) -> Any:
+    faults.append(Fault((key,), f"{key}={shown(value)} must be {allowed}", mends))
     return _INVALID
+
+
+def shown(value: Any) -> str:
+    """As it would be typed."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return f"[{','.join(map(shown, value))}]" if isinstance(value, list | tuple) else str(value)

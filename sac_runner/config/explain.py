@@ -1,26 +1,62 @@
-"""All that Hydra refused as one message, with one command to paste: the one typed, mended."""
+"""All that was refused as one message, with one command to paste: the one typed, mended."""
 
 import re
 import shlex
+from collections.abc import Callable
+from typing import Any
 
+from sac_runner.config.convert import Fault, flat, shown
 from sac_runner.config.diagnose import key_of, schema_keys, to_paste
 from sac_runner.errors import WrongInput, first_line, train_command
 
+Mends = dict[str, list[str]]
+"""Argument that has a fault -> what to type in its place; of "" beside the others."""
 
-def explain(faults: dict[str, WrongInput], typed: list[str], more: list[str], error: Exception) -> WrongInput:
-    """All ``faults``, and ``more`` that no command line mends, as one; or else ``error``'s own first line.
+
+def explain(
+    faults: dict[str, WrongInput], typed: list[str], values: list[Fault], mends: Mends, error: Exception
+) -> WrongInput:
+    """All ``faults``, and those of ``values``, as one; or else ``error``'s own first line.
 
     Args:
         faults: By the argument that has it.
         typed: All arguments.
-        more: Faults of other values.
+        values: Of other arguments, or of values that nobody typed.
+        mends: Theirs.
         error: What Hydra said.
     """
-    if not faults:
+    if not faults and not values:
         unread = getattr(error, "override", None)
         return WrongInput((f"{unread} can't be read: " if unread else "") + first_line(error), _what_there_is(error))
-    typed = [argument for argument in typed if not any(text.startswith(f"{key_of(argument)}=") for text in more)]
-    return WrongInput("; ".join([*(fault.message for fault in faults.values()), *more]), _together(faults, typed))
+    messages = [*(fault.message for fault in faults.values()), *(fault.text for fault in values)]
+    return WrongInput("; ".join(messages), _together(faults, typed, mends))
+
+
+def without_echoes(faults: list[Fault], settings: list[str]) -> list[Fault]:
+    """Those of ``faults`` that ``settings`` have themselves: ``agent.actor_lr=x`` too is faulty where agent.lr=x is."""
+    typed = {key_of(setting) for setting in settings}
+    theirs = {fault.text.partition("=")[2] for fault in faults if typed.intersection(fault.keys)}
+    return [f for f in faults if typed.intersection(f.keys) or f.text.partition("=")[2] not in theirs]
+
+
+def find_mends(faults: list[Fault], settings: list[str], compose: Callable[[list[str]], dict[str, Any]]) -> Mends:
+    """What each fault says, or the value that a run has without the setting that has it.
+
+    Args:
+        faults: Of values.
+        settings: As typed.
+        compose: Makes plain data of settings, or none where it can't.
+    """
+    typed = {key_of(setting): setting for setting in settings}
+    blamed = [next((key for key in fault.keys if key in typed), None) for fault in faults]
+    usual = flat(compose([setting for setting in settings if key_of(setting) not in blamed]))
+    mends: Mends = {}
+    for fault, key in zip(faults, blamed, strict=True):
+        if key is None:
+            mends.setdefault("", []).extend(fault.mends)
+        else:
+            mends[typed[key]] = [*fault.mends] or [f"{key}={shown(usual[key])}"] * (key in usual)
+    return {argument: words for argument, words in mends.items() if argument or words}
 
 
 def _what_there_is(error: Exception) -> str | None:
@@ -42,17 +78,17 @@ def explain_options(options: list[str], faults: dict[str, WrongInput], typed: li
     """Options that there are not; ``typed`` has the settings that they mean, which may have ``faults`` themselves."""
     messages = [f"there is no option {', '.join(options)}; every setting is a key=value"]
     messages += [fault.message for fault in faults.values()]
-    return WrongInput("; ".join(messages), _together(faults, typed) if faults else to_paste(*typed))
+    return WrongInput("; ".join(messages), _together(faults, typed, {}) if faults else to_paste(*typed))
 
 
-def _together(faults: dict[str, WrongInput], typed: list[str]) -> str | None:
+def _together(faults: dict[str, WrongInput], typed: list[str], mends: Mends) -> str | None:
     """The whole command once more, to be pasted, with each remedy in the place of what it mends.
 
     Remedies that are no overrides count only if alone.
     """
     train = train_command("")
     remedies = {argument: fault.remedy for argument, fault in faults.items() if fault.remedy is not None}
-    mends = {
+    mends = mends | {
         argument: shlex.split(remedy.removeprefix(train))
         for argument, remedy in remedies.items()
         if remedy.startswith(train) and "--cfg" not in remedy
@@ -62,10 +98,11 @@ def _together(faults: dict[str, WrongInput], typed: list[str]) -> str | None:
     mended = dict.fromkeys(w for words in mends.values() for w in words)
     words: list[str] = []
     for argument in typed:
-        if argument in faults:
+        if argument in faults or argument in mends:
             words += [w for w in mends.get(argument, []) if w not in words]
         elif not _is_overruled(argument, {key_of(w): w.partition("=")[2] for w in mended}):
             words.append(argument)
+    words += mends.get("", [])
     if "-m" in mended:
         words = [*([] if "--multirun" in words else ["-m"]), *(w for w in words if w != "-m")]
     return to_paste(*words)

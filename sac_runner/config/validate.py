@@ -3,14 +3,13 @@
 import re
 from collections.abc import Iterator, Sequence
 
+from sac_runner.config.convert import Fault
 from sac_runner.config.schema import Config, PerRoundConfig, PerStepConfig
 from sac_runner.errors import WrongInput
 
 
-def validate(config: Config, faults: Sequence[str] = ()) -> None:
+def validate(config: Config, faults: Sequence[Fault] = ()) -> None:
     """Check ``config`` as a whole, before any file is made.
-
-    With ``resume`` it is no whole yet: what this command's overrides were composed with is not the run's own.
 
     Args:
         config: All of it; what has ``faults`` is NaN there.
@@ -19,50 +18,66 @@ def validate(config: Config, faults: Sequence[str] = ()) -> None:
     Raises:
         WrongInput: With those and every contradiction at once.
     """
-    faults = [*faults, *_start_faults(config)]
-    if config.resume is None:
-        faults += [*_agent_faults(config), *_schedule_faults(config), *_run_faults(config)]
+    faults = [*faults, *find_contradictions(config)]
     if faults:
-        raise WrongInput("; ".join(faults))
+        raise WrongInput("; ".join(fault.text for fault in faults))
 
 
-def _start_faults(config: Config) -> Iterator[str]:
+def find_contradictions(config: Config) -> list[Fault]:
+    """Every one between the keys of ``config``.
+
+    With ``resume`` it is no whole yet: what this command's overrides were composed with is not the run's own.
+    """
+    if config.resume is not None:
+        return [*_start_faults(config)]
+    return [*_start_faults(config), *_agent_faults(config), *_schedule_faults(config), *_run_faults(config)]
+
+
+def _start_faults(config: Config) -> Iterator[Fault]:
     if config.resume is not None and config.init_from is not None:
-        yield "resume continues a run, init_from starts a new one: give one of them"
+        yield Fault(("init_from",), "resume continues a run, init_from starts a new one: give one of them")
     if config.resume is not None and config.run.dir is not None:
-        yield "resume names the run already: leave run.dir out"
+        yield Fault(("run.dir",), "resume names the run already: leave run.dir out")
 
 
-def _agent_faults(config: Config) -> Iterator[str]:
+def _agent_faults(config: Config) -> Iterator[Fault]:
     agent, replay = config.agent, config.replay
     if agent.log_std_min >= agent.log_std_max:
-        yield f"agent.log_std_min={agent.log_std_min:g} must be below agent.log_std_max={agent.log_std_max:g}"
+        text = f"agent.log_std_min={agent.log_std_min:g} must be below agent.log_std_max={agent.log_std_max:g}"
+        yield Fault(("agent.log_std_min", "agent.log_std_max"), text)
     if agent.lr_schedule == "linear" and agent.lr_decay_env_steps is None:
-        yield "agent.lr_schedule=linear needs agent.lr_decay_env_steps, as there is no total_env_steps"
+        text = "agent.lr_schedule=linear needs agent.lr_decay_env_steps, as there is no total_env_steps"
+        yield Fault(("agent.lr_schedule",), text)
     if replay.capacity < max(replay.batch_size, config.env.num_envs):
-        yield f"replay.capacity={replay.capacity} must hold replay.batch_size={replay.batch_size} and env.num_envs"
+        text = f"replay.capacity={replay.capacity} must hold replay.batch_size={replay.batch_size} and env.num_envs"
+        yield Fault(("replay.capacity", "replay.batch_size", "env.num_envs"), text)
 
 
-def _schedule_faults(config: Config) -> Iterator[str]:
+def _schedule_faults(config: Config) -> Iterator[Fault]:
     schedule, total = config.schedule, config.total_env_steps
     if isinstance(schedule, PerStepConfig):
         if total is None:
-            yield "total_env_steps=null needs schedule=per_round; schedule=per_step ends by env steps"
+            text = "total_env_steps=null needs schedule=per_round; schedule=per_step ends by env steps"
+            yield Fault(("total_env_steps",), text, ("schedule=per_round",))
         elif schedule.warmup_env_steps >= total:
-            yield (
+            text = (
                 f"schedule.warmup_env_steps={schedule.warmup_env_steps} must be below total_env_steps={total}, "
                 "or nothing is learned"
             )
+            yield Fault(("schedule.warmup_env_steps",), text, (f"schedule.warmup_env_steps={total // 10}",))
         if config.env.episode_seed == "per_round":
-            yield "env.episode_seed=per_round needs schedule=per_round"
+            text = "env.episode_seed=per_round needs schedule=per_round"
+            yield Fault(("env.episode_seed",), text, ("schedule=per_round", "env.episode_seed=per_round"))
         if config.eval.every_rounds is not None:
-            yield "eval.every_rounds needs schedule=per_round; here it is eval.every_env_steps"
+            text = "eval.every_rounds needs schedule=per_round; here it is eval.every_env_steps"
+            mends = "schedule=per_round", f"eval.every_rounds={config.eval.every_rounds}"
+            yield Fault(("eval.every_rounds",), text, mends)
     if isinstance(schedule, PerRoundConfig) and config.seed is not None and config.seed + schedule.rounds >= 2**32:
-        yield f"seed={config.seed} plus the rounds must be below 2^32"
+        yield Fault(("seed", "schedule.rounds"), f"seed={config.seed} plus the rounds must be below 2^32")
 
 
-def _run_faults(config: Config) -> Iterator[str]:
+def _run_faults(config: Config) -> Iterator[Fault]:
     if isinstance(config.device, str) and not re.fullmatch(r"auto|cpu|cuda(:\d+)?", config.device):
-        yield f"device={config.device} must be auto, cpu, cuda or cuda:N"
+        yield Fault(("device",), f"device={config.device} must be auto, cpu, cuda or cuda:N")
     if config.env.id is None:
-        yield "env=custom needs env.id, such as env.id=my_package:MyEnv-v0"
+        yield Fault(("env.id",), "env=custom needs env.id, such as env.id=my_package:MyEnv-v0")

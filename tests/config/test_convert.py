@@ -89,7 +89,7 @@ def test_values_become_what_their_type_says(key, written, value):
         ("threads", "many", "threads=many must be a whole number at least 1 or auto"),
         ("env.kwargs", 3, "env.kwargs=3 must be a mapping"),
         ("alpha.mode", "adaptive", "alpha.mode=adaptive must be fixed or auto or annealed"),
-        ("alpha.mode", ["auto"], "alpha.mode=['auto'] must be fixed or auto or annealed"),
+        ("alpha.mode", ["auto"], "alpha.mode=[auto] must be fixed or auto or annealed"),
         ("env.name", 3, "env.name=3 must be a text"),
     ],
 )

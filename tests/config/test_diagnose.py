@@ -79,7 +79,7 @@ UNKNOWN = [
     (
         "alpha.value=.3 alpha=auto agent.lrr=3 agent.tau=7",
         "is a key of alpha=fixed",
-        "try: sac-train alpha=fixed alpha.value=.3 agent.lr=3\n",
+        "try: sac-train alpha=fixed alpha.value=.3 agent.lr=3 agent.tau=0.1\n",
     ),
     ("env=pendulum,hopper -m agent.lrr=1", "agent.lrr", "try: sac-train -m env=pendulum,hopper agent.lr=1\n"),
     ("--multirun env=pendulum,hopper agent.lrr=1", "try: sac-train --multirun env=pendulum,hopper agent.lr=1\n"),
@@ -114,12 +114,29 @@ UNKNOWN = [
     ("--config-dir nowhere", "nowhere"),
 ]
 VALUES = [
-    ("agent.lr=abc", "agent.lr=abc must be a number"),
-    ("agent.lr=", "agent.lr= must be a number"),
-    ("total_env_steps=1.5", "total_env_steps=1.5 must be a whole number"),
-    ("agent.activation=gelu", "must be relu or leaky_relu"),
+    ("agent.lr=abc", "error: agent.lr=abc must be a number\n  try: sac-train agent.lr=0.001\n"),
+    ("agent.lr=", "agent.lr= must be a number", "try: sac-train agent.lr=0.001\n"),
+    ("env=pendulum total_env_steps=1.5", "error: total_env_steps=1.5 must", "env=pendulum total_env_steps=20000\n"),
+    ("agent.activation=gelu", "must be relu or leaky_relu", "try: sac-train agent.activation=elu\n"),
+    ("agent.activation=leaky", "try: sac-train agent.activation=leaky_relu\n"),
+    ("precision=medum device=gpu", "must be highest or medium", "try: sac-train precision=medium device=auto\n"),
+    (
+        "agent.hidden_sizes=[0,-1] seed=3",
+        "=0 must be",
+        "=-1 must",
+        "try: sac-train 'agent.hidden_sizes=[128,128]' seed=3\n",
+    ),
+    ("agent.max_grad_norm=-1", "must be above 0", "try: sac-train agent.max_grad_norm=null\n"),
+    ("env.kwargs=3", "env.kwargs=3 must be a mapping", "try: sac-train 'env.kwargs={}'\n"),
     ("agent.tau=7 agent.gamma=1.5 seed=-1", "agent.tau=7", "agent.gamma=1.5", "seed=-1 must be at least 0"),
-    ("agent.log_std_min=3", "agent.log_std_min=3 must be below agent.log_std_max=2"),
+    ("agent.log_std_min=3", "must be below agent.log_std_max=2", "try: sac-train agent.log_std_min=-20\n"),
+    ("agent.log_std_max=-30", "agent.log_std_min=-20 must be below", "try: sac-train agent.log_std_max=2\n"),
+    (
+        "seed=1 total_env_steps=900",
+        "learned",
+        "try: sac-train seed=1 total_env_steps=900 schedule.warmup_env_steps=90\n",
+    ),
+    ("replay.batch_size=1e6", "must hold replay.batch_size", "try: sac-train replay.batch_size=256\n"),
     (
         "agent.tau=7 agent.lr=x device=tpu schedule.warmup_env_steps=1e9",
         "agent.lr=x must be a number",
@@ -127,10 +144,12 @@ VALUES = [
         "device=tpu must be",
         "must be below total_env_steps",
     ),
-    ("eval.every_rounds=3", "needs schedule=per_round"),
-    ("total_env_steps=null", "total_env_steps=null needs schedule=per_round"),
+    ("eval.every_rounds=3", "needs schedule=per_round", "try: sac-train schedule=per_round eval.every_rounds=3\n"),
+    ("env.episode_seed=per_round", "try: sac-train schedule=per_round env.episode_seed=per_round\n"),
+    ("total_env_steps=null", "total_env_steps=null needs schedule=per_round", "try: sac-train schedule=per_round\n"),
+    ("-m agent.tau=7,8", "job agent.tau=7: agent.tau=7.0 must be above 0"),
     ("schedule.warmup_env_steps=1e9", "schedule.warmup_env_steps=1000000000 must be below total_env_steps"),
-    ("resume=x init_from=y", "give one of them"),
+    ("resume=x init_from=y", "give one of them", "try: sac-train resume=x init_from=null\n"),
     ("device=tpu", "device=tpu must be auto, cpu, cuda or cuda:N"),
     ("agent.lr=${nothing.here}", "agent.lr: ", "nothing.here"),
     ("~agent.lr", "agent.lr"),
@@ -342,7 +361,7 @@ def test_explaining_never_fails_and_names_what_was_typed(key, value, equals, swe
     override = f"{key}={value}" if equals else key
     for choices in ({}, DEFAULTS, {"alpha": "fixed_0.05", "schedule": "per_round"}):
         faults = find_faults(GROUPS, [override], choices, sweeps)
-        fault = explain(faults, [override], [], ValueError(f"about {override}\nand more"))
+        fault = explain(faults, [override], [], {}, ValueError(f"about {override}\nand more"))
         assert isinstance(fault, WrongInput) and len(str(fault).splitlines()) <= 3
         assert key.lstrip("+~").partition("=")[0].partition("@")[0] in fault.message
         assert isinstance(explain_options([f"--{key}"], faults, [override]), WrongInput)
