@@ -18,15 +18,21 @@ def pretend_a_gpu(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "is_cpu", False)
     monkeypatch.setattr(torch.Tensor, "is_cuda", True)
     monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *where, **how: move(tensor, *where, **how).clone())
-    monkeypatch.setattr(torch.Tensor, "pin_memory", torch.Tensor.clone)
 
     def wait():
         while asked:
             asked.pop(0)()
 
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: SimpleNamespace(synchronize=wait))
+    pretend_to_send(monkeypatch, SimpleNamespace(synchronize=wait))
     monkeypatch.setattr(compilation, "recorded", lambda body, device: recorded(body, lambda replay: replay()))
     monkeypatch.setattr(acting, "recorded", lambda body, device: recorded(body, asked.append))
+
+
+def pretend_to_send(monkeypatch, stream=None):
+    """There are page-locked memory and events, and every copy is made at once."""
+    monkeypatch.setattr(torch.Tensor, "pin_memory", torch.Tensor.clone)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
+    monkeypatch.setattr(torch.cuda, "Event", lambda: SimpleNamespace(record=lambda _: None, synchronize=lambda: None))
 
 
 def pretend_a_gpu_that_acts_in_numpy(monkeypatch):

@@ -24,7 +24,11 @@ def _array(buffer: Tensor) -> NDArray[np.float64]:
 
 
 def _store(array: NDArray[np.float64], buffer: Tensor) -> None:
-    """Give ``buffer`` what was made of its ``_array``; on a CPU it is there already."""
+    """Give ``buffer`` what was made of its ``_array``; on a CPU it is there already.
+
+    Should a GPU take its copy so late that the next is in it, nobody has read the first: between the two, whoever acts
+    by it waits, and updates come after that.
+    """
     if not buffer.is_cpu:
         buffer.copy_(torch.from_numpy(array), non_blocking=True)
         buffer.kept = _Kept(array, (buffer.data_ptr(), buffer._version))  # type: ignore[attr-defined]

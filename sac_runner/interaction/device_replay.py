@@ -49,7 +49,7 @@ class DeviceReplay:
         self._make_room()
         if self._staged is None or self._staged.size != len(at):
             self._staged = self._make_staged(len(at))
-        replay, here = self._replay, self._staged.parcel.here
+        replay, here = self._replay, self._staged.parcel.open()
         final = replay.final_index.take(at)
         here["at"][0] = at
         here["at"][1] = np.where(final < 0, replay.after(at), self._finals + final)
@@ -125,25 +125,52 @@ def _rows(table: NDArray[np.float32], places: NDArray[np.int64]) -> NDArray[np.f
 
 
 class _Parcel:
-    """Arrays that go to a GPU in one copy: ``here`` by name, and ``there``."""
+    """Arrays that go to a GPU in one copy."""
 
     def __init__(self, arrays: dict[str, tuple[torch.dtype, tuple[int, ...]]], device: torch.device) -> None:
         """``arrays``: type and shape by name, those of the widest type first."""
         ends = list(accumulate(dtype.itemsize * prod(shape) for dtype, shape in arrays.values()))
-        self._here = torch.zeros(ends[-1], dtype=torch.uint8)
-        self._there = self._here.to(device, copy=True)
-        self.here: dict[str, NDArray[Any]] = {}
-        self.there: dict[str, Tensor] = {}
-        for (name, (dtype, shape)), begin, end in zip(arrays.items(), [0, *ends], ends, strict=False):
-            here, self.there[name] = (x[begin:end].view(dtype).view(shape) for x in (self._here, self._there))
-            self.here[name] = here.numpy()
+        self._outbox = Outbox(torch.zeros(ends[-1], dtype=torch.uint8), device)
+
+        def parts(memory: Tensor) -> dict[str, Tensor]:
+            named = zip(arrays.items(), [0, *ends], ends, strict=False)
+            return {name: memory[i:j].view(dtype).view(shape) for (name, (dtype, shape)), i, j in named}
+
+        self.there = parts(self._outbox.there)
+        self._here = [{name: x.numpy() for name, x in parts(memory).items()} for memory in self._outbox.here]
+
+    def open(self) -> dict[str, NDArray[Any]]:
+        """Arrays to write to, as ``Outbox.open``."""
+        return self._here[self._outbox.open()]
 
     def send(self) -> None:
-        """What is ``here`` is ``there`` for what the GPU is told next, and may be written over.
+        """What was written is ``there`` for what the GPU is told next."""
+        self._outbox.send()
 
-        That needs memory that is not page-locked: of such the driver takes a copy before it returns.
-        """
-        self._there.copy_(self._here, non_blocking=True)
+
+class Outbox:
+    """Memory of which a GPU takes copies: two pieces in turn, so that one can be written while the other is copied.
+
+    Page-locked: what a driver does with other memory, to take it at once or later, is not promised.
+    """
+
+    def __init__(self, first: Tensor, device: torch.device) -> None:
+        """``first``: what is in all of it."""
+        self.there = first.to(device, copy=True)
+        self.here = [first.pin_memory(), first.clone().pin_memory()]
+        self._copied = [torch.cuda.Event(), torch.cuda.Event()]
+        self._turn = 0
+
+    def open(self) -> int:
+        """Which piece of ``here`` may be written now: its last copy is made, for which this waits."""
+        self._turn = 1 - self._turn
+        self._copied[self._turn].synchronize()
+        return self._turn
+
+    def send(self) -> None:
+        """Have it copied, for what the GPU is told next."""
+        self.there.copy_(self.here[self._turn], non_blocking=True)
+        self._copied[self._turn].record(torch.cuda.current_stream(self.there.device))
 
 
 class _Staged(NamedTuple):

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from sac_runner.algorithm.agent import SAC
 from sac_runner.config.schema import Config
-from sac_runner.interaction.device_replay import DeviceReplay
+from sac_runner.interaction.device_replay import DeviceReplay, Outbox
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.training.compilation import Updater
 from sac_runner.training.randomness import Streams
@@ -38,9 +38,10 @@ class Learner:
             say: Takes a line for the user.
         """
         self._batch_size, self._streams, self._replay = config.replay.batch_size, streams, replay
-        self._noise_here = torch.empty((2, self._batch_size, replay.action.shape[2]))
-        self._noise_there = self._noise_here.to(agent.device)  # on a CPU the same memory
-        self._noise = UpdateNoise(*self._noise_there)
+        noise = torch.zeros((2, self._batch_size, replay.action.shape[2]))
+        self._outbox = None if device_replay is None else Outbox(noise, agent.device)
+        self._noise_here = [x.numpy() for x in (self._outbox.here if self._outbox else [noise])]
+        self._noise = UpdateNoise(*(self._outbox.there if self._outbox else noise))
         self._stage = replay.batch if device_replay is None else device_replay.stage
         gather = (lambda: None) if device_replay is None else device_replay.gather
         self.updater = Updater(agent, config.compile_after_updates, say, gather)
@@ -65,6 +66,8 @@ class Learner:
     def update(self, at: NDArray[np.int64], made: int) -> Scalars:
         """An update with the transitions at ``at``, after ``made`` of them."""
         batch = self._stage(at)
-        self._streams.update.standard_normal(dtype=np.float32, out=self._noise_here.numpy())
-        self._noise_there.copy_(self._noise_here, non_blocking=True)  # not page-locked: see _Parcel.send
+        here = self._noise_here[self._outbox.open() if self._outbox else 0]
+        self._streams.update.standard_normal(dtype=np.float32, out=here)
+        if self._outbox:
+            self._outbox.send()
         return self.updater(batch, self._noise, made)

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from sac_runner.interaction import device_replay
 from sac_runner.interaction import replay as replay_module
-from sac_runner.interaction.device_replay import DeviceReplay
+from sac_runner.interaction.device_replay import DeviceReplay, Outbox
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.types import Batch
+from tests.pretended_gpu import pretend_to_send
 from tests.support import CPU
 
 OBS_DIM, ACTION_DIM = 2, 1
@@ -22,6 +23,7 @@ def little_goes_to_a_gpu_at_once():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(device_replay, "_AT_ONCE", 3)
         patch.setattr(device_replay, "_FINALS_AT_FIRST", 0)  # so that more room is made
+        pretend_to_send(patch)
         yield
 
 
@@ -271,3 +273,25 @@ def test_reward_and_observations_stay_raw_float32():
     buffer.add(np.array([[0.5]], np.float32), np.array([1 / 3]), no, no, *[np.array([[-1e6]], np.float32)] * 2)
     batch = buffer.sample(1, EachOnce())
     assert [x.item() for x in batch] == [1e6, 0.5, np.float32(1 / 3), -1e6, 0.0]
+
+
+def test_what_goes_to_a_gpu_is_written_over_only_once_it_is_there(monkeypatch):
+    """Copies are made as late as can be: when somebody waits."""
+    asked, arrived = [], []
+
+    class Event:
+        after = 0
+
+        def record(self, stream):
+            self.after = len(asked)
+
+        def synchronize(self):
+            arrived.extend(int(asked[i][0]) for i in range(len(arrived), self.after))
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    outbox = Outbox(torch.zeros(1), CPU)
+    monkeypatch.setattr(torch.Tensor, "copy_", lambda into, x, non_blocking: asked.append(x))
+    for k in range(7):
+        outbox.here[outbox.open()][0] = k
+        outbox.send()
+    assert arrived == list(range(5)) and [int(x[0]) for x in asked[5:]] == [5, 6]

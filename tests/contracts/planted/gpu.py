@@ -29,9 +29,23 @@ GPU = [
     (
         "noise does not reach a GPU",
         LEARNER,
-        "        self._noise_there.copy_(self._noise_here, non_blocking=True)",
-        "        pass",
+        "            self._outbox.send()\n",
+        "            pass\n",
         OF_RUNS,
+    ),
+    (
+        "memory is written anew while a GPU may still copy it",
+        REPLAY,
+        "        self._copied[self._turn].synchronize()\n",
+        "",
+        f"{OF_REPLAY}what_goes_to_a_gpu_is_written_over_only_once_it_is_there",
+    ),
+    (
+        "memory is waited for by the copy of another",
+        REPLAY,
+        "        self._copied[self._turn].record(",
+        "        self._copied[0].record(",
+        f"{OF_REPLAY}what_goes_to_a_gpu_is_written_over_only_once_it_is_there",
     ),
     (
         "where room was made on a GPU, batches stay in their memory",
