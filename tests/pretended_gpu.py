@@ -50,7 +50,7 @@ def recorded(body, ask):
     """As ``cuda_graph.recorded``, which warms up. ``ask`` is told of each replay."""
     for _ in range(3):
         result = body()
-    return result, Asked(ask, body, result)
+    return Asked(ask, body, result)
 
 
 class Asked:
@@ -61,6 +61,7 @@ class Asked:
 
     def __call__(self):
         self.ask(self.replay)
+        return self.result
 
     def replay(self):
         for into, x in zip(tensors(self.result), tensors(self.body()), strict=True):

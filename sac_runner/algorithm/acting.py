@@ -101,13 +101,9 @@ class GpuActor:
             return self._choose(obs_here.to(device, non_blocking=True), there)
 
         action = torch.empty(choose().shape).pin_memory()
-        _, replay = recorded(lambda: action.copy_(choose(), non_blocking=True), device)
-        return _Graph(
-            obs_here.numpy(),
-            None if noise_here is None else noise_here.numpy(),
-            action.numpy(),
-            replay,
-        )
+        replay = recorded(lambda: action.copy_(choose(), non_blocking=True), device)
+        noise_array = None if noise_here is None else noise_here.numpy()
+        return _Graph(obs_here.numpy(), noise_array, action.numpy(), replay)
 
     def __deepcopy__(self, _: dict[int, Any]) -> None:
         """None: a copied policy has weights of its own, and graphs can't be copied."""
@@ -119,7 +115,7 @@ class _Graph(NamedTuple):
     obs: Array
     noise: Array | None
     action: Array
-    replay: Callable[[], None]
+    replay: Callable[[], Tensor]
 
 
 def _arrays(layers: Iterable[nn.Module]) -> list[tuple[Array, Array]]:

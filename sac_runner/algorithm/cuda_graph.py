@@ -1,31 +1,50 @@
 """CUDA graphs: what a GPU is told to do, recorded once. Told anew each time, it would wait most of the time."""
 
+import gc
 from collections.abc import Callable
 from typing import TypeVar
 
 import torch
 
+from sac_runner.errors import first_line, warn
+
 T = TypeVar("T")
 
 
-def recorded(body: Callable[[], T], device: torch.device) -> tuple[T, Callable[[], None]]:
-    """What ``body`` has ``device`` do, as one call. It runs three times for that: its traces are the caller's to undo.
+def recorded(body: Callable[[], T], device: torch.device) -> Callable[[], T]:
+    """``body`` as one call of ``device``; itself, and a warning, where it can't be recorded.
+
+    It runs some four times for that: its traces are the caller's to undo.
 
     Args:
         body: Reads and writes the same memory each time, and asks for no value.
         device: A GPU.
 
     Returns:
-        What ``body`` returned, whose memory each replay writes anew, and the replay.
+        Returns what ``body`` does, each time in the same memory.
     """
+    graph = torch.cuda.CUDAGraph()
     with torch.cuda.device(device):
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
+        here, aside = torch.cuda.current_stream(), torch.cuda.Stream()
+        aside.wait_stream(here)
         with torch.cuda.stream(aside):
             for _ in range(3):  # what libraries set up at first cannot be recorded
                 body()
-        torch.cuda.current_stream().wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=aside):  # by itself it takes one of the GPU that was first in use
-            result = body()
-    return result, graph.replay
+        here.wait_stream(aside)
+        gc.collect()  # another graph that ends while this one is recorded would spoil it
+        try:
+            # By itself a graph takes a stream of the GPU that was first in use, and leaves it current where it fails.
+            with torch.cuda.stream(here), torch.cuda.graph(graph, stream=aside):
+                result = body()
+        except RuntimeError as e:
+            cause: BaseException = e
+            while cause.__context__ is not None:  # that recording was broken off is all that the last one says
+                cause = cause.__context__
+            warn(f"no CUDA graph could be recorded, so the GPU is told every operation anew ({first_line(cause)})")
+            return body
+
+    def replay() -> T:
+        graph.replay()
+        return result
+
+    return replay

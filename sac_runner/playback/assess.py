@@ -121,7 +121,7 @@ def assess(
     """
     config = as_recorded(run)
     device = _device(config)
-    configure_torch(config)
+    configure_torch(config, device)
     stored = read_policy(run, config, which, device)
     if as_trained:
         protocol = _recorded_protocol(run, stored)

@@ -64,8 +64,7 @@ class Updater:
         """The same as one call of the GPU: recorded at first, and anew where a batch lies elsewhere."""
         if self._recorded is None or self._recorded.batch is not batch or self._recorded.noise is not noise:
             self._recorded = self._record(self._update, batch, noise)
-        self._recorded.replay()
-        return self._recorded.scalars
+        return self._recorded.replay()
 
     def _record(self, update: Update, batch: Batch, noise: UpdateNoise) -> "_Recorded":
         before = copied(self._agent)
@@ -75,10 +74,9 @@ class Updater:
             return update(batch, noise)
 
         try:
-            made = recorded(body, batch.obs.device)
+            return _Recorded(batch, noise, recorded(body, batch.obs.device))
         finally:
             self._agent.load_state_dict(before)
-        return _Recorded(batch, noise, *made)
 
     def _compile(self, batch: Batch, noise: UpdateNoise) -> None:
         """Compile and try out; the agent stays as it is."""
@@ -111,8 +109,7 @@ class _Recorded(NamedTuple):
 
     batch: Batch
     noise: UpdateNoise
-    scalars: Scalars
-    replay: Callable[[], None]
+    replay: Callable[[], Scalars]
 
 
 def compiled(agent: SAC, batch: Batch, noise: UpdateNoise) -> Update:

@@ -40,17 +40,17 @@ def set_up_torch(config: Config) -> tuple[torch.device, int]:
     device = resolve_device(config.device)
     if config.precision == "medium" and _slow_in_bfloat16(device):
         warn("precision=medium makes updates slower here: this processor has no bfloat16 products (AVX512-BF16, AMX)")
-    return device, configure_torch(config)
+    return device, configure_torch(config, device)
 
 
-def configure_torch(config: Config) -> int:
-    """Set threads, the way of products and how memory is kept; returns the number of threads."""
+def configure_torch(config: Config, device: torch.device) -> int:
+    """Set threads, the way of products on ``device`` and how memory is kept; returns the number of threads."""
     _keep_freed_memory()
     one_thread_for_numpy()  # before PyTorch's, which may compute with the same library
     threads = _own_threads() if config.threads == "auto" else config.threads
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("medium")
-    if not _multiplies_in_float32():
+    if device.type != "cpu" or not _multiplies_in_float32():
         torch.set_float32_matmul_precision("highest")
     return threads
 
@@ -82,14 +82,12 @@ def _own_threads() -> int:
 
 
 def _multiplies_in_float32() -> bool:
-    """Whether products keep float32 accuracy even where bfloat16 is allowed.
+    """Whether a CPU's products keep float32 accuracy even where bfloat16 is allowed.
 
-    Allowing it routes CPU products through oneDNN, which has bfloat16 ones only for AMX. Elsewhere it computes in
+    Allowing it routes products through oneDNN, which has bfloat16 ones only for AMX. Elsewhere it computes in
     float32, on an AMD EPYC twice as fast as MKL, so runs of either precision take that way. Tried out rather than
     assumed: with bfloat16 the error is near 0.1, in float32 below 1e-4.
     """
-    if torch.cuda.is_available():
-        return False
     a, b = torch.randn(2, 2, 256, 256, generator=torch.Generator().manual_seed(0))
     exact = a.double() @ b.double()
     errors = ((a @ b - exact).abs().max(), (a[0] @ b[0] - exact[0]).abs().max())

@@ -70,7 +70,7 @@ def needs(config: Config) -> tuple[float, int, int, int]:
         WrongInput: Its device is not there.
     """
     device = resolve_device(config.device)
-    configure_torch(config)
+    configure_torch(config, device)
     gpus = torch.cuda.device_count() if device.type == "cuda" and device.index is None else 0
     try:
         with Trainer(config, config.seed or 0, device, Console(config)) as trainer:

@@ -20,6 +20,14 @@ def stored(folder):
     return RunDirectory(folder)
 
 
+@pytest.fixture(autouse=True)
+def as_before():
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision(precision)
+
+
 GLIBC = platform.libc_ver()[0] == "glibc"
 CODE = """
 import resource, torch
@@ -60,7 +68,7 @@ def test_auto_takes_the_cores_that_there_are_up_to_four_or_what_the_environment_
 
 @pytest.mark.parametrize(
     "one_thread",
-    [lambda _: device.configure_torch(config()), lambda folder: policy_reader(stored(folder), "latest", False)],
+    [lambda _: device.configure_torch(config(), CPU), lambda folder: policy_reader(stored(folder), "latest", False)],
     ids=["train and evaluate", "watch and record"],
 )
 def test_products_of_numpy_are_made_on_one_thread(one_thread, tmp_path):
@@ -69,15 +77,10 @@ def test_products_of_numpy_are_made_on_one_thread(one_thread, tmp_path):
 
     if not threads():
         pytest.skip("threadpoolctl does not know NumPy's library")
-    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    try:
-        with threadpool_limits(2, user_api="blas"):
-            assert threads() == {2}
-            one_thread(tmp_path)
-            assert threads() == {1}
-    finally:
-        torch.set_num_threads(before[0])
-        torch.set_float32_matmul_precision(before[1])
+    with threadpool_limits(2, user_api="blas"):
+        assert threads() == {2}
+        one_thread(tmp_path)
+        assert threads() == {1}
 
 
 @pytest.mark.parametrize(
@@ -93,13 +96,17 @@ def test_medium_precision_where_it_makes_updates_slower_is_warned_of(machine, av
     monkeypatch.setattr(device.platform, "machine", lambda: machine)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
-    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    try:
-        assert device.set_up_torch(config(precision="medium")) == (CPU, 1)
-        assert ("precision=medium makes updates slower here" in capsys.readouterr().err) == slow
-        assert not device._slow_in_bfloat16(torch.device("cuda"))
-        device.set_up_torch(config(precision="highest"))
-        assert not capsys.readouterr().err
-    finally:
-        torch.set_num_threads(before[0])
-        torch.set_float32_matmul_precision(before[1])
+    assert device.set_up_torch(config(precision="medium")) == (CPU, 1)
+    assert ("precision=medium makes updates slower here" in capsys.readouterr().err) == slow
+    assert not device._slow_in_bfloat16(torch.device("cuda"))
+    device.set_up_torch(config(precision="highest"))
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("place", "float32", "way"), [("cpu", True, "medium"), ("cpu", False, "highest"), ("cuda", True, "highest")]
+)
+def test_products_keep_float32_accuracy_where_a_run_computes(place, float32, way, monkeypatch):
+    monkeypatch.setattr(device, "_multiplies_in_float32", lambda: float32)
+    device.configure_torch(config(), torch.device(place))
+    assert torch.get_float32_matmul_precision() == way

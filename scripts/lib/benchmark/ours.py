@@ -39,8 +39,9 @@ ALIKE = [
 def trainer(*overrides: str) -> Iterator[Trainer]:
     """Made from ``overrides``, with a record that writes nothing; its environments are closed at the end."""
     config = compose_config(list(overrides))
-    configure_torch(config)
-    with Trainer(config, config.seed or 0, resolve_device(config.device), Console(config, io.StringIO())) as made:
+    device = resolve_device(config.device)
+    configure_torch(config, device)
+    with Trainer(config, config.seed or 0, device, Console(config, io.StringIO())) as made:
         made.record = _NoRecord()  # type: ignore[assignment]
         yield made
 

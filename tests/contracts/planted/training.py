@@ -73,8 +73,8 @@ LOOP = [
     (
         "an update draws one noise for both of its actions",
         "sac_runner/training/learner.py",
-        "self._noise = UpdateNoise(*self._noise_there)",
-        "self._noise = UpdateNoise(*self._noise_there[[0, 0]].unbind())",
+        "self._noise = UpdateNoise(*(self._outbox.there if self._outbox else noise))",
+        "self._noise = UpdateNoise(noise[0], noise[0])",
         f"{OF_TRAINER}every_update_draws_noise_of_its_own_for_both_of_its_actions",
     ),
     (
