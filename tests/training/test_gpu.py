@@ -81,6 +81,7 @@ def test_the_same_transitions_are_drawn_on_the_gpu():
     buffer = ReplayBuffer(50, 2, 3, 1, True)
     there = DeviceReplay(buffer, GPU)
     buffer.start(generator.normal(size=(2, 3)).astype(np.float32))
+    made = []
     for _ in range(70):
         obs, following = generator.normal(size=(2, 2, 3)).astype(np.float32)
         ends = generator.random((2, 2)) < 0.2
@@ -90,7 +91,9 @@ def test_the_same_transitions_are_drawn_on_the_gpu():
         at = buffer.draw(32, generator)
         batch = there.stage(at)
         there.gather()
-        assert all(torch.equal(x.cpu(), y) for x, y in zip(batch, buffer.batch(at), strict=True))
+        made.append(([x.clone() for x in batch], [x.clone() for x in buffer.batch(at)]))
+    for batch, expected in made:  # at the end, so that nothing waits for the GPU before
+        assert all(torch.equal(x.cpu(), y) for x, y in zip(batch, expected, strict=True))
 
 
 @pytest.mark.parametrize(
