@@ -19,10 +19,10 @@ class Fault(NamedTuple):
     """A value that can't be, or values that can't be together."""
 
     keys: tuple[str, ...]
-    """One of them is to blame, rather the first."""
+    """The first of them that was typed is to blame."""
     text: str
     mends: tuple[str, ...] = ()
-    """Overrides to put in its place; without any, whatever it is without the one that was typed."""
+    """Overrides to put in its place; if there are none, the value that it has where nobody types one will do."""
 
 
 def from_plain(data: dict[str, Any]) -> Config:
@@ -94,9 +94,8 @@ def _dataclass(kind: Any, value: Any, key: str, faults: list[Fault]) -> Any:
     hints = get_type_hints(kind, include_extras=True)
     prefix = f"{key}." if key else ""
     if isinstance(value, dict):
-        unknown, missing = ([f"{prefix}{x}" for x in a if x not in b] for a, b in ((value, hints), (hints, value)))
-        faults += [Fault((name,), f"unknown key {name}") for name in unknown]
-        faults += [Fault((name,), f"{name} is missing") for name in missing]
+        faults += [Fault((f"{prefix}{x}",), f"unknown key {prefix}{x}") for x in value if x not in hints]
+        faults += [Fault((f"{prefix}{x}",), f"{prefix}{x} is missing") for x in hints if x not in value]
     else:
         _fault(key, value, "a group of keys", faults)
         value = {}

@@ -21,9 +21,9 @@ def explain(
     Args:
         faults: By the argument that has it.
         typed: All arguments.
-        values: Of other arguments, or of values that nobody typed.
-        mends: Theirs.
-        error: What Hydra said.
+        values: Faults of values, those that nobody typed too.
+        mends: Of those.
+        error: What was said at first.
     """
     if not faults and not values:
         unread = getattr(error, "override", None)
