@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import sys
 
 
@@ -13,7 +14,8 @@ def warn(text: str) -> None:
 
 def command(name: str) -> str:
     """The command in the form that the user typed: ``scripts/train`` in a clone, ``sac-train`` where installed."""
-    return f"scripts/{name}" if os.environ.get("SAC_SCRIPTS") else f"sac-{name}"
+    folder = os.environ.get("SAC_SCRIPTS")
+    return f"{shlex.quote(folder)}/{name}" if folder else f"sac-{name}"
 
 
 def train_command(overrides: str) -> str:

@@ -142,15 +142,17 @@ def test_door_sets_up_once_and_keeps_folder_and_arguments(copy, tmp_path):
     link = tmp_path / "link to train"
     link.symlink_to(copy.root / "scripts" / "train")
     first = call(link, "env=ant", "a b", env=copy.environ, cwd=tmp_path)
-    assert first.stdout == f"{tmp_path}|1|env=ant|a b|"
+    assert first.stdout == f"{tmp_path}|{copy.root}/scripts|env=ant|a b|"
     assert "setting up .venv" in first.stderr
     assert len(copy.installs()) == 1
     assert "-c constraints.txt -e ." in copy.installs()[0]
     # The second start says nothing and needs no python.
     (copy.root / ".venv/bin/python").write_text("#!/bin/false\n")
     second = call(link, env=copy.environ, cwd=tmp_path)
-    assert (second.stdout, second.stderr) == (f"{tmp_path}|1|", "")
+    assert (second.stdout, second.stderr) == (f"{tmp_path}|{copy.root}/scripts|", "")
     assert len(copy.installs()) == 1
+    from_within = call("./train", env=copy.environ, cwd=copy.root / "scripts")
+    assert from_within.stdout == f"{copy.root}/scripts|.|"
 
 
 def test_changed_pins_and_dev_set_up_again(copy):

@@ -28,7 +28,7 @@ from yaml import YAMLError
 
 from sac_runner.config.convert import Fault, convert, from_plain, to_plain
 from sac_runner.config.diagnose import Groups, find_faults, find_groups
-from sac_runner.config.explain import explain, explain_options, find_mends, without_echoes
+from sac_runner.config.explain import explain, explain_options, find_mends, in_the_command, without_echoes
 from sac_runner.config.rewrite import as_settings, rewrite, split
 from sac_runner.config.schema import Config
 from sac_runner.config.validate import find_contradictions, validate
@@ -38,8 +38,8 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 """The config groups: inside the package when installed from a wheel, at the top of a clone."""
 
-_NOT_COMPOSED = (HydraException, OmegaConfBaseException, ValueError)
-"""What Hydra raises; the last where a group is given a number."""
+_NOT_COMPOSED = (HydraException, OmegaConfBaseException, ValueError, YAMLError)
+"""What Hydra raises; ``ValueError`` where a group is given a number."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,8 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
             if started or sweep() is not None:
                 raise
             raise _explained(typed, e) from e
+        except WrongInput as e:
+            raise _explained(typed, e) from e
         except (AssertionError, AttributeError) as e:  # of OmegaConf, which can't put a key into Hydra's null
             if started or sweep() is not None or not any("hydra.sweeper.params" in setting for setting in settings):
                 raise
@@ -142,8 +144,8 @@ def _explained(typed: list[str], error: Exception) -> WrongInput:
     if not sweeps and (plain := _plain(others)):
         config, values = convert(plain)
         values += [] if faulty else find_contradictions(config)
-    if isinstance(error, WrongInput) and not values:
-        return error
+    if isinstance(error, WrongInput) and not faulty and not values:
+        return WrongInput(error.message, in_the_command(error.remedy, typed))
     values = without_echoes(values, others)
     return explain(faulty, typed, values, find_mends(values, others, _plain), error)
 
@@ -273,6 +275,6 @@ def from_yaml(text: str, source: Path) -> Config:
             raise ValueError("it holds an interpolation")
         plain.setdefault("compile_after_updates", None)  # runs of versions without the key compiled nothing
         return from_plain(plain)
-    except (*_NOT_COMPOSED, YAMLError, AssertionError, AttributeError, TypeError, RecursionError, WrongInput) as e:
+    except (*_NOT_COMPOSED, AssertionError, AttributeError, TypeError, RecursionError, WrongInput) as e:
         cause = e.message if isinstance(e, WrongInput) else first_line(e)
         raise WrongInput(f"{source} can't be read as a config of this version: {cause}") from e

@@ -120,7 +120,7 @@ def _one_of(kinds: tuple[Any, ...], value: Any, key: str, faults: list[Fault]) -
         if not attempt:
             return result
     if len(kinds) == 1:
-        faults += attempt
+        faults += [fault._replace(text=f"{fault.text} or null") if fault.keys == (key,) else fault for fault in attempt]
         return _INVALID
     return _fault(key, value, " or ".join(_alternatives(kind) for kind in kinds), faults)
 

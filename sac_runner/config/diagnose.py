@@ -25,6 +25,7 @@ SYNONYMS = {
     "qf_learning_rate": "agent.critic_lr",
     "learning_rate": "agent.lr",
     "lr": "agent.lr",
+    "alpha": "alpha.value",
     "alpha_lr": "alpha.lr",
     "target_entropy": "alpha.target_entropy",
     "gamma": "agent.gamma",
@@ -66,6 +67,7 @@ SYNONYMS = {
 # Their values that are written otherwise here: ours for theirs; None stands for any other.
 _VALUES: dict[str, dict[str | None, str]] = {
     "ent_coef": {"auto": "alpha=auto"},
+    "alpha": {"auto": "alpha=auto"},
     "autotune": {"False": "alpha=fixed", None: "alpha=auto"},
     "gradient_steps": {"-1": "schedule.updates_per_env_step=1"},
     "target_entropy": {"auto": "alpha.target_entropy=null"},
@@ -134,6 +136,14 @@ def _fault(groups: Groups, key: str, value: str, choices: dict[str, str], sweeps
     keys = schema_keys()
     if key not in keys:
         return _unknown_key(key, value, choices, groups)
+    group, _, mode = key.partition(".")
+    if mode == "mode" and choices.get(group, value).split("_0")[0] != value:
+        fault = _choice_fault(group, value, groups[group], sweeps)
+        return fault or WrongInput(f"{key} comes with {group}={value}", to_paste(f"{group}={value}"))
+    if re.fullmatch(r"\d{1,3}(,\d{3})+", value) and not sweeps:
+        return WrongInput(
+            f"{key}={value}: a number is written without commas", to_paste(f"{key}={value.replace(',', '')}")
+        )
     owner = _missing_choice(key, choices)
     if owner is not None:
         group = key.split(".")[0]
@@ -161,8 +171,10 @@ def _choice_fault(group: str, value: str, there: list[str], sweeps: bool) -> Wro
     if len(parts) > 1 and all(part in there for part in parts):
         return None if sweeps else _two_values(group, value)
     wrong = next(part for part in parts if part not in there)
-    near = difflib.get_close_matches(wrong, there, 1)
+    near = difflib.get_close_matches(wrong.lower(), there, 1)
     remedy = to_paste(f"{group}={','.join(near[0] if part == wrong else part for part in parts)}") if near else None
+    if group == "env" and remedy is None and re.search(r":|-v\d+$", wrong):
+        remedy = to_paste("env=custom", f"env.id={wrong}")
     if group == "alpha" and re.fullmatch(r"\d*\.?\d+", wrong):
         remedy = to_paste("alpha=fixed", f"alpha.value={wrong}")
     return WrongInput(f"{group}={wrong} is not there; {group} can be {', '.join(there)}", remedy)
@@ -175,7 +187,7 @@ def _two_values(key: str, value: str) -> WrongInput:
 
 
 def _unknown_key(key: str, value: str, choices: dict[str, str], groups: Groups) -> WrongInput:
-    theirs = key if key in SYNONYMS else key.split(".")[-1]
+    theirs = key if key in SYNONYMS else key.split(".")[-1].replace("-", "_")
     if theirs in SYNONYMS:
         ours = _in_our_words(theirs, value, choices)
         return WrongInput(f"unknown key {key}; here it is {SYNONYMS[theirs]}", to_paste(*ours))

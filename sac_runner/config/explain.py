@@ -26,8 +26,10 @@ def explain(
         error: What was said at first.
     """
     if not faults and not values:
-        unread = getattr(error, "override", None)
-        return WrongInput((f"{unread} can't be read: " if unread else "") + first_line(error), _what_there_is(error))
+        unread, said = getattr(error, "override", None), first_line(error)
+        if mark := getattr(error, "problem_mark", None):  # of a file
+            said = f"{mark.name}, line {mark.line + 1}, is no YAML: {getattr(error, 'problem', said)}"
+        return WrongInput((f"{unread} can't be read: " if unread else "") + said, _what_there_is(error))
     messages = [*(fault.message for fault in faults.values()), *(fault.text for fault in values)]
     return WrongInput("; ".join(messages), _together(faults, typed, mends))
 
@@ -57,6 +59,18 @@ def find_mends(faults: list[Fault], settings: list[str], compose: Callable[[list
         else:
             mends[typed[key]] = [*fault.mends] or [f"{key}={shown(usual[key])}"] * (key in usual)
     return {argument: words for argument, words in mends.items() if argument or words}
+
+
+def in_the_command(remedy: str | None, typed: list[str]) -> str | None:
+    """A ``remedy`` that is settings, within the whole command that was ``typed``; any other as it is."""
+    train = train_command("")
+    if remedy is None or not remedy.startswith(train):
+        return remedy
+    settings = {key_of(word): word for word in shlex.split(remedy.removeprefix(train).removesuffix(" ..."))}
+    whole = any(key in ("resume", "init_from") for key in settings)
+    if whole or not all(re.fullmatch(r"[\w./]+=(\[.*\]|[^,]+)", setting) for setting in settings.values()):
+        return remedy
+    return to_paste(*[settings.pop(key_of(argument), argument) for argument in typed], *settings.values())
 
 
 def _what_there_is(error: Exception) -> str | None:

@@ -3,7 +3,7 @@
 import re
 from itertools import islice, pairwise
 
-from sac_runner.config.diagnose import schema_keys
+from sac_runner.config.diagnose import schema_keys, to_paste
 from sac_runner.errors import WrongInput, train_command
 
 # Hydra's own; a part of one will do.
@@ -36,7 +36,7 @@ def rewrite(arguments: list[str]) -> list[str]:
         if (key == "env.kwargs" or key.startswith("env.kwargs.")) and equals:
             rewritten.append(f"++{argument}")
         elif key == "seeds" and equals:
-            count = _seeds(value)
+            count = _seeds(value, arguments)
             seeds = ",".join(map(str, range(count)))
             rewritten.append(f"seed={seeds}" if foreign else f"hydra.launcher.seeds={count}")
         else:
@@ -88,9 +88,11 @@ def as_settings(arguments: list[str]) -> tuple[list[str], list[str]]:
     return meant, unknown
 
 
-def _seeds(value: str) -> int:
+def _seeds(value: str, typed: list[str]) -> int:
+    others = [argument for argument in typed if argument != f"seeds={value}"]
     if re.fullmatch(r"\d+(,\d+)+", value):
-        raise WrongInput(f"seeds={value}: seeds is how many; to name them use seed", train_command(f"-m seed={value}"))
+        named = to_paste(*({"-m": 1} | dict.fromkeys(others)), f"seed={value}")
+        raise WrongInput(f"seeds={value}: seeds is how many; to name them use seed", named)
     if not re.fullmatch(r"[1-9]\d*", value):
-        raise WrongInput(f"seeds={value} must be a whole number, at least 1", train_command("seeds=5"))
+        raise WrongInput(f"seeds={value} must be a whole number, at least 1", to_paste(*others, "seeds=5"))
     return int(value)

@@ -1,5 +1,6 @@
 """The launchers that Hydra's sweepers hand their jobs to: each setting composed and checked, then frozen and run."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -51,6 +52,7 @@ class SweepLauncher(Launcher):
         """
         setup_globals()
         self._refuse_batches()
+        self._refuse_twice(job_overrides)
         fixed = _fixed(self.config)
         proposed = [self._propose(list(job), initial_job_idx + i, fixed) for i, job in enumerate(job_overrides)]
         refuse_own_directories([p.config for p in proposed])
@@ -64,6 +66,15 @@ class SweepLauncher(Launcher):
         if sweeper.get("max_batch_size") is not None and "BasicSweeper" in sweeper.get("_target_", ""):
             remedy = train_command("hydra.launcher.at_a_time=N -m ..., for so many jobs at a time")
             raise WrongInput("hydra.sweeper.max_batch_size would freeze a sweep in parts", remedy)
+
+    def _refuse_twice(self, jobs: Sequence[Sequence[str]]) -> None:
+        """The same job again would count as another seed."""
+        twice = next((job for i, job in enumerate(jobs) if job in jobs[:i]), None)
+        if twice is not None and "BasicSweeper" in self.config.hydra.sweeper.get("_target_", ""):
+            typed = [setting.partition("=") for setting in self.config.hydra.overrides.task]
+            once = [f"{key}={','.join(dict.fromkeys(values.split(',')))}" for key, _, values in typed]
+            text = f"job {' '.join(twice)} is there twice: name each value once"
+            raise WrongInput(text, train_command(shlex.join(["-m", *once])))
 
     def _propose(self, job: list[str], number: int, fixed: set[str]) -> Proposed:
         cfg = self.hydra_context.config_loader.load_sweep_config(self.config, job)

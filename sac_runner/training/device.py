@@ -3,12 +3,14 @@
 import ctypes
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from threadpoolctl import threadpool_limits
 
 from sac_runner.config.schema import Config
-from sac_runner.errors import WrongInput, train_command, warn
+from sac_runner.errors import WrongInput, first_line, train_command, warn
 from sac_runner.machine import MOST_THREADS, available_cores
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's <malloc.h>
@@ -29,6 +31,25 @@ def resolve_device(name: str) -> torch.device:
     if name not in there:
         raise WrongInput(f"device={name} is not there; here it can be {', '.join(there)}", train_command("device=auto"))
     return torch.device(name)
+
+
+@contextmanager
+def room_for(what: str, remedy: str) -> Iterator[None]:
+    """Memory is taken inside.
+
+    Args:
+        what: ``key=value`` that decides how much.
+        remedy: Another.
+
+    Raises:
+        WrongInput: There is too little.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as e:
+        if not isinstance(e, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(e):
+            raise
+        raise WrongInput(f"{what} does not fit into memory: {first_line(e)}", train_command(remedy)) from e
 
 
 def set_up_torch(config: Config) -> tuple[torch.device, int]:

@@ -14,6 +14,7 @@ from sac_runner.config.schema import (
 )
 from sac_runner.errors import DiskFailed, command, train_command
 from sac_runner.storage.files import matching
+from sac_runner.storage.find import outputs_folder
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.text import duration, number
 from sac_runner.training.record import Record
@@ -83,7 +84,8 @@ def closing(record: Record, counters: Counters, seed: int, why: str) -> str:
         else "the last was the best"
     )
     saved = f"{shown(record.run.path)}   {size / 1e6:.1f} MB" + (f", {replay / 1e6:.1f} of it replay" if replay else "")
-    name = "last" if record.config.run.dir is None else quote(str(shown(record.run.path)))
+    found = record.config.run.dir is None and Path(record.config.outputs) == outputs_folder()
+    name = "last" if found else quote(str(shown(record.run.path)))
     following = [f"{command(what)} {name}" for what in ("watch", "evaluate", "tensorboard")]
     more = _more(record.config, record.run, name, counters)
     if more.startswith("resume="):

@@ -10,7 +10,7 @@ from sac_runner.config.compose import from_yaml
 from sac_runner.config.convert import flat, from_plain, to_plain
 from sac_runner.config.schema import Config
 from sac_runner.config.validate import validate
-from sac_runner.errors import WrongInput, train_command
+from sac_runner.errors import WrongInput, first_line, train_command
 from sac_runner.storage.run_directory import RunDirectory
 
 # What may change when a run continues: how long, how it is watched and where it computes, not what it learns.
@@ -53,7 +53,7 @@ def continued_config(run: RunDirectory, overrides: list[str], composed: Config) 
         where = "; ".join(listed[:_LISTED]) + (f"; {len(listed) - _LISTED} more" if len(listed) > _LISTED else "")
         raise WrongInput(
             f"{', '.join(refused)} would change what {run.name} has learned so far ({where})",
-            train_command(f"init_from={run.name} ..."),
+            train_command(f"init_from={run.path} ..."),
         )
     for key in keys:
         if key.startswith(_CHANGEABLE):
@@ -115,6 +115,9 @@ def initialize(agent: SAC, run: RunDirectory, device: torch.device) -> None:
     try:
         agent.load_weights(state)
     except RuntimeError as e:
-        raise WrongInput(
-            f"the networks of init_from={run.name} have other shapes or normalization than this run's"
-        ) from e
+        here = {name: tuple(x.shape) for name, x in agent.state_dict().items()}
+        there = {name: tuple(x.shape) for name, x in state.items()}
+        other = [name for name in here if not name.startswith("adam.") and here[name] != there.get(name)]
+        which = f"{other[0]} is {there.get(other[0], 'not there')}, here {here[other[0]]}" if other else first_line(e)
+        text = f"the networks of init_from={run.path} have other shapes or normalization than this run's ({which})"
+        raise WrongInput(text) from e

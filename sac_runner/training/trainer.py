@@ -11,13 +11,15 @@ import torch
 from numpy.typing import NDArray
 
 from sac_runner.algorithm.agent import SAC
+from sac_runner.config.convert import shown
 from sac_runner.config.schema import Config, PerRoundConfig
-from sac_runner.errors import DiskFailed, Interrupted, WrongInput, train_command, warn
+from sac_runner.errors import DiskFailed, Interrupted, warn
 from sac_runner.interaction.collector import Collector
 from sac_runner.interaction.device_replay import DeviceReplay
 from sac_runner.interaction.envs import evaluation_env, make_vector_env
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.training.console import Console
+from sac_runner.training.device import room_for
 from sac_runner.training.evaluation import evaluate
 from sac_runner.training.learner import Learner
 from sac_runner.training.randomness import Streams, training_seed, weights_generator
@@ -72,19 +74,12 @@ class Trainer:
         config = self.config
         self.collector = Collector(self.envs, self._episode_seed)
         obs_dim, (self.action_dim,) = self.collector.obs.shape[1], self.collector.action_shape
-        self.agent = SAC(config, obs_dim, self.action_dim, weights_generator(self.seed), self.device)
-        try:
-            self.replay = ReplayBuffer(
-                config.replay.capacity,
-                config.env.num_envs,
-                obs_dim,
-                self.action_dim,
-                config.agent.bootstrap_at_time_limit,
-            )
+        with room_for(f"agent.hidden_sizes={shown(config.agent.hidden_sizes)}", "'agent.hidden_sizes=[256,256]' ..."):
+            self.agent = SAC(config, obs_dim, self.action_dim, weights_generator(self.seed), self.device)
+        replay, bootstraps = config.replay, config.agent.bootstrap_at_time_limit
+        with room_for(f"replay.capacity={replay.capacity:,}", f"replay.capacity={replay.capacity // 1000} ..."):
+            self.replay = ReplayBuffer(replay.capacity, config.env.num_envs, obs_dim, self.action_dim, bootstraps)
             on_gpu = DeviceReplay(self.replay, self.device) if self.agent.is_on_gpu else None
-        except (MemoryError, torch.OutOfMemoryError) as e:
-            text = f"replay.capacity={config.replay.capacity:,} does not fit into memory: {e}"
-            raise WrongInput(text, train_command(f"replay.capacity={config.replay.capacity // 1000} ...")) from e
         self.replay.start(self.collector.obs)
         self.learner = Learner(config, self.streams, self.agent, self.replay, on_gpu, self.console.say)
         updater = self.learner.updater

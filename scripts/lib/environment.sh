@@ -36,6 +36,8 @@ run_command() {
     "$root/scripts/setup"
     locate_environment
   fi
-  export SAC_SCRIPTS=1 # hints then name scripts/NAME, not sac-NAME
+  local folder=${0%/*}
+  [[ $folder/$1 -ef $root/scripts/$1 ]] || folder=$root/scripts
+  export SAC_SCRIPTS=$folder # hints then name scripts/NAME as it was typed, not sac-NAME
   exec "$env_bin/sac-$1" "${@:2}"
 }

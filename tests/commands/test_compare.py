@@ -100,7 +100,7 @@ def test_options_reach_the_comparison(sweep, call):
 
 
 def test_to_tensorboard_prints_what_to_type(sweep, call, monkeypatch):
-    monkeypatch.setenv("SAC_SCRIPTS", "1")
+    monkeypatch.setenv("SAC_SCRIPTS", "scripts")
     for n in ("", "-2"):
         answer = call(main, "last", "--out", "my out", "--to-tensorboard")
         assert answer.out.splitlines()[-1] == f"scripts/tensorboard 'my out/tensorboard{n}'"

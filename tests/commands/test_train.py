@@ -274,6 +274,13 @@ def test_the_last_line_offers_what_really_goes_on(elsewhere, overrides, more):
         assert train(*goes_on.split()).code == 0
 
 
+def test_the_last_line_names_a_run_elsewhere_by_its_path(elsewhere):
+    *_, saved, following = train(*TINY, "outputs=there").err.splitlines()
+    path = saved.split()[1]
+    assert path.startswith("there/runs/pendulum/") and following.startswith(f"next     sac-watch {path} | ")
+    assert following.endswith(f"sac-train resume={path} total_env_steps=120")
+
+
 def test_the_header_says_how_long_the_updates_take_at_least(elsewhere):
     started = partial(train, "env=pendulum", "threads=1", "stop.max_minutes=1e-6", "schedule.warmup_env_steps=1")
     minutes = re.search(r"1,000,000 env steps, at least ([\d,]+) min", started("total_env_steps=1e6").err)
@@ -363,7 +370,8 @@ def test_a_run_that_began_from_another_goes_on_without_it(finished):
 def test_init_from_refuses_other_shapes_before_anything_is_made(finished, elsewhere):
     before = sorted(elsewhere.rglob("*"))
     other = [x for x in TINY if "hidden" not in x]
-    assert "have other shapes" in refused(*other, "agent.hidden_sizes=[9]", "init_from=last")
+    said = refused(*other, "agent.hidden_sizes=[9]", "init_from=last")
+    assert f"init_from={the_run().path} have other shapes" in said and "weight is (8, 3), here (9, 3)" in said
     assert "have other shapes or normalization" in refused(*TINY, "normalization=obs", "init_from=last")
     assert sorted(elsewhere.rglob("*")) == before
 

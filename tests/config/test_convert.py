@@ -71,11 +71,11 @@ def test_values_become_what_their_type_says(key, written, value):
 @pytest.mark.parametrize(
     ("key", "value", "fault"),
     [
-        ("total_env_steps", 1.5, "total_env_steps=1.5 must be a whole number"),
-        ("total_env_steps", True, "total_env_steps=true must be a whole number"),
-        ("total_env_steps", 0, "total_env_steps=0 must be at least 1"),
-        ("total_env_steps", "many", "total_env_steps=many must be a whole number"),
-        ("total_env_steps", float("inf"), "total_env_steps=inf must be a whole number"),
+        ("total_env_steps", 1.5, "total_env_steps=1.5 must be a whole number or null"),
+        ("total_env_steps", True, "total_env_steps=true must be a whole number or null"),
+        ("total_env_steps", 0, "total_env_steps=0 must be at least 1 or null"),
+        ("total_env_steps", "many", "total_env_steps=many must be a whole number or null"),
+        ("total_env_steps", float("inf"), "total_env_steps=inf must be a whole number or null"),
         ("agent.lr", "3e-4x", "agent.lr=3e-4x must be a number"),
         ("agent.lr", 0, "agent.lr=0.0 must be above 0"),
         ("agent.lr", float("nan"), "agent.lr=nan must be a number"),
@@ -90,7 +90,7 @@ def test_values_become_what_their_type_says(key, written, value):
         ("env.kwargs", 3, "env.kwargs=3 must be a mapping"),
         ("alpha.mode", "adaptive", "alpha.mode=adaptive must be fixed or auto or annealed"),
         ("alpha.mode", ["auto"], "alpha.mode=[auto] must be fixed or auto or annealed"),
-        ("env.name", 3, "env.name=3 must be a text"),
+        ("env.name", 3, "env.name=3 must be a text or null"),
     ],
 )
 def test_a_fault_names_the_key_the_value_and_what_is_allowed(key, value, fault):
@@ -110,7 +110,7 @@ def test_all_faults_are_found_at_once():
             "unknown key agent.momentum",
             "stop is missing",
             "unknown key speed",
-            "seed=-1 must be at least 0",
+            "seed=-1 must be at least 0 or null",
             "eval.episodes=2.5 must be a whole number",
         ]
     )

@@ -94,6 +94,10 @@ UNKNOWN = [
     ("=3", "unknown key"),
     ("env=pendulu", "env=pendulu is not there; env can be ant, ", "sac-train env=pendulum"),
     ("env=nothing_like_it", "env=nothing_like_it is not there"),
+    ("env=LunarLanderContinuous-v3 seed=1", "is not there", "try: sac-train env=lunarlander seed=1\n"),
+    ("env=a:Mine-v0", "is not there", "try: sac-train env=custom env.id=a:Mine-v0\n"),
+    ("env=pendulum env-id=Hopper-v4", "here it is env.id", "try: sac-train env=custom env.id=Hopper-v4\n"),
+    ("agent.alpha=0.2", "here it is alpha.value", "try: sac-train alpha=fixed alpha.value=0.2\n"),
     ("agent=3", "agent=3 is not there; agent can be sac, sac_tutorial"),
     ("alpha=0.1", "alpha=0.1 is not there", "alpha=fixed alpha.value=0.1"),
     ("normalization=True", "normalization=True is not there"),
@@ -126,6 +130,7 @@ VALUES = [
         "=-1 must",
         "try: sac-train 'agent.hidden_sizes=[128,128]' seed=3\n",
     ),
+    ("seed=a", "seed=a must be a whole number or null", "try: sac-train seed=0\n"),
     ("agent.max_grad_norm=-1", "must be above 0", "try: sac-train agent.max_grad_norm=null\n"),
     ("env.kwargs=3", "env.kwargs=3 must be a mapping", "try: sac-train 'env.kwargs={}'\n"),
     ("agent.tau=7 agent.gamma=1.5 seed=-1", "agent.tau=7", "agent.gamma=1.5", "seed=-1 must be at least 0"),
@@ -168,6 +173,17 @@ CHOICES = [
     ("seed=0,1", "names two settings", "sac-train -m seed=0,1"),
     ("seeds=0,1,2", "seeds is how many", "sac-train -m seed=0,1,2"),
     ("seeds=0", "at least 1", "seeds=5"),
+    ("env=pendulum seeds=0 -m", "at least 1", "try: sac-train env=pendulum -m seeds=5\n"),
+    ("env=pendulum seeds=0,1", "seeds is how many", "try: sac-train -m env=pendulum seed=0,1\n"),
+    ("total_env_steps=10,000", "written without commas", "try: sac-train total_env_steps=10000\n"),
+    ("alpha.mode=fixed seed=1", "alpha.mode comes with alpha=fixed", "try: sac-train alpha=fixed seed=1\n"),
+    ("schedule.mode=per_round", "schedule.mode comes with", "try: sac-train schedule=per_round\n"),
+    ("alpha.mode=adaptive", "alpha=adaptive is not there; alpha can be annealed"),
+    (
+        "-m env=pendulum alpha=auto,auto",
+        "is there twice: name each value once",
+        "try: sac-train -m env=pendulum alpha=auto\n",
+    ),
 ]
 RUNS = [
     ("env=custom env.id=Nope-v0", "env.id=Nope-v0 is unknown to Gymnasium"),
@@ -179,12 +195,19 @@ RUNS = [
     (f"{SPACES} env.kwargs.acts=half_bounded", "unbounded actions"),
     (f"{SPACES} env.kwargs.acts=many_unbounded", "unbounded actions"),
     (f"{SPACES} env.kwargs.acts=degenerate", "empty action range"),
-    (f"{SPACES} env.kwargs.observes=dict", "observes a Dict", "env.id=tests.scripted:Spaces-v0 env.flatten_dict=true"),
+    (
+        f"{SPACES} env.kwargs.observes=dict",
+        "observes a Dict",
+        "try: sac-train env=custom env.id=tests.scripted:Spaces-v0 env.kwargs.observes=dict env.flatten_dict=true\n",
+    ),
     (f"{SPACES} env.kwargs.observes=image", "observes images"),
     (f"{SPACES} env.kwargs.observes=discrete", "observes Discrete(3); SAC here takes a Box"),
     ("env=pendulum env.kwargs.bogus=1", "does not take env.kwargs={'bogus': 1}"),
-    ("device=cuda:99", "device=cuda:99 is not there; here it can be auto, cpu", "sac-train device=auto"),
-    ("env=pendulum outputs=a_file", "can't write a_file/runs/pendulum", "outputs=PATH"),
+    ("seed=1 device=cuda:99", "=cuda:99 is not there; here it can be auto, cpu", "try: sac-train seed=1 device=auto\n"),
+    ("-m seed=0,1 device=cuda:99", "is not there", "try: sac-train -m seed=0,1 device=auto\n"),
+    ("-m hydra.launcher.at_a_time=0 seed=0,1", "try: sac-train -m hydra.launcher.at_a_time=2 seed=0,1\n"),
+    ("env=pendulum outputs=a_file", "can't write a_file/runs/pendulum", "try: sac-train env=pendulum outputs=PATH\n"),
+    ("env=pendulum agent.hidden_sizes=[9000000,9000000]", "sizes=[9000000,9000000] does not fit into memory"),
     ("env=pendulum outputs=a_file/below", "can't write a_file/below", "outputs=PATH"),
     ("-m env=pendulum seed=0,1 outputs=a_file", "can't write a_file/sweeps", "outputs=PATH"),
     ("env=pendulum run.dir=a_file", "run.dir=a_file is there and is no run"),
@@ -302,7 +325,7 @@ def test_the_answers_to_names_that_others_use_compose():
 
 
 def test_every_name_that_others_use_has_a_row_above():
-    assert {row[0].partition("=")[0] for row in THEIRS} == set(SYNONYMS)
+    assert {row[0].partition("=")[0] for row in THEIRS} | {"alpha"} == set(SYNONYMS)  # of agent.alpha; alpha is a group
     assert set(SYNONYMS.values()) <= {*schema_keys(), *GROUPS}
 
 
@@ -314,7 +337,9 @@ def test_a_name_of_others_is_known_within_a_group_too():
     ]
 
 
-@pytest.mark.parametrize(("scripts", "name"), [("1", "scripts/train"), (None, "sac-train")])
+@pytest.mark.parametrize(
+    ("scripts", "name"), [("scripts", "scripts/train"), ("/a b/scripts", "'/a b/scripts'/train"), (None, "sac-train")]
+)
 def test_hints_print_the_form_of_the_command_that_was_typed(scripts, name, monkeypatch):
     if scripts:
         monkeypatch.setenv("SAC_SCRIPTS", scripts)
@@ -341,6 +366,8 @@ def test_choices_of_ones_own_are_known(elsewhere):
         text = refused(f"{folder} alpha=min")
         assert "alpha can be annealed, auto, fixed, fixed_0.05, mine" in text and "alpha=mine" in text
     refused("alpha=mine agent.lrr=3 --config-dir my_conf", "unknown key agent.lrr")
+    (elsewhere / "my_conf" / "alpha" / "mine.yaml").write_text("mode: [1\nvalue: 0.7\n")
+    refused("alpha=mine --config-dir my_conf", "my_conf/alpha/mine.yaml, line 2, is no YAML: expected")
 
 
 def test_a_fault_in_one_job_stops_a_sweep_before_anything_is_made(elsewhere):

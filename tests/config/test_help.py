@@ -40,7 +40,7 @@ def test_it_lists_every_key_that_is_in_no_group_and_every_group_of_keys(page):
     assert set(run) == single and set(parts) == groups
 
 
-@pytest.mark.parametrize(("scripts", "name"), [("1", "scripts/train"), ("", "sac-train")])
+@pytest.mark.parametrize(("scripts", "name"), [("scripts", "scripts/train"), ("", "sac-train")])
 def test_it_names_the_command_as_it_was_typed(scripts, name, monkeypatch):
     monkeypatch.setenv("SAC_SCRIPTS", scripts)
     assert f"  {name} env=humanoid seed=1 " in train("--help").out

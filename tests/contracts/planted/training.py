@@ -38,8 +38,8 @@ LOOP = [
     (
         "a time limit bootstraps whatever is asked",
         TRAINER,
-        "            config.agent.bootstrap_at_time_limit,\n",
-        "            True,\n",
+        "replay, bootstraps = config.replay, config.agent.bootstrap_at_time_limit",
+        "replay, bootstraps = config.replay, True",
         f"{OF_TRAINER}a_time_limit_bootstraps_unless_told_otherwise",
     ),
     (
