@@ -134,6 +134,8 @@ def _fault(groups: Groups, key: str, value: str, choices: dict[str, str], sweeps
     if key in groups:
         return _choice_fault(key, value, groups[key], sweeps)
     keys = schema_keys()
+    if not key:
+        return WrongInput(f"={value} names no key; a setting is key=value, without spaces")
     if key not in keys:
         return _unknown_key(key, value, choices, groups)
     group, _, mode = key.partition(".")
@@ -198,7 +200,7 @@ def _unknown_key(key: str, value: str, choices: dict[str, str], groups: Groups) 
     ]
     if near:
         return WrongInput(f"unknown key {key}", to_paste(*_with_choice(near[0], value, choices)))
-    group = _group_of(value, groups)
+    group = _group_of(value.split(",")[0], groups)
     remedy = to_paste(f"{group}={value}") if group else train_command("--cfg job") + "   (every key)"
     return WrongInput(f"unknown key {key}", remedy)
 
@@ -231,7 +233,12 @@ def key_of(override: str) -> str:
 
 def to_paste(*overrides: str) -> str:
     """A ``train`` command line, quoted where a shell needs it."""
-    return train_command(shlex.join(overrides))
+    return train_command(" ".join(map(_quote, overrides)))
+
+
+def _quote(word: str) -> str:
+    """In double quotes what has single ones, which ``shlex`` makes hard to read."""
+    return f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word)
 
 
 @cache

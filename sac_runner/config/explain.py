@@ -12,6 +12,9 @@ from sac_runner.errors import WrongInput, first_line, train_command
 Mends = dict[str, list[str]]
 """Argument that has a fault -> what to type in its place; of "" beside the others."""
 
+_TEXTS = ("run.name", "run.dir", "outputs", "resume", "init_from", "env.id")
+"""Keys whose values may hold what Hydra's grammar has another meaning for."""
+
 
 def explain(
     faults: dict[str, WrongInput], typed: list[str], values: list[Fault], mends: Mends, error: Exception
@@ -29,7 +32,10 @@ def explain(
         unread, said = getattr(error, "override", None), first_line(error)
         if mark := getattr(error, "problem_mark", None):  # of a file
             said = f"{mark.name}, line {mark.line + 1}, is no YAML: {getattr(error, 'problem', said)}"
-        return WrongInput((f"{unread} can't be read: " if unread else "") + said, _what_there_is(error))
+        key, _, text = (unread or "").partition("=")
+        quoted = to_paste(f"{key}='{text}'") if key in _TEXTS and "'" not in text else None
+        said = f"{unread} can't be read{' without quotes of its own' * bool(quoted)}: {said}" if unread else said
+        return WrongInput(said, in_the_command(quoted, typed) or _what_there_is(error))
     messages = [*(fault.message for fault in faults.values()), *(fault.text for fault in values)]
     return WrongInput("; ".join(messages), _together(faults, typed, mends))
 

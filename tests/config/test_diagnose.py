@@ -91,7 +91,9 @@ UNKNOWN = [
     ("+agent.momentum=3", "unknown key agent.momentum"),
     ("/tmp=3", "unknown key /tmp"),
     ("env/../agent=sac", "unknown key env/../agent"),
-    ("=3", "unknown key"),
+    ("=3", "=3 names no key"),
+    ("seed = 3", "= names no key; a setting is key=value, without spaces"),
+    ("-m aplha=auto,fixed", "unknown key aplha", "try: sac-train -m alpha=auto,fixed\n"),
     ("env=pendulu", "env=pendulu is not there; env can be ant, ", "sac-train env=pendulum"),
     ("env=nothing_like_it", "env=nothing_like_it is not there"),
     ("env=LunarLanderContinuous-v3 seed=1", "is not there", "try: sac-train env=lunarlander seed=1\n"),
@@ -160,6 +162,11 @@ VALUES = [
     ("~agent.lr", "agent.lr"),
     ("~agent", "agent"),
     ("agent.lr=1e-3=4", "agent.lr=1e-3=4 can't be read"),
+    (
+        "seed=1 outputs=there/r=1",
+        "can't be read without quotes of its own",
+        """try: sac-train seed=1 "outputs='there/r=1'"\n""",
+    ),
     ("agent.hidden_sizes=[8,8", "agent.hidden_sizes=[8,8 can't be read"),
     ("env=custom", "env=custom needs env.id"),
 ]
