@@ -41,10 +41,10 @@ GPU = [
         f"{OF_REPLAY}what_goes_to_a_gpu_is_written_over_only_once_it_is_there",
     ),
     (
-        "memory is waited for by the copy of another",
+        "the last copy is waited for before the next is written",
         REPLAY,
-        "        self._copied[self._turn].record(",
-        "        self._copied[0].record(",
+        "        self._turn = 1 - self._turn\n",
+        "",
         f"{OF_REPLAY}what_goes_to_a_gpu_is_written_over_only_once_it_is_there",
     ),
     (
