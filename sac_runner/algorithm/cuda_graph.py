@@ -40,6 +40,8 @@ def recorded(body: Callable[[], T], device: torch.device) -> Callable[[], T]:
             cause: BaseException = e
             while cause.__context__ is not None:  # that recording was broken off is all that the last one says
                 cause = cause.__context__
+            if isinstance(cause, torch.OutOfMemoryError):
+                raise
             warn(f"no CUDA graph could be recorded, so the GPU is told every operation anew ({first_line(cause)})")
             return body
 

@@ -100,11 +100,9 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
             with _hears_ctrl_c(lambda: not started and sweep() is None):
                 if options or any("hydra" in setting for setting in settings) or not _run_at_once(task, settings):
                     hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
-        except _NOT_COMPOSED as e:
-            if started or sweep() is not None:
+        except (*_NOT_COMPOSED, WrongInput) as e:
+            if not isinstance(e, WrongInput) and (started or sweep() is not None):
                 raise
-            raise _explained(typed, e) from e
-        except WrongInput as e:
             raise _explained(typed, e) from e
         except (AssertionError, AttributeError) as e:  # of OmegaConf, which can't put a key into Hydra's null
             if started or sweep() is not None or not any("hydra.sweeper.params" in setting for setting in settings):
@@ -138,10 +136,11 @@ def _run_at_once(task: Callable[[DictConfig], float], settings: list[str]) -> bo
 
 def _explained(typed: list[str], error: Exception) -> WrongInput:
     """All that is wrong with arguments that were refused with ``error``: their keys, and the values of others."""
-    faulty, sweeps = _faults(typed), _sweeps(split(rewrite(typed))[0])
-    others = [setting for setting in split(typed)[1] if setting not in faulty]
+    settings, composed = split(typed)[1], isinstance(error, WrongInput)
+    faulty = {} if composed and not any(".mode=" in setting for setting in settings) else _faults(typed)
+    others = [setting for setting in settings if setting not in faulty]
     values: list[Fault] = []
-    if not sweeps and (plain := _plain(others)):
+    if not _sweeps(split(rewrite(typed))[0]) and (plain := _plain(others)):
         config, values = convert(plain)
         values += [] if faulty else find_contradictions(config)
     if isinstance(error, WrongInput) and not faulty and not values:

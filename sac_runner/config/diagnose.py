@@ -67,7 +67,7 @@ SYNONYMS = {
 # Their values that are written otherwise here: ours for theirs; None stands for any other.
 _VALUES: dict[str, dict[str | None, str]] = {
     "ent_coef": {"auto": "alpha=auto"},
-    "alpha": {"auto": "alpha=auto"},
+    "alpha": {choice: f"alpha={choice}" for choice in ("auto", "fixed", "annealed")},
     "autotune": {"False": "alpha=fixed", None: "alpha=auto"},
     "gradient_steps": {"-1": "schedule.updates_per_env_step=1"},
     "target_entropy": {"auto": "alpha.target_entropy=null"},
@@ -142,10 +142,9 @@ def _fault(groups: Groups, key: str, value: str, choices: dict[str, str], sweeps
     if mode == "mode" and choices.get(group, value).split("_0")[0] != value:
         fault = _choice_fault(group, value, groups[group], sweeps)
         return fault or WrongInput(f"{key} comes with {group}={value}", to_paste(f"{group}={value}"))
-    if re.fullmatch(r"\d{1,3}(,\d{3})+", value) and not sweeps:
-        return WrongInput(
-            f"{key}={value}: a number is written without commas", to_paste(f"{key}={value.replace(',', '')}")
-        )
+    if key.endswith(("env_steps", "capacity")) and re.fullmatch(r"[1-9]\d{0,2}(,\d{3})*,000", value) and not sweeps:
+        whole = to_paste(f"{key}={value.replace(',', '')}")
+        return WrongInput(f"{key}={value}: a number is written without commas", whole)
     owner = _missing_choice(key, choices)
     if owner is not None:
         group = key.split(".")[0]
@@ -173,9 +172,11 @@ def _choice_fault(group: str, value: str, there: list[str], sweeps: bool) -> Wro
     if len(parts) > 1 and all(part in there for part in parts):
         return None if sweeps else _two_values(group, value)
     wrong = next(part for part in parts if part not in there)
-    near = difflib.get_close_matches(wrong.lower(), there, 1)
+    near = difflib.get_close_matches(wrong, there, 1)
+    if group == "env" and re.search(r":|-v\d+$", wrong):  # an id of Gymnasium's
+        near = [name for name in there if name == wrong.lower().split("-v")[0].removesuffix("continuous")]
     remedy = to_paste(f"{group}={','.join(near[0] if part == wrong else part for part in parts)}") if near else None
-    if group == "env" and remedy is None and re.search(r":|-v\d+$", wrong):
+    if group == "env" and re.search(r":|-v\d+$", wrong) and not near and len(parts) == 1:
         remedy = to_paste("env=custom", f"env.id={wrong}")
     if group == "alpha" and re.fullmatch(r"\d*\.?\d+", wrong):
         remedy = to_paste("alpha=fixed", f"alpha.value={wrong}")
@@ -183,6 +184,8 @@ def _choice_fault(group: str, value: str, there: list[str], sweeps: bool) -> Wro
 
 
 def _two_values(key: str, value: str) -> WrongInput:
+    if key == "agent.hidden_sizes":
+        return WrongInput(f"{key}={value} must be a list", to_paste(f"{key}=[{value}]"))
     count = value.count(",") + 1
     number = "two" if count == 2 else str(count)
     return WrongInput(f"{key}={value} names {number} settings; one run takes one", to_paste("-m", f"{key}={value}"))

@@ -5,8 +5,9 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
-from sac_runner.config.convert import Fault, flat, shown
+from sac_runner.config.convert import Fault, convert, flat, shown
 from sac_runner.config.diagnose import key_of, schema_keys, to_paste
+from sac_runner.config.validate import find_contradictions
 from sac_runner.errors import WrongInput, first_line, train_command
 
 Mends = dict[str, list[str]]
@@ -54,6 +55,9 @@ def find_mends(faults: list[Fault], settings: list[str], compose: Callable[[list
         faults: Of values.
         settings: As typed.
         compose: Makes plain data of settings, or none where it can't.
+
+    Returns:
+        Nothing where that does not mend all.
     """
     typed = {key_of(setting): setting for setting in settings}
     blamed = [next((key for key in fault.keys if key in typed), None) for fault in faults]
@@ -63,8 +67,10 @@ def find_mends(faults: list[Fault], settings: list[str], compose: Callable[[list
         if key is None:
             mends.setdefault("", []).extend(fault.mends)
         else:
-            mends[typed[key]] = [*fault.mends] or [f"{key}={shown(usual[key])}"] * (key in usual)
-    return {argument: words for argument, words in mends.items() if argument or words}
+            mends[typed[key]] = [*fault.mends] or ([f"{key}={shown(usual[key])}"] if key in usual else [])
+    others = [word for setting in settings for word in mends.get(setting, [setting])]
+    config, still = convert(compose([*others, *mends.get("", [])]))
+    return mends if any(mends.values()) and not (still or find_contradictions(config)) else {}
 
 
 def in_the_command(remedy: str | None, typed: list[str]) -> str | None:
@@ -76,7 +82,10 @@ def in_the_command(remedy: str | None, typed: list[str]) -> str | None:
     whole = any(key in ("resume", "init_from") for key in settings)
     if whole or not all(re.fullmatch(r"[\w./]+=(\[.*\]|[^,]+)", setting) for setting in settings.values()):
         return remedy
-    return to_paste(*[settings.pop(key_of(argument), argument) for argument in typed], *settings.values())
+    last = {key_of(argument): argument for argument in typed}
+    mended = [settings.get(key_of(word), word) for word in typed if last[key_of(word)] == word]
+    mended += [setting for key, setting in settings.items() if key not in last]
+    return remedy if mended == typed else to_paste(*mended)
 
 
 def _what_there_is(error: Exception) -> str | None:

@@ -47,7 +47,7 @@ def _agent_faults(config: Config) -> Iterator[Fault]:
         yield Fault(("agent.log_std_min", "agent.log_std_max"), text)
     if agent.lr_schedule == "linear" and agent.lr_decay_env_steps is None:
         text = "agent.lr_schedule=linear needs agent.lr_decay_env_steps, as there is no total_env_steps"
-        yield Fault(("agent.lr_schedule",), text)
+        yield Fault(("agent.lr_schedule",), text, ("agent.lr_schedule=constant",))
     if replay.capacity < max(replay.batch_size, config.env.num_envs):
         text = f"replay.capacity={replay.capacity} must hold replay.batch_size={replay.batch_size} and env.num_envs"
         yield Fault(("replay.capacity", "replay.batch_size", "env.num_envs"), text)
@@ -58,7 +58,7 @@ def _schedule_faults(config: Config) -> Iterator[Fault]:
     if isinstance(schedule, PerStepConfig):
         if total is None:
             text = "total_env_steps=null needs schedule=per_round; schedule=per_step ends by env steps"
-            yield Fault(("total_env_steps",), text, ("schedule=per_round",))
+            yield Fault(("total_env_steps",), text, ("schedule=per_round", "total_env_steps=null"))
         elif schedule.warmup_env_steps >= total:
             text = (
                 f"schedule.warmup_env_steps={schedule.warmup_env_steps} must be below total_env_steps={total}, "

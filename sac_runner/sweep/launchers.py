@@ -1,6 +1,5 @@
 """The launchers that Hydra's sweepers hand their jobs to: each setting composed and checked, then frozen and run."""
 
-import shlex
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -71,10 +70,7 @@ class SweepLauncher(Launcher):
         """The same job again would count as another seed."""
         twice = next((job for i, job in enumerate(jobs) if job in jobs[:i]), None)
         if twice is not None and "BasicSweeper" in self.config.hydra.sweeper.get("_target_", ""):
-            typed = [setting.partition("=") for setting in self.config.hydra.overrides.task]
-            once = [f"{key}={','.join(dict.fromkeys(values.split(',')))}" for key, _, values in typed]
-            text = f"job {' '.join(twice)} is there twice: name each value once"
-            raise WrongInput(text, train_command(shlex.join(["-m", *once])))
+            raise WrongInput(f"job {' '.join(twice)} is there twice: name each value once")
 
     def _propose(self, job: list[str], number: int, fixed: set[str]) -> Proposed:
         cfg = self.hydra_context.config_loader.load_sweep_config(self.config, job)

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import platform
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -46,8 +47,9 @@ def room_for(what: str, remedy: str) -> Iterator[None]:
     """
     try:
         yield
-    except (MemoryError, RuntimeError) as e:
-        if not isinstance(e, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(e):
+    except (MemoryError, OverflowError, RuntimeError, ValueError) as e:
+        lacks = isinstance(e, MemoryError | OverflowError | torch.OutOfMemoryError)
+        if not lacks and not re.search("allocate memory|too big|[Oo]verflow|[Mm]aximum", str(e)):
             raise
         raise WrongInput(f"{what} does not fit into memory: {first_line(e)}", train_command(remedy)) from e
 

@@ -1,6 +1,7 @@
 """Runs that begin from others: what may change when one continues, and weights for a new one."""
 
 from dataclasses import replace
+from shlex import quote
 from typing import Any
 
 import torch
@@ -53,7 +54,7 @@ def continued_config(run: RunDirectory, overrides: list[str], composed: Config) 
         where = "; ".join(listed[:_LISTED]) + (f"; {len(listed) - _LISTED} more" if len(listed) > _LISTED else "")
         raise WrongInput(
             f"{', '.join(refused)} would change what {run.name} has learned so far ({where})",
-            train_command(f"init_from={run.path} ..."),
+            train_command(f"init_from={quote(str(run.path))} ..."),
         )
     for key in keys:
         if key.startswith(_CHANGEABLE):
@@ -70,7 +71,7 @@ def _check_learning_rate(config: Config, run: RunDirectory) -> None:
     if agent.lr_schedule == "linear" and agent.lr_final_share == 0 and end and (config.total_env_steps or 0) > end:
         raise WrongInput(
             f"the learning rate of {run.name} falls to 0 at {end:,} env steps: past them nothing would be learned",
-            train_command(f"init_from={run.path} ..."),
+            train_command(f"init_from={quote(str(run.path))} ..."),
         )
 
 

@@ -74,7 +74,9 @@ class Trainer:
         config = self.config
         self.collector = Collector(self.envs, self._episode_seed)
         obs_dim, (self.action_dim,) = self.collector.obs.shape[1], self.collector.action_shape
-        with room_for(f"agent.hidden_sizes={shown(config.agent.hidden_sizes)}", "'agent.hidden_sizes=[256,256]' ..."):
+        sizes, n = shown(config.agent.hidden_sizes), config.agent.n_critics
+        smaller = "agent.n_critics=2 ..." if n > 10 else "'agent.hidden_sizes=[256,256]' ..."
+        with room_for(f"agent.hidden_sizes={sizes} with agent.n_critics={n}", smaller):
             self.agent = SAC(config, obs_dim, self.action_dim, weights_generator(self.seed), self.device)
         replay, bootstraps = config.replay, config.agent.bootstrap_at_time_limit
         with room_for(f"replay.capacity={replay.capacity:,}", f"replay.capacity={replay.capacity // 1000} ..."):

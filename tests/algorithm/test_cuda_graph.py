@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from sac_runner.algorithm import cuda_graph
 from sac_runner.algorithm.cuda_graph import recorded
 from tests.support import CPU
 
@@ -50,9 +51,10 @@ def graphs(monkeypatch, current, fails):
 
 
 def test_what_is_recorded_is_replayed_and_answers_in_the_same_memory(monkeypatch, current):
-    replays, made = graphs(monkeypatch, current, fails=False), []
+    replays, made, ended = graphs(monkeypatch, current, fails=False), [], []
+    monkeypatch.setattr(cuda_graph.gc, "collect", lambda: ended.append(len(made)))
     replay = recorded(lambda: made.append(torch.ones(1)) or made[-1], CPU)
-    assert len(made) == 4 and current == ["first"]
+    assert len(made) == 4 and current == ["first"] and ended == [3]  # other graphs, before this one
     assert replay() is made[-1] and replay() is made[-1] and len(replays) == 2 and len(made) == 4
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sac_runner.config.compose import CONF, compose_config
 from sac_runner.config.diagnose import SYNONYMS, find_faults, find_groups, schema_keys
-from sac_runner.config.explain import explain, explain_options
+from sac_runner.config.explain import explain, explain_options, in_the_command
 from sac_runner.errors import WrongInput
 from tests.runs import TINY, compose_all, train
 
@@ -97,6 +97,9 @@ UNKNOWN = [
     ("env=pendulu", "env=pendulu is not there; env can be ant, ", "sac-train env=pendulum"),
     ("env=nothing_like_it", "env=nothing_like_it is not there"),
     ("env=LunarLanderContinuous-v3 seed=1", "is not there", "try: sac-train env=lunarlander seed=1\n"),
+    ("env=HumanoidStandup-v5", "is not there", "try: sac-train env=custom env.id=HumanoidStandup-v5\n"),
+    ("-m env=pendulum,InvertedPendulum-v5", "is not there"),
+    ("env=a:Hopper-v1", "is not there", "try: sac-train env=custom env.id=a:Hopper-v1\n"),
     ("env=a:Mine-v0", "is not there", "try: sac-train env=custom env.id=a:Mine-v0\n"),
     ("env=pendulum env-id=Hopper-v4", "here it is env.id", "try: sac-train env=custom env.id=Hopper-v4\n"),
     ("agent.alpha=0.2", "here it is alpha.value", "try: sac-train alpha=fixed alpha.value=0.2\n"),
@@ -153,7 +156,7 @@ VALUES = [
     ),
     ("eval.every_rounds=3", "needs schedule=per_round", "try: sac-train schedule=per_round eval.every_rounds=3\n"),
     ("env.episode_seed=per_round", "try: sac-train schedule=per_round env.episode_seed=per_round\n"),
-    ("total_env_steps=null", "total_env_steps=null needs schedule=per_round", "try: sac-train schedule=per_round\n"),
+    ("total_env_steps=null", "null needs", "schedule=per_round total_env_steps=null agent.lr_schedule=constant\n"),
     ("-m agent.tau=7,8", "job agent.tau=7: agent.tau=7.0 must be above 0"),
     ("schedule.warmup_env_steps=1e9", "schedule.warmup_env_steps=1000000000 must be below total_env_steps"),
     ("resume=x init_from=y", "give one of them", "try: sac-train resume=x init_from=null\n"),
@@ -182,14 +185,19 @@ CHOICES = [
     ("seeds=0", "at least 1", "seeds=5"),
     ("env=pendulum seeds=0 -m", "at least 1", "try: sac-train env=pendulum -m seeds=5\n"),
     ("env=pendulum seeds=0,1", "seeds is how many", "try: sac-train -m env=pendulum seed=0,1\n"),
+    ("seed=100,200", "names two settings", "try: sac-train -m seed=100,200\n"),
+    ("agent.hidden_sizes=64,64 seed=1", "must be a list", "try: sac-train 'agent.hidden_sizes=[64,64]' seed=1\n"),
+    ("env=pendulum env.kwargs.g=9 env.kwargs=3", "env.kwargs=3 must be a mapping"),
+    ("'eval={episodes:0}'", "eval.episodes=0 must be at least 1"),
+    ("agent.log_std_min=2 agent.log_std_max=-20", "must be below agent.log_std_max=-20"),
+    ("env=custom agent.tau=7", "agent.tau=7.0 must be", "env=custom needs env.id"),
     ("total_env_steps=10,000", "written without commas", "try: sac-train total_env_steps=10000\n"),
     ("alpha.mode=fixed seed=1", "alpha.mode comes with alpha=fixed", "try: sac-train alpha=fixed seed=1\n"),
     ("schedule.mode=per_round", "schedule.mode comes with", "try: sac-train schedule=per_round\n"),
     ("alpha.mode=adaptive", "alpha=adaptive is not there; alpha can be annealed"),
     (
         "-m env=pendulum alpha=auto,auto",
-        "is there twice: name each value once",
-        "try: sac-train -m env=pendulum alpha=auto\n",
+        "job env=pendulum alpha=auto is there twice: name each value once",
     ),
 ]
 RUNS = [
@@ -210,11 +218,15 @@ RUNS = [
     (f"{SPACES} env.kwargs.observes=image", "observes images"),
     (f"{SPACES} env.kwargs.observes=discrete", "observes Discrete(3); SAC here takes a Box"),
     ("env=pendulum env.kwargs.bogus=1", "does not take env.kwargs={'bogus': 1}"),
+    ("device=cuda:98 seed=1 device=cuda:99", "device=cuda:99 is", "try: sac-train seed=1 device=auto\n"),
+    ("device=cuda:99 'replay={capacity:10000,batch_size:64}'", "device=cuda:99 is not there", "device=auto"),
+    ("env=pendulum replay.capacity=1e18", "does not fit into memory", "try: sac-train env=pendulum replay.capacity="),
+    ("env=pendulum agent.n_critics=1000000000", "does not fit", "try: sac-train env=pendulum agent.n_critics=2\n"),
     ("seed=1 device=cuda:99", "=cuda:99 is not there; here it can be auto, cpu", "try: sac-train seed=1 device=auto\n"),
     ("-m seed=0,1 device=cuda:99", "is not there", "try: sac-train -m seed=0,1 device=auto\n"),
     ("-m hydra.launcher.at_a_time=0 seed=0,1", "try: sac-train -m hydra.launcher.at_a_time=2 seed=0,1\n"),
     ("env=pendulum outputs=a_file", "can't write a_file/runs/pendulum", "try: sac-train env=pendulum outputs=PATH\n"),
-    ("env=pendulum agent.hidden_sizes=[9000000,9000000]", "sizes=[9000000,9000000] does not fit into memory"),
+    ("env=pendulum agent.hidden_sizes=[9000000,9000000]", "9000000] with agent.n_critics=2 does not fit into memory"),
     ("env=pendulum outputs=a_file/below", "can't write a_file/below", "outputs=PATH"),
     ("-m env=pendulum seed=0,1 outputs=a_file", "can't write a_file/sweeps", "outputs=PATH"),
     ("env=pendulum run.dir=a_file", "run.dir=a_file is there and is no run"),
@@ -355,6 +367,27 @@ def test_hints_print_the_form_of_the_command_that_was_typed(scripts, name, monke
     assert f"try: {name} agent.lr=3" in refused("agent.lrr=3")
     assert f"try: {name} -m seed=1,2" in refused("seeds=1,2")
     assert f"try: {name} seed=3" in refused("--seed=3")
+
+
+@pytest.mark.parametrize(
+    ("remedy", "whole"),
+    [
+        ("sac-train device=auto", "sac-train seed=1 device=auto -m"),
+        ("sac-train env.flatten_dict=true", "sac-train seed=1 device=b -m env.flatten_dict=true"),
+        ("sac-train replay.capacity=9 ...", "sac-train seed=1 device=b -m replay.capacity=9"),
+        ("sac-train init_from=run ...", "sac-train init_from=run ..."),
+        ("sac-train resume=SWEEP", "sac-train resume=SWEEP"),
+        ("sac-train env=pendulum, or name a run by its path", "sac-train env=pendulum, or name a run by its path"),
+        ("another network", "another network"),
+        (None, None),
+    ],
+)
+def test_a_remedy_that_is_settings_keeps_what_was_typed(remedy, whole):
+    assert in_the_command(remedy, ["device=a", "seed=1", "device=b", "-m"]) == whole
+
+
+def test_a_sweep_whose_seeds_are_named_twice_is_told_of_one_way():
+    refused("-m seed=0,1 seeds=3", "seed and seeds both name", "try: sac-train seeds=3 ...")
 
 
 def test_resume_of_a_damaged_run_is_wrong_input(elsewhere):
