@@ -46,6 +46,7 @@ def recorded(body: Callable[[], T], device: torch.device) -> Callable[[], T]:
             return body
 
     def replay() -> T:
+        """What was recorded, once more."""
         graph.replay()
         return result
 

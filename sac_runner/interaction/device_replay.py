@@ -133,6 +133,7 @@ class _Parcel:
         self._outbox = Outbox(torch.zeros(ends[-1], dtype=torch.uint8), device)
 
         def parts(memory: Tensor) -> dict[str, Tensor]:
+            """The arrays within ``memory``."""
             named = zip(arrays.items(), [0, *ends], ends, strict=False)
             return {name: memory[i:j].view(dtype).view(shape) for (name, (dtype, shape)), i, j in named}
 
