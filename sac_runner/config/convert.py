@@ -162,12 +162,12 @@ def _no_choice(kind: Any, key: str, value: Any, faults: list[Fault]) -> Any:
 
 
 def _fault(key: str, value: Any, allowed: str, faults: list[Fault], mends: tuple[str, ...] = ()) -> Any:
-    faults.append(Fault((key,), f"{key}={shown(value)} must be {allowed}", mends))
+    faults.append(Fault((key,), f"{key}={as_typed(value)} must be {allowed}", mends))
     return _INVALID
 
 
-def shown(value: Any) -> str:
+def as_typed(value: Any) -> str:
     """As it would be typed."""
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
-    return f"[{','.join(map(shown, value))}]" if isinstance(value, list | tuple) else str(value)
+    return f"[{','.join(map(as_typed, value))}]" if isinstance(value, list | tuple) else str(value)

@@ -173,10 +173,11 @@ def _choice_fault(group: str, value: str, there: list[str], sweeps: bool) -> Wro
         return None if sweeps else _two_values(group, value)
     wrong = next(part for part in parts if part not in there)
     near = difflib.get_close_matches(wrong, there, 1)
-    if group == "env" and re.search(r":|-v\d+$", wrong):  # an id of Gymnasium's
+    is_id = group == "env" and re.search(r":|-v\d+$", wrong) is not None  # of Gymnasium's
+    if is_id:
         near = [name for name in there if name == wrong.lower().split("-v")[0].removesuffix("continuous")]
     remedy = to_paste(f"{group}={','.join(near[0] if part == wrong else part for part in parts)}") if near else None
-    if group == "env" and re.search(r":|-v\d+$", wrong) and not near and len(parts) == 1:
+    if is_id and not near and len(parts) == 1:
         remedy = to_paste("env=custom", f"env.id={wrong}")
     if group == "alpha" and re.fullmatch(r"\d*\.?\d+", wrong):
         remedy = to_paste("alpha=fixed", f"alpha.value={wrong}")
