@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sac_runner.analysis.grouping import Group, Grouping, written
+from sac_runner.analysis.grouping import Group, Grouping
 from sac_runner.analysis.load import Run
+from sac_runner.config.convert import written
 from sac_runner.text import plural
 
 _PROTOCOL = ("eval.episodes", "eval.deterministic", "eval.seed", "eval.num_envs", "eval.max_episode_steps")

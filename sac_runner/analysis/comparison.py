@@ -11,9 +11,10 @@ import numpy as np
 from sac_runner.analysis import statistics
 from sac_runner.analysis.cautions import alike, cautions
 from sac_runner.analysis.curves import Line, line
-from sac_runner.analysis.grouping import Group, Grouping, group, written
+from sac_runner.analysis.grouping import Group, Grouping, group
 from sac_runner.analysis.load import LeftOut, Loaded, Run
 from sac_runner.analysis.statistics import FEW, Floats
+from sac_runner.config.convert import written
 from sac_runner.errors import WrongInput
 
 _WHOLE = 0.9  # of its env steps, from which on a curve counts as whole: not every row has every metric

@@ -7,6 +7,7 @@ from itertools import accumulate
 from typing import Any
 
 from sac_runner.analysis.load import Run
+from sac_runner.config.convert import written
 from sac_runner.errors import WrongInput, command
 
 # How far a run goes, how it is watched, where it computes and where it lies: not what it learns.
@@ -208,15 +209,3 @@ def _most_common(values: list[Any]) -> Any:
 
 def _count(groups: list[dict[str, Any]], keys: list[str]) -> int:
     return len({tuple(_value(own, key) for key in keys) for own in groups})
-
-
-def written(value: Any) -> str:
-    """As it is typed on the command line: ``0.0003``, ``null``, ``true``, ``[256,256]``."""
-    match value:
-        case None | bool():
-            return {None: "null", True: "true", False: "false"}[value]
-        case float():
-            return f"{value:g}" if float(f"{value:g}") == value else repr(value)
-        case list():
-            return f"[{','.join(map(written, value))}]"
-    return str(value)

@@ -9,11 +9,11 @@ from typing import Any
 
 from sac_runner.analysis.comparison import Comparison, Panel, Row
 from sac_runner.analysis.figures import styles
-from sac_runner.analysis.grouping import written
 from sac_runner.analysis.load import LeftOut
 from sac_runner.analysis.statistics import FEW
 from sac_runner.analysis.tables import CURVES, SCORES
 from sac_runner.analysis.words import differences, headline, overall, table, verdict
+from sac_runner.config.convert import written
 from sac_runner.text import number, plural
 
 _STYLE = Path(__file__).with_name("report.css")

@@ -162,12 +162,17 @@ def _no_choice(kind: Any, key: str, value: Any, faults: list[Fault]) -> Any:
 
 
 def _fault(key: str, value: Any, allowed: str, faults: list[Fault], mends: tuple[str, ...] = ()) -> Any:
-    faults.append(Fault((key,), f"{key}={as_typed(value)} must be {allowed}", mends))
+    faults.append(Fault((key,), f"{key}={written(value)} must be {allowed}", mends))
     return _INVALID
 
 
-def as_typed(value: Any) -> str:
-    """As it would be typed."""
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    return f"[{','.join(map(as_typed, value))}]" if isinstance(value, list | tuple) else str(value)
+def written(value: Any) -> str:
+    """As it is typed on the command line: ``0.0003``, ``null``, ``true``, ``[256,256]``."""
+    match value:
+        case None | bool():
+            return {None: "null", True: "true", False: "false"}[value]
+        case float():
+            return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+        case list() | tuple():
+            return f"[{','.join(map(written, value))}]"
+    return str(value)

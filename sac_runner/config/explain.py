@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
-from sac_runner.config.convert import Fault, as_typed, convert, flat
+from sac_runner.config.convert import Fault, convert, flat, written
 from sac_runner.config.diagnose import key_of, schema_keys, to_paste
 from sac_runner.config.validate import find_contradictions
 from sac_runner.errors import WrongInput, first_line, train_command
@@ -67,7 +67,7 @@ def find_mends(faults: list[Fault], settings: list[str], compose: Callable[[list
         if key is None:
             mends.setdefault("", []).extend(fault.mends)
         else:
-            mends[typed[key]] = [*fault.mends] or ([f"{key}={as_typed(usual[key])}"] if key in usual else [])
+            mends[typed[key]] = [*fault.mends] or ([f"{key}={written(usual[key])}"] if key in usual else [])
     others = [word for setting in settings for word in mends.get(setting, [setting])]
     config, still = convert(compose([*others, *mends.get("", [])]))
     return mends if any(mends.values()) and not (still or find_contradictions(config)) else {}

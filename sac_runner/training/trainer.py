@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from sac_runner.algorithm.agent import SAC
-from sac_runner.config.convert import as_typed
+from sac_runner.config.convert import written
 from sac_runner.config.schema import Config, PerRoundConfig
 from sac_runner.errors import DiskFailed, Interrupted, warn
 from sac_runner.interaction.collector import Collector
@@ -74,7 +74,7 @@ class Trainer:
         config = self.config
         self.collector = Collector(self.envs, self._episode_seed)
         obs_dim, (self.action_dim,) = self.collector.obs.shape[1], self.collector.action_shape
-        sizes, n = as_typed(config.agent.hidden_sizes), config.agent.n_critics
+        sizes, n = written(config.agent.hidden_sizes), config.agent.n_critics
         smaller = "agent.n_critics=2 ..." if n > 10 else "'agent.hidden_sizes=[256,256]' ..."
         with room_for(f"agent.hidden_sizes={sizes} with agent.n_critics={n}", smaller):
             self.agent = SAC(config, obs_dim, self.action_dim, weights_generator(self.seed), self.device)

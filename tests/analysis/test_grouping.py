@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from sac_runner.analysis.curves import Curve
-from sac_runner.analysis.grouping import group, written
+from sac_runner.analysis.grouping import group
 from sac_runner.analysis.load import Run
-from sac_runner.config.convert import flat
+from sac_runner.config.convert import flat, written
 from sac_runner.errors import WrongInput
 from sac_runner.storage.status import Status
 from tests.support import PER_ROUND, plain

@@ -77,7 +77,7 @@ def test_values_become_what_their_type_says(key, written, value):
         ("total_env_steps", "many", "total_env_steps=many must be a whole number or null"),
         ("total_env_steps", float("inf"), "total_env_steps=inf must be a whole number or null"),
         ("agent.lr", "3e-4x", "agent.lr=3e-4x must be a number"),
-        ("agent.lr", 0, "agent.lr=0.0 must be above 0"),
+        ("agent.lr", 0, "agent.lr=0 must be above 0"),
         ("agent.lr", float("nan"), "agent.lr=nan must be a number"),
         ("agent.lr", float("inf"), "agent.lr=inf must be a number"),
         ("agent.gamma", 1.01, "agent.gamma=1.01 must be at least 0 and at most 1"),
@@ -103,7 +103,7 @@ def test_all_faults_are_found_at_once():
     data["agent"]["momentum"] = data["speed"] = 1
     assert sorted(faults(data)) == sorted(
         [
-            "agent.tau=7.0 must be above 0 and at most 1",
+            "agent.tau=7 must be above 0 and at most 1",
             "agent.lr=x must be a number",
             "agent.n_critics=0 must be at least 1",
             "agent.gamma is missing",
