@@ -1,4 +1,4 @@
-"""The only home of Hydra and OmegaConf (launchers aside): from the command line to a ``Config``, and back from a file.
+"""The only home of Hydra and OmegaConf (launchers aside): from the command line to a ``Config``, and on to its YAML.
 
 Hydra composes and does nothing else: it makes no directory, changes none, logs nothing.
 """
@@ -26,13 +26,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from sac_runner.config.convert import Fault, convert, from_plain, to_plain
+from sac_runner.config.convert import Fault, convert, to_plain
 from sac_runner.config.diagnose import Groups, find_faults, find_groups
 from sac_runner.config.explain import explain, explain_options, find_mends, in_the_command, without_echoes
 from sac_runner.config.rewrite import as_settings, rewrite, split
 from sac_runner.config.schema import Config
 from sac_runner.config.validate import find_contradictions, validate
-from sac_runner.errors import RunnerError, WrongInput, command, first_line, train_command
+from sac_runner.errors import RunnerError, WrongInput, command, train_command
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
@@ -256,24 +256,3 @@ def _hears_ctrl_c(composing: Callable[[], bool]) -> Iterator[None]:
 def to_yaml(config: Config) -> str:
     """The resolved config as YAML."""
     return OmegaConf.to_yaml(OmegaConf.create(to_plain(config)))
-
-
-def from_yaml(text: str, source: Path) -> Config:
-    """A stored config: plain data, from which nothing is interpolated, imported or run.
-
-    Args:
-        text: Of a run's ``config.yaml``.
-        source: Named in errors.
-
-    Raises:
-        WrongInput: Damaged, or of another version.
-    """
-    try:
-        plain: Any = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
-        if "${" in text:
-            raise ValueError("it holds an interpolation")
-        plain.setdefault("compile_after_updates", None)  # runs of versions without the key compiled nothing
-        return from_plain(plain)
-    except (*_NOT_COMPOSED, AssertionError, AttributeError, TypeError, RecursionError, WrongInput) as e:
-        cause = e.message if isinstance(e, WrongInput) else first_line(e)
-        raise WrongInput(f"{source} can't be read as a config of this version: {cause}") from e

@@ -77,7 +77,8 @@ def load_policy(
         trust: Allow to import the package that ``env.id`` names, should the environment have to be made.
 
     Raises:
-        WrongInput: No such run, checkpoint or device, or a damaged one.
+        WrongInput: No such run, checkpoint or device, or a run of another version.
+        Damaged: What is read is not what was written.
     """
     directory = RunDirectory(find_run(str(run), outputs))
     config = stored_config(directory)

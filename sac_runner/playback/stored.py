@@ -93,7 +93,8 @@ def as_recorded(run: RunDirectory) -> Config:
     """The stored config with the device and the threads that the run in fact had.
 
     Raises:
-        WrongInput: It is no run, or its config can't be read.
+        WrongInput: It is no run, or its config is of another version.
+        Damaged: Its config is not what was written, or no config.
     """
     config, meta = stored_config(run), run.read_meta()
     threads, device = meta.get("threads"), meta.get("device")

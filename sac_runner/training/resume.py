@@ -7,12 +7,12 @@ from typing import Any
 import torch
 
 from sac_runner.algorithm.agent import SAC
-from sac_runner.config.compose import from_yaml
 from sac_runner.config.convert import flat, from_plain, to_plain
 from sac_runner.config.schema import Config
 from sac_runner.config.validate import validate
 from sac_runner.errors import WrongInput, first_line, train_command
 from sac_runner.storage.run_directory import RunDirectory
+from sac_runner.storage.stored_config import plain_config
 
 # What may change when a run continues: how long, how it is watched and where it computes, not what it learns.
 _CHANGEABLE = (
@@ -27,9 +27,16 @@ def stored_config(run: RunDirectory) -> Config:
     """The config of ``run``.
 
     Raises:
-        WrongInput: It is no run, or its config can't be read.
+        WrongInput: It is no run, or its config is of another version.
+        Damaged: Its config is not what was written, or no config.
+        DiskFailed: It can't be read.
     """
-    return from_yaml(run.config_text(), run.path / "config.yaml")
+    plain = plain_config(run)
+    plain.setdefault("compile_after_updates", None)  # runs of versions without the key compiled nothing
+    try:
+        return from_plain(plain)
+    except WrongInput as e:
+        raise WrongInput(f"{run.path / 'config.yaml'} can't be read as a config of this version: {e.message}") from e
 
 
 def continued_config(run: RunDirectory, overrides: list[str], composed: Config) -> Config:

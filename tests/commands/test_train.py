@@ -20,11 +20,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata
 
 from sac_runner.commands import train as command
-from sac_runner.config.compose import CONF, compose_config, from_yaml
+from sac_runner.config.compose import CONF, compose_config
 from sac_runner.errors import RunInUse, WrongInput
 from sac_runner.storage.checkpoints import find
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.run_directory import RunDirectory
+from sac_runner.training.resume import stored_config
 from tests.runs import BUDGET, SIZE, TINY, metrics_rows, the_run, train, trained
 
 COUNTDOWN = "env.id=tests.scripted:Countdown-v0"
@@ -96,7 +97,7 @@ def test_every_environment_and_every_choice_trains(case):
     summary, curves = run.read_summary(), run.read_metrics()
     assert summary["status"] == "finished" and summary["updates"] >= 6
     assert curves["train/critic_loss"] and len(curves["eval/return_mean"]) >= 2
-    config = from_yaml(run.config_text(), run.path)
+    config = stored_config(run)
     assert (config.alpha.mode, config.schedule.mode) == (alpha.split("_")[0], schedule)
     asked = config.normalization
     assert (asked.obs, asked.reward) == ("obs" in normalization, "reward" in normalization)
@@ -190,7 +191,7 @@ def test_its_config_is_resolved_and_composes_to_the_same_run(finished):
     assert "${" not in finished.config_text() and "hydra" not in plain
     assert plain["agent"]["actor_lr"] == plain["agent"]["lr"] == 1e-3  # tuned for pendulum
     assert plain["seed"] == 0 and plain["agent"]["hidden_sizes"] == [8, 8]
-    assert from_yaml(finished.config_text(), finished.path) == compose_config([*TINY, *EVERY_20])
+    assert stored_config(finished) == compose_config([*TINY, *EVERY_20])
 
 
 def test_its_meta_says_what_was_run_with_what_and_where(finished):
@@ -675,7 +676,7 @@ def test_files_of_ones_own_are_choices_too(elsewhere):
         (elsewhere / "my_conf" / file).write_text(text)
     answer = train(*TINY, "experiment=thesis", "--config-dir", "my_conf")
     assert answer.code == 0 and "  experiment thesis" in answer.err.splitlines()[0]
-    config = from_yaml(the_run().config_text(), the_run().path)
+    config = stored_config(the_run())
     assert (config.alpha.value, config.agent.tau) == (0.7, 0.5)
 
 

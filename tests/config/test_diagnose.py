@@ -394,7 +394,7 @@ def test_resume_of_a_damaged_run_is_wrong_input(elsewhere):
     run = elsewhere / "outputs" / "runs" / "pendulum" / "20260101-000000_s0"
     run.mkdir(parents=True)
     (run / "config.yaml").write_text("env: [")
-    refused("resume=last", "config.yaml can't be read as a config of this version")
+    refused("resume=last", "config.yaml can't be read as a config: ")
     (run / "config.yaml").write_text("env: {name: x}")
     refused("resume=last", "agent is missing", "env.id is missing")
 

@@ -1,10 +1,12 @@
 import pytest
+import yaml
 
 from sac_runner.config.compose import compose_config, to_yaml
 from sac_runner.config.convert import to_plain
 from sac_runner.errors import Damaged, WrongInput
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.stored_config import plain_config
+from sac_runner.training.resume import stored_config
 
 
 def run_of(folder, text):
@@ -23,7 +25,8 @@ def run_of(folder, text):
 )
 def test_it_is_what_was_stored(tmp_path, overrides):
     config = compose_config(overrides)
-    assert plain_config(run_of(tmp_path, to_yaml(config))) == to_plain(config)
+    run = run_of(tmp_path, to_yaml(config))
+    assert plain_config(run) == to_plain(config) and stored_config(run) == config
 
 
 def refused(tmp_path, text):
@@ -52,6 +55,16 @@ def test_what_is_no_config(tmp_path, text):
 @pytest.mark.parametrize("text", ["[" * 200_000 + "]" * 200_000, "- " * 50_000, "a: " + "{b: " * 30 + "1" + "}" * 30])
 def test_what_is_nested_too_deep_for_the_loader(tmp_path, text):
     assert "nested too deep" in refused(tmp_path, text)
+
+
+@pytest.mark.parametrize("value", ["3", "[]", "{newer: 1}", "null", "{1: [2]}", "{hidden_sizes: {a: 1}}"])
+@pytest.mark.parametrize("group", ["env", "agent", "alpha", "schedule"])
+def test_a_config_of_another_version_names_its_file_and_what_is_wrong(tmp_path, group, value):
+    whole = to_plain(compose_config(["env=pendulum"])) | {group: yaml.safe_load(value)}
+    run = run_of(tmp_path, yaml.safe_dump(whole))
+    assert plain_config(run) == whole
+    with pytest.raises(WrongInput, match=rf"config.yaml can't be read as a config of this version: .*\b{group}\b"):
+        stored_config(run)
 
 
 def test_a_bit_flip_and_what_is_no_run(tmp_path):
