@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -68,6 +69,7 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
         WrongInput: The arguments don't compose.
         RunnerError: From ``run``; of another's launcher, once its other jobs are done.
     """
+    _outcome.cache_clear()
     meant, unknown = as_settings(arguments)
     if unknown:
         raise explain_options(unknown, _faults(meant), meant)
@@ -151,10 +153,24 @@ def _explained(typed: list[str], error: Exception) -> WrongInput:
 
 def _plain(settings: list[str]) -> dict[str, Any]:
     """What ``settings`` compose to; nothing where they don't."""
+    return _outcome(*rewrite(settings))[0]
+
+
+@cache
+def _outcome(*overrides: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """What ``overrides`` compose to, and group -> choice; nothing where they don't.
+
+    Kept for one command line: each is 0.1 s, and to explain what is wrong asks for some several times.
+    """
     plain: Any = {}
+    choices: dict[str, str] = {}
     with contextlib.suppress(*_NOT_COMPOSED):
-        plain = OmegaConf.to_container(_composed(rewrite(settings)), resolve=True)
-    return dict(plain)
+        cfg = _composed(list(overrides), return_hydra_config=True)
+        choices = dict(cfg.hydra.runtime.choices)
+        with open_dict(cfg):
+            del cfg["hydra"]
+        plain = OmegaConf.to_container(cfg, resolve=True)
+    return plain, choices
 
 
 def _faults(typed: list[str]) -> dict[str, WrongInput]:
@@ -212,6 +228,7 @@ def compose_config(overrides: list[str]) -> Config:
     Raises:
         WrongInput: It does not compose, or has faults.
     """
+    _outcome.cache_clear()
     try:
         return to_config(_composed(split(rewrite(overrides))[1]))
     except (*_NOT_COMPOSED, WrongInput) as e:
@@ -221,12 +238,7 @@ def compose_config(overrides: list[str]) -> Config:
 def _choices(overrides: list[str]) -> dict[str, str]:
     """Group -> choice, as the group overrides alone compose; empty if they don't."""
     known = _groups([])
-    groups = [o for o in overrides if o.partition("=")[0] in known]
-    try:
-        cfg = _composed(groups, return_hydra_config=True)
-    except _NOT_COMPOSED:
-        return {}
-    return dict(cfg.hydra.runtime.choices)
+    return _outcome(*(o for o in overrides if o.partition("=")[0] in known))[1]
 
 
 def _composed(overrides: list[str], return_hydra_config: bool = False) -> DictConfig:
