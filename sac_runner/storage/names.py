@@ -1,6 +1,7 @@
 """Names of runs on disk: made of ``[A-Za-z0-9._-]`` only, so that each is a bare Hydra value and a shell word."""
 
 import errno
+import os
 import re
 from pathlib import Path
 
@@ -38,6 +39,18 @@ def run_path(outputs: str, env: str, time: str, overrides: list[str], name: str 
     """``outputs/runs/<env>/<time>_<what was overridden>_s<seed>``."""
     middle = safe_name(name) if name else setting_name(overrides)
     return Path(outputs) / "runs" / safe_name(env) / "_".join(filter(None, [time, middle, f"s{seed}"]))
+
+
+def refuse_where_none_can_be_made(path: Path) -> None:
+    """What ``create`` would say of the folder ``path``, as far as that can be known before anything is made.
+
+    Raises:
+        WrongInput: What lies above is no folder, or can't be written.
+    """
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        why = os.strerror(errno.EACCES if above.is_dir() else errno.ENOTDIR)
+        raise WrongInput(f"can't write {path}: {why}", train_command("outputs=PATH"))
 
 
 def create_exclusively(path: Path) -> Path:

@@ -160,7 +160,7 @@ class Board:
         columns = self._size().columns - 1
         lines = [self._headline(rows, columns)] if rows else []
         lines += [f"  {name:<{width}}  {self._progress(row)}" for name, row in zip(names, shown, strict=False)]
-        if len(shown) < len(running):
+        if len(shown) < len(running) and room > 0:
             lines.append(f"  and {len(running) - len(shown)} more that run")
         return [cut(line, columns) for line in lines]
 

@@ -17,7 +17,7 @@ from sac_runner.errors import WrongInput, train_command
 from sac_runner.machine import MOST_THREADS, available_cores, available_memory
 from sac_runner.storage.find import find_run
 from sac_runner.storage.lock import RunLock
-from sac_runner.storage.names import create_exclusively
+from sac_runner.storage.names import create_exclusively, refuse_where_none_can_be_made
 from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob, read_signed
 from sac_runner.sweep.plan import Setting, number_jobs, seeds_of, sweep_path
 from sac_runner.sweep.probe import measure
@@ -84,6 +84,8 @@ class Session:
         by_seed = len({p.config.seed for p in proposed}) > 1
         drawn = [(p, seed) for p in proposed for seed in seeds_of(p.config.seed, limits.seeds, by_seed)]
         configs = [_frozen(p.config, seed) for p, seed in drawn]
+        if self.sweep is None:  # before environments are tried out, which takes seconds
+            refuse_where_none_can_be_made(_path(configs[0], swept))
         allotment, needs = self._allot(configs, limits)
         configs = [replace(c, threads=allotment.threads if c.threads == "auto" else c.threads) for c in configs]
         seeds = [c.seed for c in configs if c.seed is not None]
@@ -140,15 +142,13 @@ class Session:
     def _open(self, config: Config, swept: list[str]) -> SweepDirectory:
         """The sweep's directory, made with its first batch."""
         if self.sweep is None:
-            now = time.strftime("%Y%m%d-%H%M%S")
-            name = config.run.name
             self._plan = {
-                "name": name or "_".join(swept) or "seeds",
+                "name": config.run.name or "_".join(swept) or "seeds",
                 "started": time.strftime("%FT%T%z"),
                 "command": self._command,
                 "swept": swept,
             }
-            self._own(SweepDirectory(create_exclusively(sweep_path(config.outputs, now, swept, name))))
+            self._own(SweepDirectory(create_exclusively(_path(config, swept))))
         assert self.sweep is not None
         return self.sweep
 
@@ -180,6 +180,10 @@ class Session:
                 ended = self.sweep.read_end(job)
                 return ended.exit_code if ended is not None and ended.exit_code in (70, 73, 74, 76) else 1
         return 0
+
+
+def _path(config: Config, swept: list[str]) -> Path:
+    return sweep_path(config.outputs, time.strftime("%Y%m%d-%H%M%S"), swept, config.run.name)
 
 
 def _frozen(config: Config, seed: int | None) -> Config:

@@ -1,5 +1,7 @@
+import os
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -7,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sac_runner.errors import DiskFailed, WrongInput
-from sac_runner.storage.names import create_exclusively, run_path, safe_name, setting_name
+from sac_runner.storage.names import (
+    create_exclusively,
+    refuse_where_none_can_be_made,
+    run_path,
+    safe_name,
+    setting_name,
+)
 
 SAFE = re.compile(r"[A-Za-z0-9._-]*")
 
@@ -72,7 +80,19 @@ def test_a_file_in_the_way_is_wrong_input(tmp_path):
     for wanted in (tmp_path / "outputs" / "x", tmp_path / "outputs" / "runs" / "x"):
         with pytest.raises(WrongInput, match=r"outputs"):
             create_exclusively(wanted)
+        with pytest.raises(WrongInput, match=r"can't write .*outputs.*: Not a directory"):
+            refuse_where_none_can_be_made(wanted)
     assert (tmp_path / "outputs").read_text() == "mine"
+
+
+def test_where_a_folder_can_be_made_is_known_before_one_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for wanted in (tmp_path / "outputs" / "runs" / "x", Path("outputs/x"), Path("x")):
+        refuse_where_none_can_be_made(wanted)
+        with monkeypatch.context() as patch, pytest.raises(WrongInput, match="can't write .*x: Permission denied"):
+            patch.setattr(os, "access", lambda path, way: path != tmp_path)  # root may write anywhere
+            refuse_where_none_can_be_made(wanted)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

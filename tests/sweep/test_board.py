@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sac_runner.storage.lock import RunLock
@@ -277,6 +277,7 @@ def test_a_terminal_that_was_made_narrower_is_drawn_over_from_the_top(sweep, own
     st.integers(1, 130),
     st.integers(2, 14),
 )
+@example(["running"], 80, 2)
 @settings(max_examples=25)
 def test_it_fits_every_terminal(tmp_path_factory, states, columns, lines):
     sweep, jobs = write_sweep(tmp_path_factory.mktemp("any") / "x", *(f"alpha={i}" for i in range(len(states))))
