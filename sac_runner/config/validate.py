@@ -49,7 +49,8 @@ def _agent_faults(config: Config) -> Iterator[Fault]:
         text = "agent.lr_schedule=linear needs agent.lr_decay_env_steps, as there is no total_env_steps"
         yield Fault(("agent.lr_schedule",), text, ("agent.lr_schedule=constant",))
     if replay.capacity < max(replay.batch_size, config.env.num_envs):
-        text = f"replay.capacity={replay.capacity} must hold replay.batch_size={replay.batch_size} and env.num_envs"
+        held = f"replay.batch_size={replay.batch_size} and env.num_envs={config.env.num_envs}"
+        text = f"replay.capacity={replay.capacity} must hold {held}"
         yield Fault(("replay.capacity", "replay.batch_size", "env.num_envs"), text)
 
 
@@ -73,7 +74,8 @@ def _schedule_faults(config: Config) -> Iterator[Fault]:
             mends = "schedule=per_round", f"eval.every_rounds={config.eval.every_rounds}"
             yield Fault(("eval.every_rounds",), text, mends)
     if isinstance(schedule, PerRoundConfig) and config.seed is not None and config.seed + schedule.rounds >= 2**32:
-        yield Fault(("seed", "schedule.rounds"), f"seed={config.seed} plus the rounds must be below 2^32")
+        text = f"seed={config.seed} plus schedule.rounds={schedule.rounds} must be below 2^32"
+        yield Fault(("seed", "schedule.rounds"), text)
 
 
 def _run_faults(config: Config) -> Iterator[Fault]:

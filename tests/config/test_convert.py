@@ -1,7 +1,7 @@
 import copy
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sac_runner.config.convert import flat, from_plain, to_plain
@@ -160,6 +160,7 @@ ANYTHING = st.recursive(
 
 
 @given(st.sampled_from(sorted(schema_keys())), ANYTHING)
+@example("schedule.rounds", 2**32)
 def test_any_value_for_any_key_converts_or_is_refused_by_name(key, value):
     data = with_key(key, value)
     try:

@@ -33,7 +33,7 @@ def faults(**overrides):
         ({"env": {"episode_seed": "per_round"}, "schedule": PER_ROUND}, []),
         ({"eval": {"every_rounds": 2}}, ["eval.every_rounds needs schedule=per_round"]),
         ({"eval": {"every_rounds": 2}, "schedule": PER_ROUND}, []),
-        ({"schedule": PER_ROUND, "seed": 2**32 - 3}, ["seed=4294967293 plus the rounds must be below 2^32"]),
+        ({"schedule": PER_ROUND, "seed": 2**32 - 3}, ["seed=4294967293 plus schedule.rounds=3 must be below 2^32"]),
         ({"schedule": PER_ROUND, "seed": 2**32 - 4}, []),
         ({"schedule": PER_ROUND, "seed": None}, []),
         ({"device": "tpu"}, ["device=tpu must be auto, cpu, cuda or cuda:N"]),
