@@ -50,6 +50,15 @@ class WrongInput(RunnerError):
     exit_code = 2
 
 
+class JobRefused(WrongInput):
+    """The config of one job of a sweep has faults."""
+
+    def __init__(self, job: list[str], error: WrongInput) -> None:
+        """``job``: its overrides, as Hydra took them."""
+        super().__init__(f"job {' '.join(job)}: {error.message}", error.remedy)
+        self.job = job
+
+
 class Damaged(RunnerError):
     """A file of a run is missing, or is not what was written."""
 

@@ -29,11 +29,11 @@ from yaml import YAMLError
 
 from sac_runner.config.convert import Fault, convert, to_plain
 from sac_runner.config.diagnose import Groups, find_faults, find_groups
-from sac_runner.config.explain import explain, explain_options, find_mends, in_the_command, without_echoes
+from sac_runner.config.explain import explain, explain_options, find_mends, in_the_command, of_the_sweep, without_echoes
 from sac_runner.config.rewrite import as_settings, rewrite, split
 from sac_runner.config.schema import Config
 from sac_runner.config.validate import find_contradictions, validate
-from sac_runner.errors import RunnerError, WrongInput, command, train_command
+from sac_runner.errors import JobRefused, RunnerError, WrongInput, command, train_command
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
@@ -140,20 +140,24 @@ def _explained(typed: list[str], error: Exception) -> WrongInput:
     """All that is wrong with arguments that were refused with ``error``: their keys, and the values of others."""
     settings, composed = split(typed)[1], isinstance(error, WrongInput)
     faulty = {} if composed and not any(".mode=" in setting for setting in settings) else _faults(typed)
-    others = [setting for setting in settings if setting not in faulty]
+    job = error.job if isinstance(error, JobRefused) else None
+    others = job or [setting for setting in settings if setting not in faulty]
     values: list[Fault] = []
-    if not _sweeps(split(rewrite(typed))[0]) and (plain := _plain(others)):
+    if (job or not _sweeps(split(rewrite(typed))[0])) and (plain := _plain(others)):
         config, values = convert(plain)
         values += [] if faulty else find_contradictions(config)
     if isinstance(error, WrongInput) and not faulty and not values:
         return WrongInput(error.message, in_the_command(error.remedy, typed))
     values = without_echoes(values, others)
-    return explain(faulty, typed, values, find_mends(values, others, _plain), error)
+    mends = find_mends(values, others, _plain)
+    if job is None:
+        return explain(faulty, typed, values, mends, error)
+    return JobRefused(job, explain(faulty, typed, values, of_the_sweep(mends, job, typed, _plain), error))
 
 
 def _plain(settings: list[str]) -> dict[str, Any]:
     """What ``settings`` compose to; nothing where they don't."""
-    return _outcome(*rewrite(settings))[0]
+    return _outcome(*split(rewrite(settings))[1])[0]
 
 
 @cache

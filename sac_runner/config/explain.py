@@ -69,8 +69,47 @@ def find_mends(faults: list[Fault], settings: list[str], compose: Callable[[list
         else:
             mends[typed[key]] = [*fault.mends] or ([f"{key}={written(usual[key])}"] if key in usual else [])
     others = [word for setting in settings for word in mends.get(setting, [setting])]
-    config, still = convert(compose([*others, *mends.get("", [])]))
-    return mends if any(mends.values()) and not (still or find_contradictions(config)) else {}
+    return mends if any(mends.values()) and _is_faultless(compose([*others, *mends.get("", [])])) else {}
+
+
+def of_the_sweep(
+    mends: Mends, job: list[str], typed: list[str], compose: Callable[[list[str]], dict[str, Any]]
+) -> Mends:
+    """``mends`` of a ``job`` as those of what was ``typed``, where its value may be one of several.
+
+    Of those the ones that can't be are left out too. Nothing where that can't be told.
+    """
+    mended = [word for setting in job for word in mends.get(setting, [setting])] + mends.get("", [])
+    found: Mends = {"": mends.get("", [])}
+    for setting, words in mends.items():
+        argument = next((word for word in typed if key_of(word) == key_of(setting)), "")
+        if argument == setting or not setting:
+            found[setting] = words
+            continue
+        (key, _, listed), wrong = argument.partition("="), setting.partition("=")[2]
+        values = listed.split(",")
+        if wrong not in values or [key_of(word) for word in words] != [key_of(setting)]:
+            return {}
+        jobs = {value: [f"{key}={value}" if word == words[0] else word for word in mended] for value in values}
+        kept = [value for value in values if value != wrong and _is_faultless(compose(jobs[value]))]
+        right = words[0].partition("=")[2]
+        if not any(_is_same(right, value) for value in kept):
+            kept.insert(next(i for i, value in enumerate(values) if value not in kept), right)
+        found[argument] = [f"{key}={','.join(kept)}"]
+    return found
+
+
+def _is_faultless(plain: dict[str, Any]) -> bool:
+    config, faults = convert(plain)
+    return not (faults or find_contradictions(config))
+
+
+def _is_same(value: str, other: str) -> bool:
+    """Whether both are one value: ``1e-3`` and ``0.001``."""
+    try:
+        return float(value) == float(other)
+    except ValueError:
+        return value == other
 
 
 def in_the_command(remedy: str | None, typed: list[str]) -> str | None:

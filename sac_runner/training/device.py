@@ -108,8 +108,8 @@ def _multiplies_in_float32() -> bool:
     """Whether a CPU's products keep float32 accuracy even where bfloat16 is allowed.
 
     Allowing it routes products through oneDNN, which has bfloat16 ones only for AMX. Elsewhere it computes in
-    float32, on AMD EPYCs as fast as MKL to twice as fast, so runs of either precision take that way. Tried out rather than
-    assumed: with bfloat16 the error is near 0.1, in float32 below 1e-4.
+    float32, on AMD EPYCs as fast as MKL to twice as fast, so runs of either precision take that way. Tried out rather
+    than assumed: with bfloat16 the error is near 0.1, in float32 below 1e-4.
     """
     a, b = torch.randn(2, 2, 256, 256, generator=torch.Generator().manual_seed(0))
     exact = a.double() @ b.double()

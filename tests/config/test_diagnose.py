@@ -1,6 +1,7 @@
 """Wrong input: exit code 2, at most three lines, the right key, a remedy that works, and no file."""
 
 import shlex
+import shutil
 import sys
 from collections import defaultdict
 
@@ -157,7 +158,20 @@ VALUES = [
     ("eval.every_rounds=3", "needs schedule=per_round", "try: sac-train schedule=per_round eval.every_rounds=3\n"),
     ("env.episode_seed=per_round", "try: sac-train schedule=per_round env.episode_seed=per_round\n"),
     ("total_env_steps=null", "null needs", "schedule=per_round total_env_steps=null agent.lr_schedule=constant\n"),
-    ("-m agent.tau=7,8", "job agent.tau=7: agent.tau=7 must be above 0"),
+    ("-m agent.tau=7,8", "job agent.tau=7: agent.tau=7 must be above 0", "try: sac-train -m agent.tau=0.1\n"),
+    ("-m agent.tau=7,8,1e-1,0.2 seed=0,1", "try: sac-train -m agent.tau=1e-1,0.2 seed=0,1\n"),
+    ("-m agent.tau=.2,7 seed=0", "job agent.tau=7 seed=0: agent.tau=7", "try: sac-train -m agent.tau=.2,0.1 seed=0\n"),
+    ("-m agent.lr=1e-3,abc seed=0,1", "agent.lr=abc must be a number\n", "try: sac-train -m agent.lr=1e-3 seed=0,1\n"),
+    ("-m seed=0,1 agent.lr=abc", "job seed=0 agent.lr=abc: ", "try: sac-train -m seed=0,1 agent.lr=0.001\n"),
+    (
+        "sweep=alpha seeds=2 agent.tau=9",
+        "job alpha=auto sweep=alpha",
+        "try: sac-train sweep=alpha seeds=2 agent.tau=0.1\n",
+    ),
+    ("-m seed=0,1 total_env_steps=900", "learned\n", "total_env_steps=900 schedule.warmup_env_steps=90\n"),
+    ("-m total_env_steps=900,1e6 seed=0", "learned\n", "=900,1e6 seed=0 schedule.warmup_env_steps=90\n"),
+    ("-m precision=medum,highest", "medum must be highest or medium\n", "try: sac-train -m precision=medium,highest\n"),
+    ("-m agent.hidden_sizes=[64],[0,8],[0]", "=0 must be at least 1"),
     ("schedule.warmup_env_steps=1e9", "schedule.warmup_env_steps=1000000000 must be below total_env_steps"),
     ("resume=x init_from=y", "give one of them", "try: sac-train resume=x init_from=null\n"),
     ("device=tpu", "device=tpu must be auto, cpu, cuda or cuda:N"),
@@ -408,6 +422,14 @@ def test_choices_of_ones_own_are_known(elsewhere):
     refused("alpha=mine agent.lrr=3 --config-dir my_conf", "unknown key agent.lrr")
     (elsewhere / "my_conf" / "alpha" / "mine.yaml").write_text("mode: [1\nvalue: 0.7\n")
     refused("alpha=mine --config-dir my_conf", "my_conf/alpha/mine.yaml, line 2, is no YAML: expected")
+
+
+def test_an_explanation_is_of_the_files_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr("sac_runner.config.compose.CONF", shutil.copytree(CONF, tmp_path / "conf"))
+    for gamma in (7, 8):
+        (tmp_path / "conf" / "experiment" / "mine.yaml").write_text(f"# @package _global_\nagent: {{gamma: {gamma}}}\n")
+        with pytest.raises(WrongInput, match=f"agent.gamma={gamma} must be"):
+            compose_config(["experiment=mine", "agent.tau=7"])
 
 
 def test_a_fault_in_one_job_stops_a_sweep_before_anything_is_made(elsewhere):

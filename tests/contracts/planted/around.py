@@ -153,6 +153,20 @@ COMMANDS = [
         "tests/config/test_diagnose.py::test_wrong_input_is_explained_and_leaves_nothing_behind",
     ),
     (
+        "a sweep is mended in the first of its wrong values alone",
+        "sac_runner/config/explain.py",
+        " if value != wrong and _is_faultless(compose(jobs[value]))]",
+        " if value != wrong]",
+        "tests/config/test_diagnose.py::test_wrong_input_is_explained_and_leaves_nothing_behind",
+    ),
+    (
+        "what a command line composes to is kept though its files have changed",
+        "sac_runner/config/compose.py",
+        "    _outcome.cache_clear()\n    try:\n",
+        "    try:\n",
+        "tests/config/test_diagnose.py::test_an_explanation_is_of_the_files_as_they_are",
+    ),
+    (
         "tuned values lose to those of all environments",
         "conf/config.yaml",
         "  - _self_\n  - agent: sac\n",
