@@ -48,15 +48,14 @@ class WrongInput(RunnerError):
     """The command line, the config or the run named can't be used."""
 
     exit_code = 2
+    job: list[str] | None = None
+    """Overrides of the job of a sweep that it is about, if it is about one."""
 
-
-class JobRefused(WrongInput):
-    """The config of one job of a sweep has faults."""
-
-    def __init__(self, job: list[str], error: WrongInput) -> None:
-        """``job``: its overrides, as Hydra took them."""
-        super().__init__(f"job {' '.join(job)}: {error.message}", error.remedy)
-        self.job = job
+    def of(self, job: list[str]) -> "WrongInput":
+        """The same, of ``job``."""
+        refusal = WrongInput(f"job {' '.join(job)}: {self.message}", self.remedy)
+        refusal.job = job
+        return refusal
 
 
 class Damaged(RunnerError):

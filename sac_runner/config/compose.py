@@ -33,7 +33,7 @@ from sac_runner.config.explain import explain, explain_options, find_mends, in_t
 from sac_runner.config.rewrite import as_settings, rewrite, split
 from sac_runner.config.schema import Config
 from sac_runner.config.validate import find_contradictions, validate
-from sac_runner.errors import JobRefused, RunnerError, WrongInput, command, train_command
+from sac_runner.errors import RunnerError, WrongInput, command, train_command
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
@@ -140,7 +140,7 @@ def _explained(typed: list[str], error: Exception) -> WrongInput:
     """All that is wrong with arguments that were refused with ``error``: their keys, and the values of others."""
     settings, composed = split(typed)[1], isinstance(error, WrongInput)
     faulty = {} if composed and not any(".mode=" in setting for setting in settings) else _faults(typed)
-    job = error.job if isinstance(error, JobRefused) else None
+    job = error.job if isinstance(error, WrongInput) else None
     others = job or [setting for setting in settings if setting not in faulty]
     values: list[Fault] = []
     if (job or not _sweeps(split(rewrite(typed))[0])) and (plain := _plain(others)):
@@ -152,7 +152,7 @@ def _explained(typed: list[str], error: Exception) -> WrongInput:
     mends = find_mends(values, others, _plain)
     if job is None:
         return explain(faulty, typed, values, mends, error)
-    return JobRefused(job, explain(faulty, typed, values, of_the_sweep(mends, job, typed, _plain), error))
+    return explain(faulty, typed, values, of_the_sweep(mends, job, typed, _plain), error).of(job)
 
 
 def _plain(settings: list[str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sac_runner.config.compose import recipe, to_config
-from sac_runner.errors import JobRefused, WrongInput, train_command
+from sac_runner.errors import WrongInput, train_command
 from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
 from sac_runner.sweep.board import Board
 from sac_runner.sweep.plan import setting_of
@@ -82,7 +82,7 @@ class SweepLauncher(Launcher):
         try:
             return Proposed(job, setting_of(job, fixed), to_config(bare), recipe(choices))
         except WrongInput as e:
-            raise JobRefused(job, e) from e
+            raise e.of(job) from e
 
 
 def _fixed(config: DictConfig) -> set[str]:
