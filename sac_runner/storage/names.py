@@ -47,7 +47,8 @@ def refuse_where_none_can_be_made(path: Path) -> None:
     Raises:
         WrongInput: What lies above is no folder, or can't be written.
     """
-    above = next(folder for folder in path.absolute().parents if folder.exists())
+    # Path.exists raises where a folder above may not be entered.
+    above = next(folder for folder in path.absolute().parents if os.path.exists(folder))
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         why = os.strerror(errno.EACCES if above.is_dir() else errno.ENOTDIR)
         raise WrongInput(f"can't write {path}: {why}", train_command("outputs=PATH"))

@@ -87,7 +87,7 @@ def test_a_file_in_the_way_is_wrong_input(tmp_path):
 
 def test_where_a_folder_can_be_made_is_known_before_one_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for wanted in (tmp_path / "outputs" / "runs" / "x", Path("outputs/x"), Path("x")):
+    for wanted in (tmp_path / "outputs" / "runs" / "x", Path("outputs/x"), Path("x"), Path(300 * "y") / "x"):
         refuse_where_none_can_be_made(wanted)
         with monkeypatch.context() as patch, pytest.raises(WrongInput, match="can't write .*x: Permission denied"):
             patch.setattr(os, "access", lambda path, way: path != tmp_path)  # root may write anywhere
