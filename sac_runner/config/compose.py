@@ -28,7 +28,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from sac_runner.config.convert import Fault, convert, to_plain
-from sac_runner.config.diagnose import Groups, find_faults, find_groups
+from sac_runner.config.diagnose import Groups, find_faults, find_groups, key_of
 from sac_runner.config.explain import explain, explain_options, find_mends, in_the_command, of_the_sweep, without_echoes
 from sac_runner.config.rewrite import as_settings, rewrite, split
 from sac_runner.config.schema import Config
@@ -141,7 +141,8 @@ def _explained(typed: list[str], error: Exception) -> WrongInput:
     settings, composed = split(typed)[1], isinstance(error, WrongInput)
     faulty = {} if composed and not any(".mode=" in setting for setting in settings) else _faults(typed)
     job = error.job if isinstance(error, WrongInput) else None
-    others = job or [setting for setting in settings if setting not in faulty]
+    keys = {key_of(setting) for setting in faulty}
+    others = [setting for setting in job or settings if key_of(setting) not in keys]
     values: list[Fault] = []
     if (job or not _sweeps(split(rewrite(typed))[0])) and (plain := _plain(others)):
         config, values = convert(plain)
@@ -152,7 +153,7 @@ def _explained(typed: list[str], error: Exception) -> WrongInput:
     mends = find_mends(values, others, _plain)
     if job is None:
         return explain(faulty, typed, values, mends, error)
-    return explain(faulty, typed, values, of_the_sweep(mends, job, typed, _plain), error).of(job)
+    return explain(faulty, typed, values, of_the_sweep(mends, others, typed, _plain), error).of(job)
 
 
 def _plain(settings: list[str]) -> dict[str, Any]:

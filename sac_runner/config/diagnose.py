@@ -176,7 +176,8 @@ def _choice_fault(group: str, value: str, there: list[str], sweeps: bool) -> Wro
     is_id = group == "env" and re.search(r":|-v\d+$", wrong) is not None  # of Gymnasium's
     if is_id:
         near = [name for name in there if name == wrong.lower().split("-v")[0].removesuffix("continuous")]
-    remedy = to_paste(f"{group}={','.join(near[0] if part == wrong else part for part in parts)}") if near else None
+    mended = dict.fromkeys(near[0] if near and part == wrong else part for part in parts)
+    remedy = to_paste(f"{group}={','.join(mended)}") if near else None
     if is_id and not near and len(parts) == 1:
         remedy = to_paste("env=custom", f"env.id={wrong}")
     if group == "alpha" and re.fullmatch(r"\d*\.?\d+", wrong):

@@ -13,6 +13,9 @@ from sac_runner.errors import WrongInput, first_line, train_command
 Mends = dict[str, list[str]]
 """Argument that has a fault -> what to type in its place; of "" beside the others."""
 
+_TRIED = 20
+"""Values of a list that are composed at most, 0.1 s each, to see which of them can be."""
+
 _TEXTS = ("run.name", "run.dir", "outputs", "resume", "init_from", "env.id")
 """Keys whose values may hold what Hydra's grammar has another meaning for."""
 
@@ -75,27 +78,30 @@ def find_mends(faults: list[Fault], settings: list[str], compose: Callable[[list
 def of_the_sweep(
     mends: Mends, job: list[str], typed: list[str], compose: Callable[[list[str]], dict[str, Any]]
 ) -> Mends:
-    """``mends`` of a ``job`` as those of what was ``typed``, where its value may be one of several.
+    """``mends`` of one ``job``, as those of the arguments that were ``typed`` for all jobs of its sweep.
 
-    Of those the ones that can't be are left out too. Nothing where that can't be told.
+    A list of values loses each that can't be in this job. Nothing where a list is too long to try its values, or is
+    written in another way than ``1,2``.
     """
-    mended = [word for setting in job for word in mends.get(setting, [setting])] + mends.get("", [])
-    found: Mends = {"": mends.get("", [])}
-    for setting, words in mends.items():
-        argument = next((word for word in typed if key_of(word) == key_of(setting)), "")
-        if argument == setting or not setting:
-            found[setting] = words
-            continue
-        (key, _, listed), wrong = argument.partition("="), setting.partition("=")[2]
-        values = listed.split(",")
-        if wrong not in values or [key_of(word) for word in words] != [key_of(setting)]:
-            return {}
-        jobs = {value: [f"{key}={value}" if word == words[0] else word for word in mended] for value in values}
-        kept = [value for value in values if value != wrong and _is_faultless(compose(jobs[value]))]
-        right = words[0].partition("=")[2]
-        if not any(_is_same(right, value) for value in kept):
-            kept.insert(next(i for i, value in enumerate(values) if value not in kept), right)
-        found[argument] = [f"{key}={','.join(kept)}"]
+    words = {key_of(setting): mends.get(setting, [setting]) for setting in job}
+    mended = {key_of(setting) for setting in mends} - {""}
+    others = mends.get("", [])
+    found: Mends = {"": others}
+    lists = {key_of(argument): argument for argument in typed if key_of(argument) in words}  # the last one counts
+    for key, argument in lists.items():
+        values = argument.partition("=")[2].split(",")
+        if argument in mends:
+            found[argument] = mends[argument]
+        elif key in mended or len(values) > 1:
+            jobs = [[w for k, of_it in words.items() for w in ([f"{key}={v}"] if k == key else of_it)] for v in values]
+            if re.search(r"[][(){}'\"]", argument) or len(values) > _TRIED or [key_of(w) for w in words[key]] != [key]:
+                return {}
+            kept = [v for v, one in zip(values, jobs, strict=True) if _is_faultless(compose([*one, *others]))]
+            right = words[key][0].partition("=")[2]
+            if key in mended and not (kept and _is_number(right)) and right not in kept:
+                kept.insert(next(i for i, value in enumerate(values) if value not in kept), right)
+            if kept != values:
+                found[argument] = [f"{argument.partition('=')[0]}={','.join(kept)}"]
     return found
 
 
@@ -104,12 +110,9 @@ def _is_faultless(plain: dict[str, Any]) -> bool:
     return not (faults or find_contradictions(config))
 
 
-def _is_same(value: str, other: str) -> bool:
-    """Whether both are one value: ``1e-3`` and ``0.001``."""
-    try:
-        return float(value) == float(other)
-    except ValueError:
-        return value == other
+def _is_number(text: str) -> bool:
+    """Which a wrong one has no nearest of: its key's usual value is no better than one less in the list."""
+    return re.fullmatch(r"-?\d.*", text) is not None
 
 
 def in_the_command(remedy: str | None, typed: list[str]) -> str | None:

@@ -84,7 +84,7 @@ class Session:
         by_seed = len({p.config.seed for p in proposed}) > 1
         drawn = [(p, seed) for p in proposed for seed in seeds_of(p.config.seed, limits.seeds, by_seed)]
         configs = [_frozen(p.config, seed) for p, seed in drawn]
-        if self.sweep is None:  # before environments are tried out, which takes seconds
+        if self.sweep is None and not configs[0].dry_run:  # before environments are tried out, which takes seconds
             refuse_where_none_can_be_made(_path(configs[0], swept))
         allotment, needs = self._allot(configs, limits)
         configs = [replace(c, threads=allotment.threads if c.threads == "auto" else c.threads) for c in configs]

@@ -45,6 +45,11 @@ def test_nothing_is_interpolated_made_or_multiplied(tmp_path, monkeypatch):
     assert "alias" in refused(tmp_path, "a: &a\n  b: *a\n")
 
 
+@pytest.mark.parametrize("tag", ["timestamp x", "int ''", "bool x", "float ''", "binary é", "set x", "omap x"])
+def test_a_tag_that_its_value_does_not_fit(tmp_path, tag):
+    assert "can't be read as a config" in refused(tmp_path, f"a: !!{tag}\n")
+
+
 @pytest.mark.parametrize(
     "text", ["", "7\n", "[1, 2]\n", "a: [\n", "a: b: c\n", "a: 2020-13-45\n", "\x01\n", "? [a]\n: 1\n"]
 )
