@@ -84,19 +84,19 @@ def of_the_sweep(
     written in another way than ``1,2``.
     """
     words = {key_of(setting): mends.get(setting, [setting]) for setting in job}
-    mended = {key_of(setting) for setting in mends} - {""}
-    others = mends.get("", [])
-    found: Mends = {"": others}
+    mended = {key_of(setting) for setting in mends}
+    found: Mends = {"": mends.get("", [])}
     lists = {key_of(argument): argument for argument in typed if key_of(argument) in words}  # the last one counts
     for key, argument in lists.items():
         values = argument.partition("=")[2].split(",")
         if argument in mends:
             found[argument] = mends[argument]
-        elif key in mended or len(values) > 1:
-            jobs = [[w for k, of_it in words.items() for w in ([f"{key}={v}"] if k == key else of_it)] for v in values]
-            if re.search(r"[][(){}'\"]", argument) or len(values) > _TRIED or [key_of(w) for w in words[key]] != [key]:
+        elif len(values) > _TRIED or re.search(r"[][(){}'\"]", argument) or [key_of(w) for w in words[key]] != [key]:
+            if key in mended:
                 return {}
-            kept = [v for v, one in zip(values, jobs, strict=True) if _is_faultless(compose([*one, *others]))]
+        elif key in mended or len(values) > 1:
+            others = [word for each in words if each != key for word in words[each]] + found[""]
+            kept = [value for value in values if _is_faultless(compose([*others, f"{key}={value}"]))]
             right = words[key][0].partition("=")[2]
             if key in mended and not (kept and _is_number(right)) and right not in kept:
                 kept.insert(next(i for i, value in enumerate(values) if value not in kept), right)

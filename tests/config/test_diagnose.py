@@ -405,6 +405,12 @@ def test_a_remedy_that_is_settings_keeps_what_was_typed(remedy, whole):
     assert in_the_command(remedy, ["device=a", "seed=1", "device=b", "-m"]) == whole
 
 
+def test_lists_of_a_sweep_stay_as_they_are_typed():
+    refused(
+        "-m agent.hidden_sizes=[8],[64] agent.tau=7", "try: sac-train -m 'agent.hidden_sizes=[8],[64]' agent.tau=0.1\n"
+    )
+
+
 def test_a_sweep_whose_seeds_are_named_twice_is_told_of_one_way():
     refused("-m seed=0,1 seeds=3", "seed and seeds both name", "try: sac-train seeds=3 ...")
 

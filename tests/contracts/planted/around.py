@@ -155,8 +155,8 @@ COMMANDS = [
     (
         "a sweep is mended in the first of its wrong values alone",
         "sac_runner/config/explain.py",
-        " if _is_faultless(compose([*one, *others]))]",
-        " if one]",
+        ' if _is_faultless(compose([*others, f"{key}={value}"]))]',
+        " if value]",
         "tests/config/test_diagnose.py::test_wrong_input_is_explained_and_leaves_nothing_behind",
     ),
     (
