@@ -4,12 +4,31 @@ import contextlib
 import os
 import shlex
 import sys
+from collections.abc import Callable, Iterator
 
 
 def warn(text: str) -> None:
     """Say what the user should know and the run survives."""
     with contextlib.suppress(OSError):
         print(f"warning: {text}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def hears_ctrl_c(composing: Callable[[], bool]) -> Iterator[None]:
+    """Ctrl-C is one also where OmegaConf fails as it cleans up after it, and Hydra reports only that.
+
+    Args:
+        composing: Whether that is what goes on; else the failure stays what it is.
+    """
+    try:
+        yield
+    except Exception as e:
+        cause: BaseException | None = e
+        while cause is not None and not isinstance(cause, KeyboardInterrupt):
+            cause = cause.__context__
+        if cause is not None and composing():
+            raise cause from e
+        raise
 
 
 def command(name: str) -> str:

@@ -23,7 +23,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -33,7 +33,7 @@ from sac_runner.config.explain import explain, explain_options, find_mends, in_t
 from sac_runner.config.rewrite import as_settings, rewrite, split
 from sac_runner.config.schema import Config
 from sac_runner.config.validate import find_contradictions, validate
-from sac_runner.errors import RunnerError, WrongInput, command, train_command
+from sac_runner.errors import RunnerError, WrongInput, command, hears_ctrl_c, train_command
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
@@ -92,31 +92,42 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
     os.environ["SAC_TRAIN_COMMAND"] = command("train")  # for the help page
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of Hydra's own report
     options, settings = split(arguments)
-    sweeps = _sweeps(options)
     with contextlib.ExitStack() as at_the_end:
-        if sweeps:  # Hydra writes a multirun.yaml
-            scratch = at_the_end.enter_context(tempfile.TemporaryDirectory(prefix="sac-train-"))
-            arguments = [*arguments, f"hydra.sweep.dir={scratch}"]
+        if _sweeps(options):
+            arguments.append(at_the_end.enter_context(_sweepers_folder(sweep)))
+        at_the_end.enter_context(_explaining(typed, lambda: started or sweep() is not None))
         sys.argv = [sys.argv[0], *arguments]
-        try:
-            with _hears_ctrl_c(lambda: not started and sweep() is None):
-                if options or any("hydra" in setting for setting in settings) or not _run_at_once(task, settings):
-                    hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
-        except (*_NOT_COMPOSED, WrongInput) as e:
-            if not isinstance(e, WrongInput) and (started or sweep() is not None):
-                raise
-            raise _explained(typed, e) from e
-        except (AssertionError, AttributeError) as e:  # of OmegaConf, which can't put a key into Hydra's null
-            if started or sweep() is not None or not any("hydra.sweeper.params" in setting for setting in settings):
-                raise
-            text = "hydra.sweeper.params can only be set in a file, such as conf/sweep/alpha.yaml"
-            raise WrongInput(text, train_command("-m alpha=auto,fixed")) from e
-        folder = sweep()
-        if sweeps and folder is not None:
-            for file in set(Path(scratch).iterdir()) - {Path(scratch, "multirun.yaml")}:  # which sweep.json says better
-                shutil.copy(file, folder)
+        if options or any("hydra" in setting for setting in settings) or not _run_at_once(task, settings):
+            hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
     if failures:
         raise _explained(typed, failures[0]) if isinstance(failures[0], WrongInput) else failures[0]
+
+
+@contextmanager
+def _sweepers_folder(sweep: Callable[[], Path | None]) -> Iterator[str]:
+    """A folder for what Hydra's sweeper writes, as an override; in the end the sweep has it."""
+    with tempfile.TemporaryDirectory(prefix="sac-train-") as scratch:
+        yield f"hydra.sweep.dir={scratch}"
+        if (folder := sweep()) is not None:
+            for file in set(Path(scratch).iterdir()) - {Path(scratch, "multirun.yaml")}:  # which sweep.json says better
+                shutil.copy(file, folder)
+
+
+@contextmanager
+def _explaining(typed: list[str], has_begun: Callable[[], bool]) -> Iterator[None]:
+    """What Hydra and OmegaConf raise before a run or a sweep has begun is said as what is wrong with ``typed``."""
+    try:
+        with hears_ctrl_c(lambda: not has_begun()):
+            yield
+    except (*_NOT_COMPOSED, WrongInput) as e:
+        if not isinstance(e, WrongInput) and has_begun():
+            raise
+        raise _explained(typed, e) from e
+    except (AssertionError, AttributeError) as e:  # of OmegaConf, which can't put a key into Hydra's null
+        if has_begun() or not any("hydra.sweeper.params" in word for word in typed):
+            raise
+        text = "hydra.sweeper.params can only be set in a file, such as conf/sweep/alpha.yaml"
+        raise WrongInput(text, train_command("-m alpha=auto,fixed")) from e
 
 
 def _run_at_once(task: Callable[[DictConfig], float], settings: list[str]) -> bool:
@@ -171,9 +182,8 @@ def _outcome(*overrides: str) -> tuple[dict[str, Any], dict[str, str]]:
     choices: dict[str, str] = {}
     with contextlib.suppress(*_NOT_COMPOSED):
         cfg = _composed(list(overrides), return_hydra_config=True)
-        choices = dict(cfg.hydra.runtime.choices)
-        with open_dict(cfg):
-            del cfg["hydra"]
+        OmegaConf.set_struct(cfg, False)
+        choices = dict(cfg.pop("hydra").runtime.choices)
         plain = OmegaConf.to_container(cfg, resolve=True)
     return plain, choices
 
@@ -247,27 +257,13 @@ def _choices(overrides: list[str]) -> dict[str, str]:
 
 
 def _composed(overrides: list[str], return_hydra_config: bool = False) -> DictConfig:
-    with _hears_ctrl_c(lambda: True), _initialized():
+    with hears_ctrl_c(lambda: True), _initialized():
         return compose("config", overrides=overrides, return_hydra_config=return_hydra_config)
 
 
 def _initialized() -> initialize_config_dir:
     GlobalHydra.instance().clear()
     return initialize_config_dir(str(CONF), job_name=Path(__file__).stem, version_base="1.3")  # as hydra.main names it
-
-
-@contextmanager
-def _hears_ctrl_c(composing: Callable[[], bool]) -> Iterator[None]:
-    """Ctrl-C is one also where OmegaConf fails as it cleans up after it, and Hydra reports only that."""
-    try:
-        yield
-    except Exception as e:
-        cause: BaseException | None = e
-        while cause is not None and not isinstance(cause, KeyboardInterrupt):
-            cause = cause.__context__
-        if cause is not None and composing():
-            raise cause from e
-        raise
 
 
 def to_yaml(config: Config) -> str:

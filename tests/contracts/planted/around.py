@@ -95,7 +95,7 @@ STORAGE = [
 COMMANDS = [
     (
         "Ctrl-C while Hydra composes is wrong input",
-        "sac_runner/config/compose.py",
+        "sac_runner/errors.py",
         "            raise cause from e\n",
         "            pass\n",
         "tests/config/test_compose.py::test_ctrl_c_is_one_where_a_library_fails_as_it_cleans_up_after_it",
