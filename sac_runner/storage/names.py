@@ -41,14 +41,19 @@ def run_path(outputs: str, env: str, time: str, overrides: list[str], name: str 
     return Path(outputs) / "runs" / safe_name(env) / "_".join(filter(None, [time, middle, f"s{seed}"]))
 
 
+def nearest_there(path: Path) -> Path:
+    """``path``, or what is there of the folders above it, as far as can be seen."""
+    whole = path.absolute()
+    return next(p for p in (whole, *whole.parents) if os.path.exists(p))  # Path.exists raises where it may not look
+
+
 def refuse_where_none_can_be_made(path: Path) -> None:
     """What ``create`` would say of the folder ``path``, as far as that can be known before anything is made.
 
     Raises:
         WrongInput: What lies above is no folder, or can't be written.
     """
-    # Path.exists raises where a folder above may not be entered.
-    above = next(folder for folder in path.absolute().parents if os.path.exists(folder))
+    above = nearest_there(path.parent)
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         why = os.strerror(errno.EACCES if above.is_dir() else errno.ENOTDIR)
         raise WrongInput(f"can't write {path}: {why}", train_command("outputs=PATH"))

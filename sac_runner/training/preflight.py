@@ -17,6 +17,7 @@ from sac_runner.errors import EnvironmentFailed, WrongInput, train_command
 from sac_runner.interaction.envs import make_env, raw_spaces
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.machine import available_memory
+from sac_runner.storage.names import nearest_there
 from sac_runner.text import duration
 from sac_runner.training.compilation import Updater
 from sac_runner.training.console import Console
@@ -160,8 +161,7 @@ def _updates_seconds(config: Config, update_s: float, compiled: float = _COMPILE
 
 def _disk(config: Config, memory: int) -> tuple[int, int]:
     """Bytes that the replay buffer comes to take on disk, and those that are free."""
-    outputs = Path(config.run.dir or config.outputs).absolute()
-    folder = next(p for p in [outputs, *outputs.parents] if p.exists())
+    folder = nearest_there(Path(config.run.dir or config.outputs))
     return memory if config.checkpoint.keep_replay != "never" else 0, shutil.disk_usage(folder).free
 
 

@@ -336,8 +336,9 @@ def test_a_return_out_of_reach_stops_nothing():
     assert trained(*TINY, "stop.at_return=1e9", "stop.max_minutes=100").read_summary()["env_steps"] == 60
 
 
-def test_a_dry_run_says_what_it_would_need_and_writes_nothing(elsewhere, hurried):
-    answer = train(*TINY, "dry_run=true")
+@pytest.mark.parametrize("outputs", ["outputs", 300 * "y"])  # the second can't even be looked for
+def test_a_dry_run_says_what_it_would_need_and_writes_nothing(outputs, elsewhere, hurried):
+    answer = train(*TINY, "dry_run=true", f"outputs={outputs}")
     assert answer.code == 0 and list(elsewhere.iterdir()) == []
     words = [line.split()[0] for line in answer.out.splitlines()]
     assert words == ["Pendulum-v1", "alpha", "cpu,", "memory", "disk", "time", "updates", "scale"]
