@@ -244,23 +244,6 @@ def without_optimization():
         yield
 
 
-@needs_compiler
-@pytest.mark.usefixtures("without_optimization")
-def test_a_compiled_update_is_the_one_as_written():
-    """Two are compiled before one is called: each keeps to its own agent."""
-    batch, noise = random_batch(8, action_dim=1), random_noise(8, action_dim=1)
-    wide = config(alpha=AUTO | {"lr": 1e-2}, agent={"hidden_sizes": [64, 64]})
-    ours, other, written = (sac_of(wide, 3, 1) for _ in range(3))
-    scalars, _ = [update(batch, noise) for update in [compiled(agent, batch, noise) for agent in (ours, other)]]
-    expected = written.update(batch, noise)
-    for (name, x), y in zip(written.state_dict().items(), ours.state_dict().values(), strict=True):
-        torch.testing.assert_close(y, x, rtol=1e-4, atol=1e-6, msg=name)
-    for (name, x), y in zip(ours.state_dict().items(), other.state_dict().values(), strict=True):
-        assert (x == y).all(), name
-    assert scalars.names == tuple(expected)
-    assert scalars.values.tolist() == pytest.approx([x.item() for x in expected.values()], rel=1e-4, abs=1e-6)
-
-
 def test_what_was_compiled_on_another_processor_is_not_known_again(monkeypatch):
     asked = []
     monkeypatch.setattr(
@@ -327,11 +310,27 @@ def test_a_run_whose_updates_are_compiled_in_its_midst_continues_to_the_same_end
     assert expected["compiles"] is True and expected["counters"]["updates"] > 45
     assert known_again() - before >= 3
     assert left_behind(whole)[0] != as_written(tmp_path, agent="other")[0]
+    # No tests of their own: on another worker the compiler would be loaded and its code compiled once more.
     its_update_keeps_to_its_precision()
+    a_compiled_update_is_the_one_as_written()
+
+
+def a_compiled_update_is_the_one_as_written():
+    """Two are compiled before one is called: each keeps to its own agent."""
+    batch, noise = random_batch(8, action_dim=1), random_noise(8, action_dim=1)
+    wide = config(alpha=AUTO | {"lr": 1e-2}, agent={"hidden_sizes": [64, 64]})
+    ours, other, written = (sac_of(wide, 3, 1) for _ in range(3))
+    scalars, _ = [update(batch, noise) for update in [compiled(agent, batch, noise) for agent in (ours, other)]]
+    expected = written.update(batch, noise)
+    for (name, x), y in zip(written.state_dict().items(), ours.state_dict().values(), strict=True):
+        torch.testing.assert_close(y, x, rtol=1e-4, atol=1e-6, msg=name)
+    for (name, x), y in zip(ours.state_dict().items(), other.state_dict().values(), strict=True):
+        assert (x == y).all(), name
+    assert scalars.names == tuple(expected)
+    assert scalars.values.tolist() == pytest.approx([x.item() for x in expected.values()], rel=1e-4, abs=1e-6)
 
 
 def its_update_keeps_to_its_precision():
-    """No test of its own: on another worker, what was compiled here would be compiled there too."""
     batch, noise = random_batch(8, action_dim=1), random_noise(8, action_dim=1)
     coarse, as_written = (sac_of(RUN, 3, 1) for _ in range(2))
     exact = sac_of(replace(RUN, precision="highest"), 3, 1)
