@@ -14,6 +14,8 @@ from sac_runner.config.schema import Config
 from sac_runner.errors import WrongInput, first_line, train_command, warn
 from sac_runner.machine import MOST_THREADS, available_cores
 
+_WIDE = 256
+"""Units of a layer from which on oneDNN multiplies faster than MKL."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's <malloc.h>
 
 
@@ -73,7 +75,7 @@ def configure_torch(config: Config, device: torch.device) -> int:
     threads = _own_threads() if config.threads == "auto" else config.threads
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("medium")
-    if device.type != "cpu" or not _multiplies_in_float32():
+    if device.type != "cpu" or not _gains_by_onednn(config, threads) or not _multiplies_in_float32():
         torch.set_float32_matmul_precision("highest")
     return threads
 
@@ -104,12 +106,20 @@ def _own_threads() -> int:
     return int(asked) if asked.isdecimal() and int(asked) > 0 else min(available_cores(), MOST_THREADS)
 
 
+def _gains_by_onednn(config: Config, threads: int) -> bool:
+    """Whether an update is faster by oneDNN's products, where they are of float32, than by MKL's: wide, on one thread.
+
+    On an AMD EPYC (Zen 4), compiled, one thread: 256 x 256 gains 4 (LunarLander) to 11 % (Humanoid), 128 x 128 loses
+    8. With two threads what a call of oneDNN takes besides counts for more: 128 x 128 loses 19 %, 256 x 256 up to 3.
+    """
+    return threads == 1 and config.precision == "highest" and max(config.agent.hidden_sizes, default=0) >= _WIDE
+
+
 def _multiplies_in_float32() -> bool:
     """Whether a CPU's products keep float32 accuracy even where bfloat16 is allowed.
 
-    Allowing it routes products through oneDNN, which has bfloat16 ones only for AMX. Elsewhere it computes in
-    float32, on AMD EPYCs as fast as MKL to twice as fast, so runs of either precision take that way. Tried out rather
-    than assumed: with bfloat16 the error is near 0.1, in float32 below 1e-4.
+    Allowing it routes products through oneDNN, which has bfloat16 ones only for AMX; with AVX512 alone it computes in
+    float32. Tried out rather than assumed: with bfloat16 the error is near 0.1, in float32 below 1e-4.
     """
     a, b = torch.randn(2, 2, 256, 256, generator=torch.Generator().manual_seed(0))
     exact = a.double() @ b.double()

@@ -2,6 +2,7 @@ import os
 import platform
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -104,9 +105,20 @@ def test_medium_precision_where_it_makes_updates_slower_is_warned_of(machine, av
 
 
 @pytest.mark.parametrize(
-    ("place", "float32", "way"), [("cpu", True, "medium"), ("cpu", False, "highest"), ("cuda", True, "highest")]
+    ("place", "float32", "sizes", "more", "way"),
+    [
+        ("cpu", True, (64, 256), {}, "medium"),
+        ("cpu", False, (64, 256), {}, "highest"),
+        ("cuda", True, (64, 256), {}, "highest"),
+        ("cpu", True, (128, 255), {}, "highest"),
+        ("cpu", True, (), {}, "highest"),
+        ("cpu", True, (64, 256), {"threads": 2}, "highest"),
+        ("cpu", True, (64, 256), {"precision": "medium"}, "highest"),
+    ],
 )
-def test_products_keep_float32_accuracy_where_a_run_computes(place, float32, way, monkeypatch):
+def test_onednn_multiplies_where_it_is_faster_and_keeps_float32_accuracy(place, float32, sizes, more, way, monkeypatch):
     monkeypatch.setattr(device, "_multiplies_in_float32", lambda: float32)
-    device.configure_torch(config(), torch.device(place))
+    changed = config(**{"threads": 1} | more)
+    changed = replace(changed, agent=replace(changed.agent, hidden_sizes=sizes))
+    device.configure_torch(changed, torch.device(place))
     assert torch.get_float32_matmul_precision() == way
