@@ -76,6 +76,13 @@ SPEED = [
         "tests/training/test_device.py::test_products_of_numpy_are_made_on_one_thread",
     ),
     (
+        "oneDNN multiplies however many threads there are",
+        "sac_runner/training/device.py",
+        "return threads == 1 and ",
+        "return ",
+        "tests/training/test_device.py::test_onednn_multiplies_where_it_is_faster_and_keeps_float32_accuracy",
+    ),
+    (
         "a compiled update is not tried out",
         COMPILATION,
         "wrong = difference(self._agent, update, batch, noise)",
