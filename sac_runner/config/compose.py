@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,9 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from sac_runner.config.convert import Fault, convert, to_plain
-from sac_runner.config.diagnose import Groups, find_faults, find_groups, key_of
-from sac_runner.config.explain import explain, explain_options, find_mends, in_the_command, of_the_sweep, without_echoes
+from sac_runner.config.diagnose import find_faults, find_groups, key_of
+from sac_runner.config.explain import explain, explain_options, find_mends, in_the_command, of_the_sweep
+from sac_runner.config.origin import by_origin
 from sac_runner.config.rewrite import as_settings, rewrite, split
 from sac_runner.config.schema import Config
 from sac_runner.config.validate import find_contradictions, validate
@@ -149,27 +150,28 @@ def _run_at_once(task: Callable[[DictConfig], float], settings: list[str]) -> bo
 
 def _explained(typed: list[str], error: Exception) -> WrongInput:
     """All that is wrong with arguments that were refused with ``error``: their keys, and the values of others."""
-    settings, composed = split(typed)[1], isinstance(error, WrongInput)
+    (options, settings), composed = split(typed), isinstance(error, WrongInput)
+    plain = partial(_plain, options)
     faulty = {} if composed and not any(".mode=" in setting for setting in settings) else _faults(typed)
     job = error.job if isinstance(error, WrongInput) else None
     keys = {key_of(setting) for setting in faulty}
     others = [setting for setting in job or settings if key_of(setting) not in keys]
     values: list[Fault] = []
-    if (job or not _sweeps(split(rewrite(typed))[0])) and (plain := _plain(others)):
-        config, values = convert(plain)
+    if (job or not _sweeps(split(rewrite(typed))[0])) and (found := plain(others)):
+        config, values = convert(found)
+        values = by_origin(values, others, _folders(options), _choices(options, others)) if values else []
         values += [] if faulty else find_contradictions(config)
     if isinstance(error, WrongInput) and not faulty and not values:
         return WrongInput(error.message, in_the_command(error.remedy, typed))
-    values = without_echoes(values, others)
-    mends = find_mends(values, others, _plain)
+    mends = find_mends(values, others, plain)
     if job is None:
         return explain(faulty, typed, values, mends, error)
-    return explain(faulty, typed, values, of_the_sweep(mends, others, typed, _plain), error).of(job)
+    return explain(faulty, typed, values, of_the_sweep(mends, others, typed, plain), error).of(job)
 
 
-def _plain(settings: list[str]) -> dict[str, Any]:
+def _plain(options: list[str], settings: list[str]) -> dict[str, Any]:
     """What ``settings`` compose to; nothing where they don't."""
-    return _outcome(*split(rewrite(settings))[1])[0]
+    return _outcome(*_search_path(options), *split(rewrite(settings))[1])[0]
 
 
 @cache
@@ -190,18 +192,22 @@ def _outcome(*overrides: str) -> tuple[dict[str, Any], dict[str, str]]:
 
 def _faults(typed: list[str]) -> dict[str, WrongInput]:
     options, overrides = split(rewrite(typed))
-    return find_faults(_groups(options), overrides, _choices(overrides), _sweeps(options))
+    return find_faults(find_groups(_folders(options)), overrides, _choices(options, overrides), _sweeps(options))
 
 
 def _sweeps(options: list[str]) -> bool:
     return bool({"-m", "--multirun"} & set(options))
 
 
-def _groups(options: list[str]) -> Groups:
-    """With those of ``--config-dir``."""
+def _folders(options: list[str]) -> list[Path]:
+    """Of config groups: ours, and that of ``--config-dir``."""
     words = [word for option in options for word in option.split("=", 1)]
-    own = [Path(value) for option, value in pairwise(words) if option in ("--config-dir", "-cd")]
-    return find_groups([CONF, *own])
+    return [CONF, *(Path(value).absolute() for option, value in pairwise(words) if option in ("--config-dir", "-cd"))]
+
+
+def _search_path(options: list[str]) -> list[str]:
+    """``--config-dir`` as an override."""
+    return [f"hydra.searchpath=['{folder}']" for folder in _folders(options)[1:] if folder.is_dir()]
 
 
 def _job(cfg: DictConfig) -> Job:
@@ -250,10 +256,10 @@ def compose_config(overrides: list[str]) -> Config:
         raise _explained(overrides, e) from e
 
 
-def _choices(overrides: list[str]) -> dict[str, str]:
+def _choices(options: list[str], overrides: list[str]) -> dict[str, str]:
     """Group -> choice, as the group overrides alone compose; empty if they don't."""
-    known = _groups([])
-    return _outcome(*(o for o in overrides if o.partition("=")[0] in known))[1]
+    known = find_groups(_folders(options))
+    return _outcome(*_search_path(options), *(o for o in overrides if o.partition("=")[0] in known))[1]
 
 
 def _composed(overrides: list[str], return_hydra_config: bool = False) -> DictConfig:

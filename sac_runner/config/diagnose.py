@@ -198,16 +198,21 @@ def _unknown_key(key: str, value: str, choices: dict[str, str], groups: Groups) 
     if theirs in SYNONYMS:
         ours = _in_our_words(theirs, value, choices)
         return WrongInput(f"unknown key {key}; here it is {SYNONYMS[theirs]}", to_paste(*ours))
-    keys = schema_keys()
-    leaf = {name.split(".")[-1]: name for name in keys}
-    near = difflib.get_close_matches(key, keys, 1, 0.7) or [
-        leaf[name] for name in difflib.get_close_matches(key.split(".")[-1], leaf, 1, 0.7)
-    ]
-    if near:
-        return WrongInput(f"unknown key {key}", to_paste(*_with_choice(near[0], value, choices)))
+    near = nearest_key(key)
+    if near is not None:
+        return WrongInput(f"unknown key {key}", to_paste(*_with_choice(near, value, choices)))
     group = _group_of(value.split(",")[0], groups)
     remedy = to_paste(f"{group}={value}") if group else train_command("--cfg job") + "   (every key)"
     return WrongInput(f"unknown key {key}", remedy)
+
+
+def nearest_key(key: str) -> str | None:
+    """The key that is spelled most like ``key``, or whose last part is most like its own."""
+    keys = schema_keys()
+    leaf = {name.split(".")[-1]: name for name in keys}
+    near = difflib.get_close_matches(key, keys, 1, 0.7)
+    near += [leaf[name] for name in difflib.get_close_matches(key.split(".")[-1], leaf, 1, 0.7)]
+    return near[0] if near else None
 
 
 def _in_our_words(theirs: str, value: str, choices: dict[str, str]) -> list[str]:

@@ -44,13 +44,6 @@ def explain(
     return WrongInput("; ".join(messages), _together(faults, typed, mends))
 
 
-def without_echoes(faults: list[Fault], settings: list[str]) -> list[Fault]:
-    """Those of ``faults`` that ``settings`` have themselves: ``agent.actor_lr=x`` too is faulty where agent.lr=x is."""
-    typed = {key_of(setting) for setting in settings}
-    theirs = {fault.text.partition("=")[2] for fault in faults if typed.intersection(fault.keys)}
-    return [f for f in faults if typed.intersection(f.keys) or f.text.partition("=")[2] not in theirs]
-
-
 def find_mends(faults: list[Fault], settings: list[str], compose: Callable[[list[str]], dict[str, Any]]) -> Mends:
     """What each fault says, or the value that a run has without the setting that has it.
 

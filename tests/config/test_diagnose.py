@@ -435,6 +435,42 @@ def test_choices_of_ones_own_are_known(elsewhere):
     refused("alpha=mine --config-dir my_conf", "my_conf/alpha/mine.yaml, line 2, is no YAML: expected")
 
 
+def test_a_value_of_a_file_is_named_with_it(elsewhere):
+    def says(command, *words):
+        text = refused(f"{command} --config-dir my_conf", *words)
+        assert text.count(" must be ") + text.count("unknown key") + text.count(" is missing") == len(words)
+        return text
+
+    for file, lines in {
+        "env/mine": "id: Pendulum-v1\nnum_env: 4\n",
+        "experiment/key": "# @package _global_\nagent: {lrr: 3e-4, tau: 0.5}\nnew: {group: {x: 1}}\n",
+        "experiment/value": "# @package _global_\nagent: {lr: abc}\n",
+        "experiment/group": "# @package _global_\nagent: 5\n",
+        "alpha/none": "mode: fixed\n",
+        "alpha/low": "# @package alpha\nmode: fixed\nvalue: -1\n",
+        "alpha/low2": "mode: fixed\nvalue: ${agent.tau}x\n",
+        "sweep/mine": "# @package _global_\nagent: {lr: xyz}\n",
+    }.items():
+        (elsewhere / "my_conf" / file).parent.mkdir(parents=True, exist_ok=True)
+        (elsewhere / "my_conf" / f"{file}.yaml").write_text(lines)
+    says("env=mine env.name=x", "unknown key env.num_env (in my_conf/env/mine.yaml; the nearest is env.num_envs)")
+    says("alpha=none", "alpha.value is missing (in my_conf/alpha/none.yaml)")
+    says(
+        "experiment=key agent.gamma=2",
+        "unknown key new (in my_conf/experiment/key.yaml)",
+        "unknown key agent.lrr (in my_conf/experiment/key.yaml; the nearest is agent.lr)",
+        "agent.gamma=2 must be at least 0 and at most 1",
+    )
+    says("experiment=value", "error: agent.lr=abc must be a number (in my_conf/experiment/value.yaml)\n")
+    says("experiment=value agent.lr=1e-3 alpha=low", "alpha.value=-1 must be at least 0 (in my_conf/alpha/low.yaml)")
+    says("experiment=value agent.lr=no", "error: agent.lr=no must be a number\n")
+    says("experiment=value sweep=mine -m", "agent.lr=xyz must be a number (in my_conf/sweep/mine.yaml)")
+    says("alpha=low2", "alpha.value=0.1x must be a number (in ")
+    (elsewhere / "my_conf").rename(elsewhere.parent / "my_conf")
+    away = elsewhere.parent / "my_conf"
+    refused(f"experiment=value --config-dir {away}", f"agent.lr=abc must be a number (in {away}/experiment/value.yaml)")
+
+
 def test_an_explanation_is_of_the_files_as_they_are(tmp_path, monkeypatch):
     monkeypatch.setattr("sac_runner.config.compose.CONF", shutil.copytree(CONF, tmp_path / "conf"))
     for gamma in (7, 8):

@@ -76,7 +76,7 @@ def test_arrows_point_one_way(file):
         (("tensorboard",), {"storage/events.py", "commands/tensorboard.py"}),
         (("safetensors",), {"storage/checkpoints.py", "storage/segments.py", "playback/stored.py"}),
         (("matplotlib",), {"analysis"}),
-        (("yaml",), {"config/compose.py", "storage/stored_config.py"}),
+        (("yaml",), {"config/compose.py", "config/origin.py", "storage/stored_config.py"}),
         (("submitit",), {"sweep/slurm.py", "sweep/slurm_job.py"}),  # which pickles: nothing else imports it
     ],
 )

@@ -136,6 +136,13 @@ COMMANDS = [
         "tests/config/test_convert.py::test_no_other_key_takes_a_number_below_its_range",
     ),
     (
+        "a value of a file is named with a file that is composed before it",
+        "sac_runner/config/origin.py",
+        "for group in sorted(files, key=_rank):",
+        "for group in sorted(files, key=_rank, reverse=True):",
+        "tests/config/test_diagnose.py::test_a_value_of_a_file_is_named_with_it",
+    ),
+    (
         "the command line loses to tuned values",
         "sac_runner/config/compose.py",
         "    config, faults = convert(plain)\n",
