@@ -35,7 +35,7 @@ def check(options: dict[str, Any]) -> None:
     """
     if find_spec("submitit") is None:
         in_a_clone = "SAC_SCRIPTS" in os.environ
-        install = ".venv/bin/pip install -e '.[slurm]'" if in_a_clone else "pip install 'sac-runner[slurm]'"
+        install = ".venv/bin/pip install -e '.[slurm]'" if in_a_clone else "pip install 'submitit>=1.5'"
         raise WrongInput("hydra/launcher=slurm needs submitit, which comes with the extra slurm", install)
     if options["cluster"] not in ("slurm", "local"):
         text = f"hydra.launcher.cluster={options['cluster']} must be slurm, or local to try it on this machine"

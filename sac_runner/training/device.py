@@ -100,7 +100,7 @@ def _own_threads() -> int:
     """What OMP_NUM_THREADS says, or else the cores that this process may use, four at most.
 
     A rule rather than a trial at each start: the number of threads moves bits. Two threads make a compiled update 1.3
-    (128 x 128) to 1.7 (256 x 256) times as fast as one; products of this size leave little to share out among many.
+    (128 x 128) to 1.9 (256 x 256) times as fast as one; products of this size leave little to share out among many.
     """
     asked = os.environ.get("OMP_NUM_THREADS", "")
     return int(asked) if asked.isdecimal() and int(asked) > 0 else min(available_cores(), MOST_THREADS)

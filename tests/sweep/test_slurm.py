@@ -281,7 +281,7 @@ def test_without_the_extra_it_is_named(here, monkeypatch):
     monkeypatch.setitem(sys.modules, "submitit", None)
     monkeypatch.delenv("SAC_SCRIPTS", raising=False)
     said = refused(SLURM)
-    assert "needs submitit, which comes with the extra slurm" in said and "pip install 'sac-runner[slurm]'" in said
+    assert "needs submitit, which comes with the extra slurm" in said and "pip install 'submitit>=1.5'" in said
     monkeypatch.setenv("SAC_SCRIPTS", "scripts")
     with pytest.raises(WrongInput, match=".venv/bin/pip install -e"):
         check(OPTIONS)
