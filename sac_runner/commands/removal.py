@@ -13,6 +13,7 @@ from sac_runner.storage.overview import RunSeen, SweepSeen
 from sac_runner.storage.prune import clean_up_removed, prune_replay, prune_run, prune_sweep
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.sweep_directory import SweepDirectory
+from sac_runner.sweep.slurm import refuse_if_queued
 from sac_runner.text import plural
 
 _GIVEN_UP = ("best", "env steps", "final", "", "started", "size")
@@ -39,11 +40,14 @@ def remove(what: str, singles: list[RunSeen], sweeps: list[SweepSeen], outputs: 
 
     Raises:
         WrongInput: There is nobody to ask; nothing was removed.
+        RunInUse: A cluster has jobs of a sweep, or can't say.
     """
     whole = [] if what == "replay" else [sweep for sweep in sweeps if _goes_whole(sweep)]
     parts = [sweep for sweep in sweeps if sweep not in whole]
     within = [job for sweep in parts for job in sweep.jobs if what == "replay" or not sweep.is_owned]
     runs = [run for run in [*singles, *within] if _goes(run, what)]
+    for sweep in sweeps if what == "runs" else []:
+        refuse_if_queued(SweepDirectory(sweep.path))  # jobs that wait to go on look like those that were stopped
     steps = [_step(run, what, outputs) for run in runs] + [_sweep_step(sweep, outputs) for sweep in whole]
     if not steps:
         clean_up_removed(outputs)

@@ -20,8 +20,10 @@ from sac_runner.storage.overview import RunSeen, SweepSeen, see
 from sac_runner.storage.status import STATES, State, is_owned
 from sac_runner.storage.sweep_directory import SweepDirectory
 from sac_runner.sweep.board import Board
+from sac_runner.sweep.slurm import is_queued
 
 _LOOK_S = 0.2
+_ASK_S = 10.0  # a cluster
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -163,14 +165,21 @@ def _find_sweep(text: str, outputs: Path) -> SweepDirectory:
     return sweep
 
 
+def _until_next_look(sweep: SweepDirectory) -> float | None:
+    """Seconds; none where nobody runs it, and no cluster has jobs of it."""
+    if is_owned(sweep.path) or any(sweep.status(job).state == "running" for job in sweep.jobs()):
+        return _LOOK_S
+    return _ASK_S if is_queued(sweep) else None
+
+
 def _follow(sweep: SweepDirectory) -> None:
     """Show the board until nobody runs the sweep any more; exit 1 unless all of its runs are finished."""
     board = Board(sweep)
     sweep.jobs()  # a plan that can't be read is no empty one
     try:
-        while is_owned(sweep.path) or any(sweep.status(job).state == "running" for job in sweep.jobs()):
+        while (pause := _until_next_look(sweep)) is not None:
             board.update()
-            time.sleep(_LOOK_S)
+            time.sleep(pause)
     except KeyboardInterrupt:
         pass
     finally:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import BinaryIO, Self
+from typing import Self
 
 from sac_runner.errors import DiskFailed
 from sac_runner.storage.status import is_owned, owner_of, sign_of_life
@@ -28,6 +28,7 @@ LAUNCHER = "SAC_LAUNCHER"
 _PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 _POLL_S = 0.1
 _LAST_WORDS_S = 5.0  # for a process that is told to say where it hangs
+_SAVING_S = 30.0  # for a process that is told to stop, after an error of ours
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -38,7 +39,6 @@ class JobProcess:
     sweep: SweepDirectory
     job: SweepJob
     popen: subprocess.Popen[bytes]
-    log: BinaryIO
     log_begin: int
     started: float = field(default_factory=time.monotonic)
     hung_at: float | None = None
@@ -55,19 +55,26 @@ class JobProcess:
             job: Of ``sweep``.
             environment: Variables on top of those of this process.
             own_session: Ctrl-C on the terminal does not reach it.
+
+        Raises:
+            OSError: It has not started.
         """
         sweep.begin(job)
         log = sweep.log_file(job).open("ab", buffering=0)
-        begin = log.tell()
-        popen = subprocess.Popen(
-            job_command(sweep, job),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env={**os.environ, **environment, LAUNCHER: str(os.getpid())},
-            start_new_session=own_session,
-        )
-        return cls(sweep, job, popen, log, begin)
+        try:
+            begin = log.tell()
+            popen = subprocess.Popen(
+                job_command(sweep, job),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **environment, LAUNCHER: str(os.getpid())},
+                start_new_session=own_session,
+            )
+        finally:
+            with contextlib.suppress(OSError):  # a network disk may fail it, and the process has started
+                log.close()
+        return cls(sweep, job, popen, begin)
 
     def end_if_hung(self, hang_s: float) -> None:
         """One that hangs is asked where, which it can say even from within C, and killed after that."""
@@ -81,15 +88,14 @@ class JobProcess:
             self.hung_at = now
             self.popen.send_signal(signal.SIGABRT)
 
-    def keep_end(self, hang_s: float) -> None:
-        """Say in the sweep how it has ended."""
-        self.log.close()
+    def keep_end(self, hang_s: float, cause: str | None = None) -> None:
+        """Say in the sweep how it has ended, and of what ``cause`` if that is known."""
         code = self.popen.returncode
         if self.hung_at is not None:
             cause = f"no sign of life for {hang_s / 60:g} minutes: ended"
-            if (self.sweep.run(self.job).path / "crash.log").is_file():
+            if os.path.isfile(self.sweep.run(self.job).path / "crash.log"):  # Path.is_file may raise
                 cause += "; crash.log shows where it hung"
-        else:
+        elif cause is None:
             cause = _cause(code, self.sweep.log_file(self.job), self.log_begin)
         with contextlib.suppress(DiskFailed):  # the run's own summary is what counts
             self.sweep.write_end(self.job, Ended(128 - code if code < 0 else code, cause))
@@ -141,15 +147,26 @@ class Pool:
         for job in list(waiting):
             if not free or self.stop_signal is not None:
                 return
-            if is_owned(self.sweep.run(job).path):  # left by a launcher that was killed: it stops and saves now
-                self._tell_once(job)
+            try:
+                if is_owned(self.sweep.run(job).path):  # left by a launcher that was killed: it stops and saves now
+                    self._tell_once(job)
+                    continue
+                slot = free.pop()
+                process = JobProcess.start(self.sweep, job, self.allotment.environment(slot), own_session=True)
+            except OSError as e:  # too many processes, a disk that fails: those that run may go on
+                waiting.remove(job)
+                self._keep_unstarted(job, e)
                 continue
             waiting.remove(job)
-            slot = free.pop()
-            process = JobProcess.start(self.sweep, job, self.allotment.environment(slot), own_session=True)
             self._running[slot] = process
             if self.stop_signal is not None:  # it came while this one was begun
                 process.popen.send_signal(self.stop_signal)
+
+    def _keep_unstarted(self, job: SweepJob, error: OSError) -> None:
+        cause = f"can't start: {error}"
+        with contextlib.suppress(DiskFailed):
+            self.sweep.write_end(job, Ended(1, cause))
+        self.board.say(f"failed   {job.path}  {cut(cause, 200)}")
 
     def _tell_once(self, job: SweepJob) -> None:
         if job.number not in self._told_of:
@@ -184,9 +201,14 @@ class Pool:
             with contextlib.suppress(OSError):
                 process.popen.terminate()
         for process in self._running.values():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.popen.wait(30)
-            process.log.close()
+            cause = None
+            try:
+                process.popen.wait(_SAVING_S)
+            except subprocess.TimeoutExpired:
+                process.popen.kill()
+                process.popen.wait()
+                cause = f"killed: it did not stop within {_SAVING_S:g} s of an error of its launcher"
+            process.keep_end(self.hang_s, cause)
 
 
 @contextmanager
@@ -210,7 +232,10 @@ def job_command(sweep: SweepDirectory, job: SweepJob) -> list[str]:
 
 def failure(sweep: SweepDirectory, job: SweepJob) -> str | None:
     """What to say of ``job`` at its end, if it has failed."""
-    now = sweep.status(job)
+    try:
+        now = sweep.status(job)
+    except OSError:  # of a disk that does not answer just now; the table will tell
+        return None
     if now.state != "failed":
         return None
     at = f" at {now.env_steps:,}" if now.env_steps else ""

@@ -173,6 +173,13 @@ def refuse_if_queued(sweep: SweepDirectory) -> None:
         raise RunInUse(text, f"{command('runs')} --follow {sweep.path}; to end them: scancel --name {name_of(sweep)}")
 
 
+def is_queued(sweep: SweepDirectory) -> bool:
+    """Whether SLURM says that it has jobs of ``sweep``."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        return folder_of(sweep, "slurm").is_dir() and bool(queued(name_of(sweep)))
+    return False
+
+
 def folder_of(sweep: SweepDirectory, cluster: str) -> Path:
     """Where submitit keeps its files."""
     return sweep.path / "jobs" / cluster

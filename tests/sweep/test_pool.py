@@ -1,9 +1,12 @@
 """How a sweep's processes are watched, with processes that only pretend."""
 
+import errno
 import os
 import signal
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -176,6 +179,92 @@ def wait_for(condition):
     end = time.monotonic() + 20
     while not condition() and time.monotonic() < end:
         time.sleep(0.01)
+
+
+def no_log(sweep):
+    (sweep.path / "jobs" / "0001.log").mkdir(parents=True)
+
+
+def no_end_file(sweep):
+    (sweep.path / "jobs" / "0001.end.json").mkdir(parents=True)
+
+
+def no_process(sweep):
+    true, calls = subprocess.Popen, []
+
+    def fails_once(*arguments, **named):
+        calls.append(1)
+        if len(calls) == 2:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        return true(*arguments, **named)
+
+    return fails_once
+
+
+def no_lock_to_look_at(sweep):
+    def stale(path):
+        if path.name == "s1":
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return False
+
+    return stale
+
+
+@pytest.mark.parametrize(
+    ("fault", "where", "cause"),
+    [
+        (no_log, None, "Is a directory"),
+        (no_end_file, None, "0001.end.json"),
+        (no_process, "subprocess.Popen", "Resource temporarily unavailable"),
+        (no_lock_to_look_at, "is_owned", "Stale file handle"),
+    ],
+)
+def test_one_that_can_not_start_fails_alone(run, sweep, monkeypatch, fault, where, cause):
+    replacement = fault(sweep)
+    if where is not None:
+        monkeypatch.setattr(f"sac_runner.sweep.pool.{where}", replacement)
+    files = len(os.listdir("/proc/self/fd"))
+    _, said, ended = run("import time; time.sleep(0.5)", "pass", "pass")
+    assert [end.exit_code for end in (ended[0], ended[2])] == [0, 0]
+    assert len(said) == 1 and said[0].startswith("failed   default/s1  can't start: ") and cause in said[0]
+    if fault is no_end_file:  # nor can it be kept
+        assert ended[1] is None
+    else:
+        assert ended[1].exit_code == 1 and cause in ended[1].cause
+    assert len(os.listdir("/proc/self/fd")) == files
+
+
+def test_a_disk_that_does_not_answer_ends_no_job(run, monkeypatch):
+    """Neither that of one which fails, nor that of one which hangs."""
+
+    def stale(*_):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(SweepDirectory, "status", stale)
+    monkeypatch.setattr(Path, "is_file", stale)
+    hangs, ends_later = "import time; time.sleep(60)", "import time; time.sleep(0.2); raise SystemExit(3)"
+    _, _, ended = run(hangs, "raise SystemExit(2)", ends_later, hang_minutes=0.01)
+    assert [end.exit_code for end in ended] == [128 + signal.SIGABRT, 2, 3]
+
+
+def test_after_an_error_of_ours_every_job_is_ended_and_its_end_kept(run, sweep, monkeypatch):
+    monkeypatch.setattr(pool, "_SAVING_S", 0.5)
+
+    def fails(board):
+        wait_for(lambda: all("up" in log(sweep, i) for i in range(2)))
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Board, "update", fails)
+    deaf = (
+        "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', os.getpid(), flush=True)"
+    )
+    with pytest.raises(ZeroDivisionError):
+        run(HEARS + ENDS.format(1), f"{deaf}; time.sleep(60)", "pass")
+    ended = [sweep.read_end(job) for job in sweep.jobs()]
+    assert log(sweep, 0).split() == ["up", "15"] and ended[0].exit_code == 143
+    assert ended[1] == (137, "killed: it did not stop within 0.5 s of an error of its launcher") and ended[2] is None
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(log(sweep, 1).split()[1]), 0)
 
 
 def test_a_clock_that_is_set_ends_no_job(run, sweep, monkeypatch):

@@ -10,10 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
+from sac_runner.commands.runs import main as runs
 from sac_runner.config.compose import CONF, compose_config
 from sac_runner.errors import WrongInput
 from sac_runner.storage.run_directory import RunDirectory
@@ -251,7 +253,7 @@ def test_what_a_cluster_refuses_is_named(here, scripts):
     assert answer.code == 2 and "invalid partition specified: gpu" in answer.err and "Traceback" not in answer.err
 
 
-def test_a_job_that_a_cluster_has_is_not_run_a_second_time(here, scripts):
+def test_a_job_that_a_cluster_has_is_followed_and_not_run_a_second_time_or_removed(here, scripts, monkeypatch, capsys):
     def empty_the_queue():
         assert soon(lambda: (scripts.folder / "submitted").exists())
         (scripts.folder / "submitted").unlink()
@@ -262,7 +264,19 @@ def test_a_job_that_a_cluster_has_is_not_run_a_second_time(here, scripts):
     for launcher in (SLURM, "hydra/launcher=local"):
         answer = train("resume=last", launcher)
         assert answer.code == 73 and "SLURM still has 1 job of" in answer.err and "scancel --name sac-" in answer.err
-    scripts.queue("")
+    with pytest.raises(SystemExit, match="73"):
+        runs(["--prune", "runs", "--yes"])
+    assert "SLURM still has 1 job of" in capsys.readouterr().err and here.sweep.is_sweep
+    pauses = []
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        scripts.queue("")
+
+    monkeypatch.setattr("sac_runner.commands.runs.time", SimpleNamespace(sleep=sleep, time=time.time))
+    with pytest.raises(SystemExit, match="1"):
+        runs(["--follow", "last"])
+    assert len(pauses) == 1 and pauses[0] >= 5 and "nobody runs it" in capsys.readouterr().out
     answer = while_it_runs(empty_the_queue, "resume=last", SLURM)
     assert answer.code == 1 and "2 to go" in answer.err
     scripts.script("squeue", "exit 1")

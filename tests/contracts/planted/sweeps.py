@@ -67,8 +67,8 @@ SWEEPS = [
     (
         "what an earlier start printed is taken for the cause",
         POOL,
-        "return cls(sweep, job, popen, log, begin)",
-        "return cls(sweep, job, popen, log, 0)",
+        "return cls(sweep, job, popen, begin)",
+        "return cls(sweep, job, popen, 0)",
         f"{OF_POOL}only_what_this_start_printed_is_its_cause",
     ),
     (
