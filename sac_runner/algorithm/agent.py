@@ -177,7 +177,10 @@ class SAC:
         return value
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything that an update reads, as flat named tensors: weights, statistics, alpha and Adam's moments."""
+        """What updates change, as flat named tensors: weights, statistics, alpha and Adam's moments.
+
+        Learning rates are not of it: they follow from the config and the env step (``set_env_step``).
+        """
         parts = self._parts().items()
         state = {f"{part}.{name}": x for part, module in parts for name, x in module.state_dict().items()}
         for name, optimizer in self._optimizers().items():

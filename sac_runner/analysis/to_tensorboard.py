@@ -1,4 +1,4 @@
-"""Groups of runs as runs of TensorBoard: the mean of each and its band, outside the runs' own directories."""
+"""Groups of runs as runs of TensorBoard: the IQM of each and its band, outside the runs' own directories."""
 
 from pathlib import Path
 

@@ -5,6 +5,7 @@ import re
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -96,12 +97,12 @@ def _start(job: Job, swept: dict[str, str] | None = None) -> float:
             raise _no_run(Path(config.run.dir))
         dry_run(config, job.overrides, job.recipe)
         return 0.0
-    own = partial(_own, config, job.overrides)
-    return _finish(train(config, job.overrides, job.recipe, own, swept=swept))
+    with contextlib.ExitStack() as owned:
 
+        def own() -> AbstractContextManager[RunLock]:
+            return nullcontext(owned.enter_context(RunLock(_make_directory(config, job.overrides))))
 
-def _own(config: Config, overrides: list[str]) -> RunLock:
-    return RunLock(_make_directory(config, overrides))
+        return _finish(train(config, job.overrides, job.recipe, own, swept=swept))
 
 
 def _resume(session: Session, job: Job, which: str) -> float:
@@ -114,7 +115,8 @@ def _resume(session: Session, job: Job, which: str) -> float:
     with _owned(job, run) as lock:
         from sac_runner.training.resume import continued_config
 
-        return _continue(job, run, continued_config(run, job.overrides, job.config), lock, _swept(found))
+        setting, begin = _of_a_sweep(found)
+        return _continue(job, run, continued_config(run, job.overrides, job.config), lock, setting, begin)
 
 
 def _resume_sweep(session: Session, job: Job, sweep: SweepDirectory) -> None:
@@ -130,16 +132,18 @@ def _resume_sweep(session: Session, job: Job, sweep: SweepDirectory) -> None:
     session.resume(sweep, limits(parameters), executor(parameters), job.config.dry_run)
 
 
-def _swept(run: Path) -> dict[str, str] | None:
-    """What was swept, where ``run``, which goes on, is a job of a sweep."""
-    sweep = SweepDirectory(run.absolute().parents[1])
+def _of_a_sweep(run: Path) -> tuple[dict[str, str] | None, Callable[[], None]]:
+    """What was swept, where ``run`` is a job of a sweep, and what to do when it goes on by hand.
+
+    How its last process ended is no longer the news then.
+    """
+    sweep = SweepDirectory(Path(*run.absolute().parts[:-2]))
     with contextlib.suppress(Damaged):
         jobs = sweep.jobs() if sweep.is_sweep else []
         for job in jobs:
             if sweep.run(job).path == run.absolute():
-                sweep.begin(job)  # by hand: how its last process ended is no longer the news
-                return job.setting
-    return None
+                return job.setting, partial(sweep.begin, job)
+    return None, lambda: None
 
 
 def _rerun(job: Job, run: RunDirectory, swept: dict[str, str] | None) -> float:
@@ -163,14 +167,17 @@ def _owned(job: Job, run: RunDirectory) -> AbstractContextManager[RunLock | None
     return nullcontext() if looked_at else RunLock(run.path)
 
 
-def _continue(job: Job, run: RunDirectory, config: Config, lock: RunLock | None, swept: dict[str, str] | None) -> float:
+def _continue(
+    job: Job,
+    run: RunDirectory,
+    config: Config,
+    lock: RunLock | None,
+    swept: dict[str, str] | None,
+    begin: Callable[[], None] = lambda: None,
+) -> float:
     from sac_runner.training.report import finished_already
     from sac_runner.training.run import dry_run, train
 
-    continued = bool(find(run.checkpoints, "latest"))  # killed before its first checkpoint, it begins anew
-    if job.config.dry_run:
-        dry_run(config, job.overrides, None, continued)
-        return 0.0
     try:
         words = finished_already(config, run)
     except (AttributeError, KeyError, TypeError, ValueError):  # not what this version writes; its checkpoint knows
@@ -178,8 +185,13 @@ def _continue(job: Job, run: RunDirectory, config: Config, lock: RunLock | None,
     if words is not None:
         print(words, file=sys.stderr)
         return float(run.read_summary()["scores"]["final"]["return_mean"])
+    continued = bool(find(run.checkpoints, "latest"))  # killed before its first checkpoint, it begins anew
+    if job.config.dry_run:
+        dry_run(config, job.overrides, None, continued)
+        return 0.0
     with lock or RunLock(run.path) as owned:
-        return _finish(train(config, job.overrides, None, lambda: owned, continued, swept))
+        begin()
+        return _finish(train(config, job.overrides, None, lambda: nullcontext(owned), continued, swept))
 
 
 def _probe() -> None:
@@ -190,6 +202,7 @@ def _probe() -> None:
 
 
 def _finish(outcome: "Outcome") -> float:
+    """What comes after the training, its run directory still being owned."""
     _draw_curve(outcome.run)
     if outcome.stop_signal is not None:
         sys.exit(130 if outcome.stop_signal == signal.SIGINT else 143)  # what schedulers take for a stop

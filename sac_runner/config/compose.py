@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
@@ -240,7 +240,8 @@ def to_config(cfg: DictConfig) -> Config:
         raise WrongInput(f"{e.full_key}: {str(e).strip().splitlines()[0]}") from e
     config, faults = convert(plain)
     validate(config, faults)
-    return config
+    run = replace(config.run, dir=config.run.dir and os.path.expanduser(config.run.dir))
+    return replace(config, outputs=os.path.expanduser(config.outputs), run=run)  # a shell leaves outputs=~/x as it is
 
 
 def compose_config(overrides: list[str]) -> Config:

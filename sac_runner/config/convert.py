@@ -99,7 +99,8 @@ def _dataclass(kind: Any, value: Any, key: str, faults: list[Fault]) -> Any:
     else:
         _fault(key, value, "a group of keys", faults)
         value = {}
-    fields = {name: _INVALID for name in hints}
+    fields: dict[str, Any] = {name: _INVALID for name in hints}
+    fields |= {n: _convert(hint, {}, n, []) for n, hint in hints.items() if dataclasses.is_dataclass(hint)}
     fields |= {n: _convert(hint, value[n], prefix + n, faults) for n, hint in hints.items() if n in value}
     return kind(**fields)
 

@@ -210,7 +210,7 @@ class StopConfig:
     """Reasons to end a run early."""
 
     max_minutes: Positive | None
-    """Minutes of wall time of this start of the run."""
+    """Minutes of training of this start of the run, its last evaluation and saving not counted."""
     at_return: float | None
     """Mean evaluation return at which the run counts as done."""
 

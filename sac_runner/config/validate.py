@@ -69,7 +69,7 @@ def _schedule_faults(config: Config) -> Iterator[Fault]:
         if config.env.episode_seed == "per_round":
             text = "env.episode_seed=per_round needs schedule=per_round"
             yield Fault(("env.episode_seed",), text, ("schedule=per_round", "env.episode_seed=per_round"))
-        if config.eval.every_rounds is not None:
+        if isinstance(config.eval.every_rounds, int):
             text = "eval.every_rounds needs schedule=per_round; here it is eval.every_env_steps"
             mends = "schedule=per_round", f"eval.every_rounds={config.eval.every_rounds}"
             yield Fault(("eval.every_rounds",), text, mends)

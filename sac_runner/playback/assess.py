@@ -117,7 +117,8 @@ def assess(
         on_episode: Told how many episodes are finished, of how many.
 
     Raises:
-        WrongInput: No such checkpoint, a damaged one, or ``as_trained`` where there was no evaluation.
+        WrongInput: No such checkpoint, or ``as_trained`` where there was no evaluation.
+        Damaged: It is not what was written.
     """
     config = as_recorded(run)
     device = _device(config)

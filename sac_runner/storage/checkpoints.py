@@ -49,7 +49,8 @@ class Checkpoint:
         """The tensors of ``name``.safetensors, checked against the manifest.
 
         Raises:
-            WrongInput: Missing, damaged, or of a newer format.
+            Damaged: Missing, or not what was written.
+            WrongInput: Of a newer format.
         """
         return safetensors.numpy.load(self._verified(f"{name}.safetensors"))
 
@@ -57,7 +58,8 @@ class Checkpoint:
         """The content of ``name``.json, checked against the manifest.
 
         Raises:
-            WrongInput: Missing, damaged, or of a newer format.
+            Damaged: Missing, or not what was written.
+            WrongInput: Of a newer format.
         """
         value: dict[str, Any] = json.loads(self._verified(f"{name}.json"))
         return value
@@ -66,7 +68,8 @@ class Checkpoint:
         """What the checkpoint says of itself.
 
         Raises:
-            WrongInput: Missing, damaged, or of a newer format.
+            Damaged: Missing, or not what was written.
+            WrongInput: Of a newer format.
         """
         try:
             manifest: dict[str, Any] = json.loads(read_inside(self.path, "manifest.json"))

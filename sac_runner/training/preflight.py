@@ -120,13 +120,13 @@ def at_a_glance(trainer: Trainer) -> str:
 
 
 def least_seconds(trainer: Trainer) -> float:
-    """Seconds that the updates of the whole run take, measured on a copy of the agent; 0 where there are few.
+    """Seconds that the updates of the whole run take, measured on a copy of the agent; 0 where there may be few.
 
     Stepping the environments comes on top: trying that out here would show in their state.
     """
     config = trainer.config
-    updates = _planned_updates(config)
-    if updates < _WORTH_TELLING:
+    may_end_sooner = config.stop.at_return is not None or _ends_by_either(config)
+    if may_end_sooner or _planned_updates(config) < _WORTH_TELLING:
         return 0.0
     agent, size = copy.deepcopy(trainer.agent), config.replay.batch_size
     obs = torch.from_numpy(trainer.collector.obs[:1]).to(trainer.device).expand(size, -1)
@@ -141,7 +141,13 @@ def least_seconds(trainer: Trainer) -> float:
     return _updates_seconds(config, statistics.median(seconds[3:]), _COMPILED_AT_LEAST)
 
 
+def _ends_by_either(config: Config) -> bool:
+    """Whether env steps may end it before its rounds are over."""
+    return isinstance(config.schedule, PerRoundConfig) and config.total_env_steps is not None
+
+
 def _planned_updates(config: Config) -> float:
+    """All of them, or the most where env steps may end it sooner."""
     schedule = config.schedule
     if isinstance(schedule, PerRoundConfig):
         return schedule.rounds * schedule.updates_per_round
@@ -214,6 +220,8 @@ def _seconds(config: Config, env_s: float, update_s: float) -> float | None:
 
 def _updates(config: Config) -> str:
     updates = _planned_updates(config)
+    if _ends_by_either(config):
+        return f"at most {updates:,.0f}"
     if config.total_env_steps is None:
         return f"{updates:,.0f}"
     return f"{updates:,.0f}, {updates / config.total_env_steps:.3g} per env step with the warm-up counted in"

@@ -1,6 +1,8 @@
 """Runs that begin from others: what may change when one continues, and weights for a new one."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from shlex import quote
 from typing import Any
 
@@ -11,6 +13,7 @@ from sac_runner.config.convert import flat, from_plain, to_plain
 from sac_runner.config.schema import Config
 from sac_runner.config.validate import validate
 from sac_runner.errors import WrongInput, first_line, train_command
+from sac_runner.storage.find import find_run
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.stored_config import plain_config
 
@@ -52,6 +55,7 @@ def continued_config(run: RunDirectory, overrides: list[str], composed: Config) 
     """
     keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
     stored, values = to_plain(stored_config(run)), flat(composed)
+    _require_single_keys(overrides, run)
     ignored = (*_ABOUT_THE_START, *_CHANGEABLE)
     same_schedule = ("schedule",) if composed.schedule.mode == stored["schedule"]["mode"] else ()
     asked = [key for key in keys if not key.startswith(ignored) and key not in same_schedule]
@@ -70,6 +74,16 @@ def continued_config(run: RunDirectory, overrides: list[str], composed: Config) 
     validate(config)
     _check_learning_rate(config, run)
     return replace(config, resume=None, dry_run=composed.dry_run)
+
+
+def _require_single_keys(overrides: list[str], run: RunDirectory) -> None:
+    """``stop={max_minutes: 1}`` would not say whether the other keys of ``stop`` stay as they are."""
+    for override in overrides:
+        key, _, value = override.lstrip("+").partition("=")
+        named = re.match(r"\{\s*(\w+)", value)
+        if named and f"{key}." in _CHANGEABLE:
+            text = f"{override}: a run that goes on takes its keys one by one"
+            raise WrongInput(text, train_command(f"resume={quote(str(run.path))} {key}.{named[1]}=..."))
 
 
 def _check_learning_rate(config: Config, run: RunDirectory) -> None:
@@ -98,7 +112,21 @@ def difference(run: RunDirectory, config: Config, of_a_sweep: bool = False) -> l
     may = _CHANGEABLE if of_a_sweep else ()
     if "compile_after_updates" not in run.config_text():  # of an earlier version, which compiled nothing
         may = (*may, "compile_after_updates")
-    return _differences(flat(stored_config(run)), flat(config), "", (*_ABOUT_THE_START, *anew, *may))
+    stored = stored_config(run)
+    other = _other_start(stored.init_from, config)
+    return [*other, *_differences(flat(stored), flat(config), "", (*_ABOUT_THE_START, *anew, *may))]
+
+
+def _other_start(there: str | None, config: Config) -> list[str]:
+    """Where ``config`` names another run to begin from than the one at ``there``."""
+    if config.init_from is None or config.init_from == "last":  # which by now is another one
+        return []
+    try:
+        here = find_run(config.init_from, config.outputs)
+    except WrongInput:  # gone, or no longer the only one of such a name
+        return []
+    name = here.resolve().name  # folders may have been moved since, and names are by the second
+    return [] if there is not None and Path(there).name == name else [f"init_from: {there}, here {here}"]
 
 
 def _differences(there: dict[str, Any], here: dict[str, Any], asked: str, ignored: tuple[str, ...]) -> list[str]:

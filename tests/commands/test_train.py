@@ -287,6 +287,11 @@ def test_the_header_says_how_long_the_updates_take_at_least(elsewhere):
     minutes = re.search(r"1,000,000 env steps, at least ([\d,]+) min", started("total_env_steps=1e6").err)
     assert 10 < int(minutes[1].replace(",", "")) < 10_000
     assert "at least" not in started("total_env_steps=2000").err
+    assert "at least" not in started("total_env_steps=1e6", "stop.at_return=5").err
+    rounds = partial(train, "env=pendulum", "schedule=per_round", "threads=1", "stop.max_minutes=1e-6")
+    assert re.search(r", at least [\d,]+ min", rounds("total_env_steps=null").err)
+    either = rounds("total_env_steps=1e5")
+    assert either.code == 0 and "at least" not in either.err
 
 
 def test_the_name_of_a_run_says_what_was_overridden():
@@ -343,6 +348,10 @@ def test_a_dry_run_says_what_it_would_need_and_writes_nothing(outputs, elsewhere
     words = [line.split()[0] for line in answer.out.splitlines()]
     assert words == ["Pendulum-v1", "alpha", "cpu,", "memory", "disk", "time", "updates", "scale"]
     assert "updates  40, 0.667 per env step" in answer.out
+    rounds = train(
+        "env=pendulum", "schedule=per_round", "schedule.rounds=7", "schedule.updates_per_round=3", "dry_run=true"
+    )
+    assert "updates  at most 21\n" in rounds.out
 
 
 @pytest.mark.parametrize("normalization", ["none", "obs"])
@@ -435,6 +444,18 @@ def test_run_dir_of_another_run_is_refused_with_the_difference():
     assert "job holds another run" in text and "run.dir=NEW" in text
 
 
+def test_run_dir_that_began_from_another_run_is_refused():
+    for name in ("a", "b"):
+        assert train(*TINY, f"run.dir={name}").code == 0
+    begun = [*TINY, "alpha=fixed", "run.dir=job"]
+    assert train(*begun, "init_from=./a").code == 0
+    assert f"init_from: {Path('a').resolve()}, here b" in refused(*begun, "init_from=./b")
+    for same in ("init_from=./a", "init_from=last", "init_from=gone"):  # last and gone: who knows
+        assert " is finished: return " in train(*begun, same).err
+    assert train(*TINY, "run.dir=plain").code == 0
+    assert "init_from: None, here a" in refused(*TINY, "run.dir=plain", "init_from=./a")
+
+
 def test_run_dir_with_a_drawn_seed_continues_too():
     assert stopped_at(33, *TINY, "seed=null", "run.dir=job").code == 143
     assert train(*TINY, "seed=null", "run.dir=job").code == 0
@@ -507,6 +528,15 @@ def test_resume_refuses_a_budget_that_contradicts_the_stored_config(finished):
     assert "schedule.warmup_env_steps=20 must be below total_env_steps=10" in text
 
 
+def test_resume_takes_keys_one_by_one(finished):
+    for override, right in {
+        "stop={max_minutes: 1}": "stop.max_minutes=...",
+        "checkpoint={ every_env_steps: 5}": "checkpoint.every_env_steps=...",
+    }.items():
+        text = refused("resume=last", override)
+        assert "takes its keys one by one" in text and f"resume={finished.path} {right}" in text
+
+
 def test_resume_extends_a_run_by_rounds_too():
     run = trained("env=pendulum", "schedule=per_round", *rounds("per_round"), "env.max_episode_steps=15")
     assert train("resume=last", "schedule.rounds=3").code == 0
@@ -517,11 +547,18 @@ def test_resume_extends_a_run_by_rounds_too():
     assert "schedule.warmup_env_steps would change what" in refused("resume=last", "schedule.warmup_env_steps=3")
 
 
-@pytest.mark.parametrize("arguments", [["resume=last", "total_env_steps=90"], [*TINY, *EVERY_20, "run.dir=RUN"]])
-def test_a_dry_run_of_a_run_that_is_there_changes_nothing_in_it(finished, arguments, hurried):
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["resume=last", "total_env_steps=90"], "a dry run: nothing is written"),
+        (["resume=last"], " is finished: return "),
+        ([*TINY, *EVERY_20, "run.dir=RUN"], " is finished: return "),
+    ],
+)
+def test_a_dry_run_of_a_run_that_is_there_changes_nothing_in_it(finished, arguments, said, hurried):
     before = {path: path.stat().st_mtime_ns for path in finished.path.rglob("*")}
     answer = train(*(x.replace("RUN", str(finished.path)) for x in arguments), "dry_run=true")
-    assert answer.code == 0 and "a dry run: nothing is written" in answer.out
+    assert answer.code == 0 and said in answer.out + answer.err
     assert {path: path.stat().st_mtime_ns for path in finished.path.rglob("*")} == before
 
 
@@ -686,6 +723,21 @@ def test_hydras_own_answers_write_nothing(elsewhere):
     job = yaml.safe_load(train("env=pendulum", "--cfg", "job", "--resolve").out)
     assert job["env"]["id"] == "Pendulum-v1" and "hydra" not in job
     assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("again", [[], ["total_env_steps=90"]])
+def test_the_picture_is_drawn_by_the_owner(monkeypatch, again):
+    held = []
+
+    def drawn(path):
+        with pytest.raises(RunInUse):
+            RunLock(path)
+        held.append(path)
+
+    assert not again or train(*TINY).code == 0
+    monkeypatch.setattr("sac_runner.analysis.figures.learning_curve", drawn)
+    assert train(*(["resume=last", *again] if again else TINY)).code == 0 and len(held) == 1
+    RunLock(held[0]).__exit__(None, None, None)
 
 
 def test_a_picture_that_fails_ends_no_training(monkeypatch):

@@ -281,6 +281,14 @@ def test_outputs_follow_the_environment_variable(monkeypatch):
     assert compose_config(["outputs=here"]).outputs == "here"
 
 
+def test_a_home_folder_is_one_also_where_the_shell_leaves_it_as_typed(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    config = compose_config(["env=pendulum", "outputs='~/x'", "run.dir='~/y'"])
+    assert (config.outputs, config.run.dir) == ("/home/me/x", "/home/me/y")
+    monkeypatch.setenv("SAC_OUTPUTS", "~/z")
+    assert compose_config(["env=pendulum"]).outputs == "/home/me/z"
+
+
 def interrupted(*_, **__):
     """As OmegaConf, in whose midst Ctrl-C came, and Hydra, which reports what became of that."""
     try:

@@ -435,6 +435,12 @@ def test_choices_of_ones_own_are_known(elsewhere):
     refused("alpha=mine --config-dir my_conf", "my_conf/alpha/mine.yaml, line 2, is no YAML: expected")
 
 
+@pytest.mark.parametrize("group", ["eval", "replay", "agent", "run", "stop", "schedule", "env", "alpha"])
+def test_a_group_that_is_taken_away_is_missing(group):
+    said = refused(f"~{group} env=pendulum" if group != "env" else "~env")
+    assert f"error: {group} is missing\n" == said or "Error resolving interpolation" in said
+
+
 def test_a_value_of_a_file_is_named_with_it(elsewhere):
     def says(command, *words):
         text = refused(f"{command} --config-dir my_conf", *words)

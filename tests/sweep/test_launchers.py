@@ -367,6 +367,9 @@ def test_a_job_that_was_continued_by_hand_is_finished_by_its_sweep(sweeps):
     fails = ["env=custom", "env.id=tests.scripted:Faulty-v0", "env.kwargs.at=40", "env.kwargs.what=raises", *BUDGET]
     assert sweeps.train(*fails, "seeds=1")[0].code == 70
     job = sweeps.sweep.path / "default" / "s0"
+    files = {file: file.read_bytes() for file in sweeps.sweep.path.rglob("*") if file.is_file()}
+    assert sweeps.train(f"resume={job}", "dry_run=true")[0].code in (0, 70)
+    assert {file: file.read_bytes() for file in sweeps.sweep.path.rglob("*") if file.is_file()} == files
     assert sweeps.train(f"resume={job}", "log.every_env_steps=7")[0].code == 70
     mended = sweeps.server.folder / "mended"
     mended.touch()
