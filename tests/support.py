@@ -1,7 +1,9 @@
 """What many tests build: a whole Config, a small agent, a batch, vector environments of ``tests.scripted``."""
 
+import contextlib
 import copy
 import errno
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -168,3 +170,16 @@ def short_of_room(monkeypatch, appended, size):
 
     monkeypatch.setattr(appended, "_file", SimpleNamespace(write=write, fileno=file.fileno, close=file.close))
     return room
+
+
+@contextlib.contextmanager
+def as_nobody():
+    """Without the rights of root, to whom nothing is read-only."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)

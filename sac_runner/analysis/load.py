@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sac_runner.analysis.curves import Curve, read_curve
 from sac_runner.config.convert import flat
 from sac_runner.errors import Damaged, RunnerError, WrongInput, command, warn
-from sac_runner.storage.find import find_run_or_sweep, list_runs, list_sweeps, run_label
+from sac_runner.storage.find import find_run_or_sweep, list_runs, list_sweeps, run_label, typed_path
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.status import Status, status
 from sac_runner.storage.stored_config import plain_config
@@ -82,7 +82,7 @@ def load(texts: list[str], outputs: Path, metric: str) -> Loaded:
         now = place.sweep.status(place.job) if place.sweep and place.job else status(RunDirectory(place.path))
         try:
             if now.state == "waiting":
-                raise WrongInput("has not begun")
+                raise WrongInput("may not be read" if RunDirectory(place.path).is_closed else "has not begun")
             runs.append(_read(place, name, now, metric, tags))
         except RunnerError as e:
             why = e.message.replace(f"{place.path}{os.sep}", "")
@@ -137,17 +137,18 @@ def _places(texts: list[str], outputs: Path) -> list[_Place]:
 
 
 def _named(text: str, outputs: Path) -> list[_Place]:
-    path = Path(text).expanduser()
-    below = list(_below(path, _DEPTH)) if path.is_dir() else []
+    path = typed_path(text)
+    exists = os.path.exists(path)  # Path.exists raises where it may not look
+    below = list(_below(path, _DEPTH)) if os.path.isdir(path) else []
     if below:
         return below
-    if glob.has_magic(text) and not path.exists():
+    if glob.has_magic(text) and not exists:
         return _matching(text, outputs)
     try:
         return list(_below(find_run_or_sweep(text, outputs), 0))
     except WrongInput as e:
         alike = [run for run in list_runs(outputs) if text and text in run_label(run)]
-        if len(alike) > 1 and not path.exists():
+        if len(alike) > 1 and not exists:
             raise WrongInput(e.message, f"{command('compare')} '*{text}*' (all of them)") from e
         raise
 
@@ -155,7 +156,7 @@ def _named(text: str, outputs: Path) -> list[_Place]:
 def _matching(pattern: str, outputs: Path) -> list[_Place]:
     """What lies at ``pattern``; if nothing does, the runs and sweeps under ``outputs`` whose names it fits."""
     paths = [Path(path) for path in sorted(glob.glob(os.path.expanduser(pattern), recursive=True))]
-    found = [place for path in paths if path.is_dir() for place in _below(path, _DEPTH)]
+    found = [place for path in paths if os.path.isdir(path) for place in _below(path, _DEPTH)]
     if not found:
         known = [*list_runs(outputs), *list_sweeps(outputs)]
         fitting = [x for x in known if fnmatchcase(run_label(x), pattern) or fnmatchcase(x.name, pattern)]
@@ -179,7 +180,7 @@ def _below(folder: Path, depth: int) -> Iterator[_Place]:
             warn(f"can't read {folder}: {e.strerror}")
             return
         for entry in entries:
-            if entry.is_dir() and not entry.name.startswith("."):
+            if os.path.isdir(entry.path) and not entry.name.startswith("."):
                 yield from _below(Path(entry.path), depth - 1)
 
 
@@ -193,7 +194,7 @@ def _jobs(sweep: SweepDirectory) -> Iterator[_Place]:
 
 def _alone(run: Path) -> _Place:
     """A run that was named by itself, with its job if it lies in its sweep."""
-    sweep = SweepDirectory(run.absolute().parents[1])
+    sweep = SweepDirectory(run.absolute().parent.parent)  # /data, as of a container, has no parents[1]
     try:
         jobs = sweep.jobs() if sweep.is_sweep else []
     except RunnerError:  # the run needs no plan

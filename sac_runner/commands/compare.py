@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sac_runner.commands.arguments import Parser, add_outputs, open_door
 from sac_runner.errors import WrongInput, command
-from sac_runner.storage.find import outputs_folder
+from sac_runner.storage.find import outputs_folder, typed_path
 from sac_runner.storage.names import create, create_exclusively, safe_name
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.sweep_directory import SweepDirectory
@@ -46,7 +46,7 @@ def _parser() -> Parser:
     parser.add_argument("--to-reach", type=_number, metavar="LEVEL", help="env steps and minutes to this level")
     parser.add_argument("--at", type=_steps, metavar="STEPS", help="where scores are taken (default: where all end)")
     parser.add_argument("--out", metavar="DIR", help="default: outputs/compare/<time>_<name>")
-    parser.add_argument("--to-tensorboard", action="store_true", help="write each group's mean and band for it too")
+    parser.add_argument("--to-tensorboard", action="store_true", help="write each group's IQM and band for it too")
     add_outputs(parser)
     return parser
 
@@ -74,7 +74,7 @@ def _compare(arguments: Sequence[str] | None) -> None:
         raise WrongInput("which runs? RUN is missing", f"{command('compare')} last   (--help has more)")
     outputs = outputs_folder(options.outputs)
     if options.out is not None:
-        _require_apart(Path(options.out).expanduser())
+        _require_apart(typed_path(options.out))
 
     from sac_runner.analysis.comparison import compare
     from sac_runner.analysis.load import load
@@ -107,7 +107,7 @@ def _folder(out: str | None, outputs: Path, comparison: "Comparison") -> Path:
     try:
         if out is None:
             return create_exclusively(outputs / "compare" / _name(comparison))
-        folder = Path(out).expanduser()
+        folder = typed_path(out)
         made = create(folder)
     except WrongInput as e:
         raise WrongInput(e.message, elsewhere) from e

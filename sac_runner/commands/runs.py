@@ -15,7 +15,7 @@ from sac_runner.commands.arguments import Parser, add_outputs, open_door
 from sac_runner.commands.removal import remove
 from sac_runner.commands.runs_table import short_cause, table, terminal_width, totals
 from sac_runner.errors import WrongInput, command, train_command
-from sac_runner.storage.find import find_run_or_sweep, list_sweeps, outputs_folder, started
+from sac_runner.storage.find import find_run_or_sweep, list_sweeps, outputs_folder, started, typed_path
 from sac_runner.storage.overview import RunSeen, SweepSeen, see
 from sac_runner.storage.status import STATES, State, is_owned
 from sac_runner.storage.sweep_directory import SweepDirectory
@@ -120,10 +120,11 @@ def _named(text: str, outputs: Path, every: list[RunSeen]) -> set[Path]:
     Raises:
         WrongInput: There is none.
     """
-    is_path = os.path.exists(text)
+    path = typed_path(text)
+    is_path = os.path.exists(path)
     found = {run.path for run in every if text and text in run.label and text != "last"}
     if text == "last" or (is_path and (os.sep in text or not found)):
-        folder = Path(os.path.realpath(find_run_or_sweep(text, outputs) if text == "last" else text))
+        folder = Path(os.path.realpath(find_run_or_sweep(text, outputs) if text == "last" else path))
         real = {run.path: Path(os.path.realpath(run.path)) for run in every}
         found = {path for path, place in real.items() if folder in (place, *place.parents)}
     if not found:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sac_runner.commands.arguments import Parser, add_outputs, open_door, port_number
 from sac_runner.errors import WrongInput, command
-from sac_runner.storage.find import find_run_or_sweep, list_runs, outputs_folder, run_label
+from sac_runner.storage.find import find_run_or_sweep, list_runs, outputs_folder, run_label, typed_path
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.sweep_directory import SweepDirectory
 
@@ -44,17 +44,17 @@ def _tensorboard(arguments: Sequence[str] | None) -> None:
     port = free_port(options.port)
     colours = _BY_SETTING if folders and all(SweepDirectory(folder).is_sweep for folder in folders) else ""
     print(f"http://{HOST}:{port}/{colours}   (Ctrl-C ends it)", flush=True)
-    if "SSH_CONNECTION" in os.environ:
-        print(f"from your own machine: {tunnel(os.environ['SSH_CONNECTION'], port)}", flush=True)
+    if connection := os.environ.get("SSH_CONNECTION"):
+        print(f"from your own machine: {tunnel(connection, port)}", flush=True)
     with TemporaryDirectory(prefix="sac-tensorboard-") as links:
         serve(command_line(log_folder(folders, Path(links)) if folders else outputs, port))
 
 
 def _folder(text: str, outputs: Path) -> Path:
     """A run, a sweep, or any other folder of runs or of event files, such as what ``compare`` writes."""
-    path = Path(text).expanduser()
+    path = typed_path(text)
     files = (next(path.glob("*/" * depth + name), None) for depth in range(5) for name in ("config.yaml", "*tfevents*"))
-    return path if path.is_dir() and any(files) else find_run_or_sweep(text, outputs)
+    return path if os.path.isdir(path) and any(files) else find_run_or_sweep(text, outputs)
 
 
 def log_folder(folders: list[Path], links: Path) -> Path:

@@ -1,6 +1,8 @@
 """``sac-train``: launch, sweep or continue runs. Every setting is a ``key=value``."""
 
 import contextlib
+import errno
+import os
 import re
 import signal
 import sys
@@ -137,7 +139,7 @@ def _of_a_sweep(run: Path) -> tuple[dict[str, str] | None, Callable[[], None]]:
 
     How its last process ended is no longer the news then.
     """
-    sweep = SweepDirectory(Path(*run.absolute().parts[:-2]))
+    sweep = SweepDirectory(run.absolute().parent.parent)
     with contextlib.suppress(Damaged):
         jobs = sweep.jobs() if sweep.is_sweep else []
         for job in jobs:
@@ -185,13 +187,13 @@ def _continue(
     if words is not None:
         print(words, file=sys.stderr)
         return float(run.read_summary()["scores"]["final"]["return_mean"])
-    continued = bool(find(run.checkpoints, "latest"))  # killed before its first checkpoint, it begins anew
+    saved = find(run.checkpoints, "latest")
     if job.config.dry_run:
-        dry_run(config, job.overrides, None, continued)
+        dry_run(config, job.overrides, None, saved[-1].env_steps if saved else None)
         return 0.0
-    with lock or RunLock(run.path) as owned:
+    with lock or RunLock(run.path) as owned:  # killed before its first checkpoint, it begins anew
         begin()
-        return _finish(train(config, job.overrides, None, lambda: nullcontext(owned), continued, swept))
+        return _finish(train(config, job.overrides, None, lambda: nullcontext(owned), bool(saved), swept))
 
 
 def _probe() -> None:
@@ -229,6 +231,8 @@ def _own_directory(path: Path) -> Path:
 
 
 def _is_unused(path: Path) -> bool:
+    if RunDirectory(path).is_closed:
+        raise WrongInput(f"can't read run.dir={path}: {os.strerror(errno.EACCES)}", train_command("run.dir=NEW"))
     return path.is_dir() and all(_LEFT_BY_A_START.fullmatch(entry.name) for entry in path.iterdir())
 
 

@@ -1,5 +1,6 @@
 """From what a user types for RUN or SWEEP to its directory: a path, a unique part of a name, or ``last``."""
 
+import errno
 import os
 import re
 from datetime import datetime
@@ -15,7 +16,12 @@ _TIME = re.compile(r"\d{8}-\d{6}")
 
 def outputs_folder(given: str | None = None) -> Path:
     """The folder of all runs and sweeps: ``given`` (``--outputs``), else ``SAC_OUTPUTS``, else ``outputs``."""
-    return Path(given or os.environ.get("SAC_OUTPUTS") or "outputs")
+    return typed_path(given or os.environ.get("SAC_OUTPUTS") or "outputs")
+
+
+def typed_path(text: str) -> Path:
+    """The path that a user typed, with the home that a ``~`` stands for."""
+    return Path(os.path.expanduser(text))  # Path.expanduser raises where there is no such home
 
 
 def find_run(text: str, outputs: Path | str | None = None) -> Path:
@@ -28,7 +34,7 @@ def find_run(text: str, outputs: Path | str | None = None) -> Path:
     Raises:
         WrongInput: No run, or more than one.
     """
-    path = _typed(text)
+    path = typed_path(text)
     exists = bool(text) and os.path.exists(path)
     if exists and RunDirectory(path).is_run:
         return path
@@ -59,7 +65,7 @@ def find_run_or_sweep(text: str, outputs: Path | str | None = None) -> Path:
     Raises:
         WrongInput: Neither, or more than one.
     """
-    path, sweeps = _typed(text), list_sweeps(outputs)
+    path, sweeps = typed_path(text), list_sweeps(outputs)
     exists = bool(text) and os.path.exists(path)
     if exists and SweepDirectory(path).is_sweep:
         return path
@@ -100,15 +106,8 @@ def _in_sight(folder: Path, *patterns: str) -> list[Path]:
     return sorted(path for path in found if not any(p.startswith(".") for p in path.relative_to(folder).parts))
 
 
-def _typed(text: str) -> Path:
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:  # ~ of nobody
-        return Path(text)
-
-
 def _folder(outputs: Path | str | None) -> Path:
-    return outputs_folder(None if outputs is None else str(outputs))
+    return outputs if isinstance(outputs, Path) else outputs_folder(outputs)
 
 
 def _matches(text: str, runs: list[Path]) -> list[Path]:
@@ -140,6 +139,8 @@ def started(path: Path) -> tuple[float, str]:
 
 def _no_run(path: Path) -> WrongInput:
     """``path`` exists and is no run: say what it is instead."""
+    if RunDirectory(path).is_closed:
+        return WrongInput(f"can't read {path}: {os.strerror(errno.EACCES)}")
     above = next((folder for folder in path.absolute().parents if RunDirectory(folder).is_run), None)
     if above is not None:
         return WrongInput(f"{path} lies inside a run; the run itself is meant", str(above))

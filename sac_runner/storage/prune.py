@@ -53,6 +53,9 @@ def prune_sweep(sweep: SweepDirectory, outputs: Path) -> None:
         locks.enter_context(RunLock(sweep.path))
         if not sweep.is_sweep:
             raise WrongInput(f"{sweep.path} is no sweep: it has no sweep.json")
+        for folder in (path for pattern in ("*", "*/*") for path in sweep.path.glob(pattern)):
+            if RunDirectory(folder).is_closed:
+                raise WrongInput(f"can't read {folder}, where somebody may train")
         for folder in sorted(
             {path.parent for name in ("config.yaml", ".lock") for path in sweep.path.glob(f"*/*/{name}")}
         ):

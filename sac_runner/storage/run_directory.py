@@ -31,7 +31,16 @@ class RunDirectory:
     @property
     def is_run(self) -> bool:
         """Whether a config was written here."""
-        return (self.path / "config.yaml").is_file()
+        return os.path.isfile(self.path / "config.yaml")  # Path.is_file raises where it may not look
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it may not be looked into, which leaves open what it holds."""
+        try:
+            os.stat(self.path / "config.yaml")
+        except OSError as e:
+            return isinstance(e, PermissionError)
+        return False
 
     @property
     def name(self) -> str:

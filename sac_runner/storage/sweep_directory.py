@@ -5,6 +5,7 @@ directory; ``jobs/`` adds what that can't know: what its process printed, and ho
 """
 
 import json
+import os
 import re
 import time
 from pathlib import Path
@@ -58,7 +59,7 @@ class SweepDirectory:
     @property
     def is_sweep(self) -> bool:
         """Whether a plan was written here."""
-        return (self.path / "sweep.json").is_file()
+        return os.path.isfile(self.path / "sweep.json")  # Path.is_file raises where it may not look
 
     def write_plan(self, plan: dict[str, Any], jobs: list[SweepJob], frozen: list[dict[str, Any]]) -> None:
         """Freeze ``jobs``, and only then name them in the plan; a sweeper may call this again with more.

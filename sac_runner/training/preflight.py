@@ -32,8 +32,11 @@ _COMPILER = 250_000_000  # bytes of memory that compiling takes and keeps
 _WITHOUT_REPLAY = 10_000_000  # bytes of a run's other files
 
 
-def preflight(trainer: Trainer) -> str:
-    """Lines that say what the run would need, and whether it fits. The trainer can't be used to train afterwards."""
+def preflight(trainer: Trainer, done: int = 0) -> str:
+    """Lines that say what the run would need, and whether it fits, where it has ``done`` env steps already.
+
+    The trainer can't be used to train afterwards.
+    """
     config = trainer.config
     env_s, obs_scale = _probe_steps(trainer)
     update_s = _probe_updates(trainer)
@@ -46,7 +49,7 @@ def preflight(trainer: Trainer) -> str:
     lines = [
         f"memory   {memory / 1e6:,.0f} MB replay for {_transitions(config):,} transitions{available}",
         f"disk     {(kept + _WITHOUT_REPLAY) / 1e6:,.0f} MB, {free / 1e9:,.1f} GB free{enough}",
-        f"time     {_time(config, env_s, update_s)}: {speed}",
+        f"time     {_time(config, env_s, update_s, done)}: {speed}",
         f"updates  {_updates(config)}",
         f"scale    observations {obs_scale}; actions [-1, 1] -> {_bounds(config)}",
     ]
@@ -207,9 +210,12 @@ def _probe_updates(trainer: Trainer) -> float:
     return (time.perf_counter() - begun) / (updates - 3)
 
 
-def _time(config: Config, env_s: float, update_s: float) -> str:
+def _time(config: Config, env_s: float, update_s: float, done: int) -> str:
     seconds = _seconds(config, env_s, update_s)
-    return "depends on episode lengths" if seconds is None else f"about {duration(seconds)}, evaluation aside"
+    if seconds is None or config.total_env_steps is None:
+        return "depends on episode lengths"
+    left = max(1.0 - done / config.total_env_steps, 0.0)
+    return f"about {duration(left * seconds)}{' more' if done else ''}, evaluation aside"
 
 
 def _seconds(config: Config, env_s: float, update_s: float) -> float | None:

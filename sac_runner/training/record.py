@@ -42,6 +42,7 @@ class Record:
         self.latest: dict[str, float] = {}
         self._train, self._rollout = TrainMeans(), RolloutMeans()
         self._earlier_s = self._row_s = 0.0
+        self._started = time.monotonic()  # until it opens, which may fail
         self._replay = ReplayOnDisk(run)
         self._unsaved = UnsavedPolicies(run)
         self._row_counters = Counters()

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from types import FrameType
@@ -53,7 +53,7 @@ def train(
     config: Config,
     overrides: list[str],
     recipe: str | None,
-    own_directory: Callable[[], RunLock],
+    own_directory: Callable[[], AbstractContextManager[RunLock]],
     continued: bool = False,
     swept: dict[str, str] | None = None,
 ) -> Outcome:
@@ -68,7 +68,8 @@ def train(
         swept: Of a sweep's job, key -> value as typed of what differs between jobs, the seed aside.
 
     Raises:
-        RunnerError: With the run's ``summary.json`` saying why.
+        RunnerError: Once the run's config is written, with its ``summary.json`` saying why, if the disk takes that.
+            Before, a run to go on with is as it was, and a new one is none yet.
     """
     seed = config.seed
     assert seed is not None
@@ -92,24 +93,24 @@ def train(
             died_of = how_it_died(run)
             meta = provenance(overrides, seed, device, threads, config.precision)
             run.write_start(to_yaml(config), meta | {"spaces": spaces_of(config.env).to_plain()})
-            log = Appended(run.path / "train.log", "ab")
-            at_the_end.callback(log.close)
-            console.keep_in(log)
-            if died_of is not None:
-                console.say(f"the last start of this run ended without saving: {died_of}")
-            console.say(header(config, overrides, recipe, trainer.action_dim, least_s))
-            console.say(f"{device}, {plural(threads, 'thread')}, {glance} -> {shown(run.path)}")
-            if continued:
-                console.say(f"continuing at {trainer.counters.env_steps:,} env steps{_cut_short(cut)}")
-            with crash_traces(run.path):
-                ending = _run(trainer, record, console, heed)
+            with crash_traces(run.path), _summarized(trainer, record, console):
+                log = Appended(run.path / "train.log", "ab")
+                at_the_end.callback(log.close)
+                console.keep_in(log)
+                if died_of is not None:
+                    console.say(f"the last start of this run ended without saving: {died_of}")
+                console.say(header(config, overrides, recipe, trainer.action_dim, least_s))
+                console.say(f"{device}, {plural(threads, 'thread')}, {glance} -> {shown(run.path)}")
+                if continued:
+                    console.say(f"continuing at {trainer.counters.env_steps:,} env steps{_cut_short(cut)}")
+                ending = _run(trainer, record, heed)
             last = stopped(config, run, trainer.counters) if ending is Ending.STOPPED else None
             console.say(last or closing(record, trainer.counters, seed, ending.value))
     return Outcome(run, record.last_return, stop.signal)
 
 
-def dry_run(config: Config, overrides: list[str], recipe: str | None, continued: bool = False) -> None:
-    """Print what would run and what it would need; write nothing.
+def dry_run(config: Config, overrides: list[str], recipe: str | None, done: int | None = None) -> None:
+    """Print what would run and what it would need; write nothing. ``done`` env steps it has, if it goes on.
 
     Raises:
         RunnerError: It could not start.
@@ -119,10 +120,12 @@ def dry_run(config: Config, overrides: list[str], recipe: str | None, continued:
     with Trainer(config, config.seed, device, Console(config)) as trainer:
         print(header(config, overrides, recipe, trainer.action_dim))
         print(f"{device}, {plural(threads, 'thread')}; a dry run: nothing is written")
-        if not continued:
+        if done is None:
             _begin_from_another(config, trainer)
-        print(preflight(trainer))
-        require_fit(trainer, continued)
+        else:
+            print(f"continuing at {done:,} env steps")
+        print(preflight(trainer, done or 0))
+        require_fit(trainer, continued=done is not None)
 
 
 def _begin_from_another(config: Config, trainer: Trainer) -> Config:
@@ -146,14 +149,21 @@ def _asked(lock: RunLock, stop: "StopRequest") -> bool:
     return stop()
 
 
-def _run(trainer: Trainer, record: Record, console: Console, stop_requested: Callable[[], bool]) -> Ending:
+def _run(trainer: Trainer, record: Record, stop_requested: Callable[[], bool]) -> Ending:
+    record.open()
+    record.summarize("running", None, trainer.counters)
+    ending = trainer.run(record, stop_requested)
+    status = "stopped" if ending is Ending.STOPPED else "finished"
+    record.summarize(status, ending.value, trainer.counters)
+    record.close(succeeded=ending is not Ending.STOPPED)
+    return ending
+
+
+@contextmanager
+def _summarized(trainer: Trainer, record: Record, console: Console) -> Iterator[None]:
+    """A run that fails within says why in its summary."""
     try:
-        record.open()
-        record.summarize("running", None, trainer.counters)
-        ending = trainer.run(record, stop_requested)
-        status = "stopped" if ending is Ending.STOPPED else "finished"
-        record.summarize(status, ending.value, trainer.counters)
-        record.close(succeeded=ending is not Ending.STOPPED)
+        yield
     except BaseException as e:
         console.clear()
         if isinstance(e, NotFinite):
@@ -161,7 +171,6 @@ def _run(trainer: Trainer, record: Record, console: Console, stop_requested: Cal
         status = "failed" if isinstance(e, Exception) else "stopped"
         record.abandon(status, e.message if isinstance(e, RunnerError) else repr(e), trainer.counters)
         raise
-    return ending
 
 
 def _what_leads_there(run: RunDirectory, trainer: Trainer) -> str:

@@ -35,6 +35,8 @@ from sac_runner.training.schedule import (
 )
 from sac_runner.training.state import TrainingState
 
+_RETRY_S = 10  # in which the user may free some space
+
 
 class Ending(Enum):
     """Why a run came to its end."""
@@ -100,8 +102,10 @@ class Trainer:
             ending = self._to_the_end()
         except Interrupted:
             ending = Ending.STOPPED
-        while not self._save(everything=True, finished=ending in (Ending.FINISHED, Ending.AT_RETURN)):
-            pass
+        finished = ending in (Ending.FINISHED, Ending.AT_RETURN)
+        self._failed_saves = 0  # no later checkpoint makes up for this one, so all three tries are its own
+        while not self._save(everything=True, finished=finished, again=f"in {_RETRY_S} s"):
+            time.sleep(_RETRY_S)
         return ending
 
     def _to_the_end(self) -> Ending:
@@ -238,11 +242,10 @@ class Trainer:
             )
         self.record.evaluation(self.counters, evaluation, self.agent)
 
-    def _save(self, everything: bool, finished: bool = False) -> bool:
-        """Save what is due. A disk that is full is warned of and tried again; the third time in a row is the end.
+    def _save(self, everything: bool, finished: bool = False, again: str = "at the next one") -> bool:
+        """Save what is due; returns whether the disk took it.
 
-        Returns:
-            Whether the disk took it.
+        One that is full is warned of and tried ``again``; the third time in a row is the end.
         """
         try:
             if everything:
@@ -255,7 +258,7 @@ class Trainer:
             self._failed_saves += 1
             if self._failed_saves == 3:
                 raise
-            self.console.say(f"warning: {e.message}; the checkpoints before are good, trying again at the next one")
+            self.console.say(f"warning: {e.message}; the checkpoints before are good, trying again {again}")
             return False
         return True
 

@@ -1,5 +1,4 @@
 import contextlib
-import os
 import shutil
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from sac_runner.analysis.load import load
 from sac_runner.errors import WrongInput
 from sac_runner.storage.lock import RunLock
 from tests.analysis.made import ALPHAS, make_run, make_sweep
+from tests.support import as_nobody
 
 METRIC = "eval/return_mean"
 
@@ -177,14 +177,49 @@ def test_a_run_that_goes_on_is_read_as_far_as_it_is(outputs):
     assert loaded.runs[0].curve.env_steps.tolist() == [0, 1000, 2000]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_folder_that_may_not_be_read_is_said(outputs, capsys):
-    (outputs / "runs/ant").chmod(0)
+@contextlib.contextmanager
+def closed(folder):
+    names(Path("outputs"), "outputs/runs")  # imports what it needs
+    Path.cwd().chmod(0o755)
+    folder.chmod(0)
     try:
-        assert names(outputs, "outputs/runs") == ["hopper/20260101-000002_lr-1_s0"]
+        with as_nobody():
+            yield
     finally:
-        (outputs / "runs/ant").chmod(0o755)
-    assert "can't read outputs/runs/ant" in capsys.readouterr().err
+        folder.chmod(0o755)
+
+
+def test_a_folder_that_may_not_be_read_is_said_and_the_others_are_read(outputs, capsys):
+    Path("link").symlink_to(outputs / "runs/ant/20260101-000000_s0")
+    with closed(outputs / "runs/ant"):
+        assert names(outputs, "outputs/runs") == ["hopper/20260101-000002_lr-1_s0"]
+        assert "can't read outputs/runs/ant" in capsys.readouterr().err
+        assert "can't read outputs/runs/ant: Permission denied" in refusal(outputs, "outputs/runs/ant")
+        for text in ("outputs/runs/ant/20260101-000000_s0", "outputs/runs/ant/*", "link", "lin*"):
+            assert text in refusal(outputs, text)
+
+
+def test_a_job_that_may_not_be_read_is_not_said_to_be_waiting(outputs):
+    with closed(outputs / f"sweeps/{SWEEP[0]}"):
+        loaded = load(["0102-000000_alpha"], outputs, METRIC)
+    assert [run.name for run in loaded.runs] == SWEEP[1:]
+    assert loaded.left_out == [(SWEEP[0], "may not be read")]
+
+
+def test_links_that_lead_round_in_a_circle_are_passed_over(outputs):
+    (outputs / "runs/ant/loop").symlink_to("loop")
+    assert names(outputs, "outputs/runs/ant") == ANT
+
+
+def test_a_run_may_lie_just_below_the_root(outputs, monkeypatch):
+    monkeypatch.setattr(Path, "absolute", lambda self: Path("/data"))  # such as what a container mounts
+    (run,) = load(["outputs/runs/ant/20260101-000000_s0"], outputs, METRIC).runs
+    assert run.name == "data" and run.setting is None
+
+
+def test_what_no_path_can_be_is_a_name(outputs):
+    for text in ("~nobody-of-this-name/x", "~nobody-of-this-name/*", "x" * 5000):
+        assert text in refusal(outputs, text)
 
 
 def test_nothing_that_leads_out_of_a_run_is_read(outputs, tmp_path):

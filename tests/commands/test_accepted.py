@@ -1,10 +1,8 @@
 """Every reader accepts a run that is moved, copied, read-only, still running, or killed at any instant."""
 
-import contextlib
 import copy
 import hashlib
 import io
-import os
 import shutil
 import sys
 import tempfile
@@ -25,7 +23,7 @@ from sac_runner.training.trainer import Trainer
 from tests.commands.damaged import READERS, ask, command, curve
 from tests.fault_layer import CHANGES, Layer
 from tests.runs import knowledge
-from tests.support import CPU, PER_STEP, config
+from tests.support import CPU, PER_STEP, as_nobody, config
 
 LIVE = config(
     env={"max_episode_steps": 8},
@@ -83,19 +81,6 @@ def test_a_run_may_lie_anywhere(world, tmp_path, how):
             answer = ask(READERS[name], place)
             assert without_place(answer.value) == without_place(world.expected[name].value) and not answer.said
     assert how != "moved" or command(place) == world.at_66
-
-
-@contextlib.contextmanager
-def as_nobody():
-    """Without the rights of root, to whom nothing is read-only."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def test_a_run_that_is_read_only_is_read_and_left_as_it_is(world):

@@ -68,6 +68,19 @@ def test_last_is_the_newest_sweep_and_the_files_are_named(sweep, call):
     assert not Path("outputs/compare").exists()
 
 
+def test_a_home_of_nobody_is_a_folder_of_that_name(sweep, call):
+    assert call(main, "last", "--out", "~nobody-of-this-name/x").code == 0
+    assert Path("~nobody-of-this-name/x/report.html").is_file()
+
+
+def test_outputs_in_a_home_are_found_where_they_were_made(call, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    answer = train(*TINY, "outputs='~/mine'", "eval.every_env_steps=20")
+    assert answer.code == 0, answer.err
+    assert call(main, "last", "--outputs", "~/mine").code == 0
+    assert [x.name for x in tmp_path.iterdir()] == ["home"] and (tmp_path / "home/mine/compare").is_dir()
+
+
 def test_the_same_folder_again_holds_the_newer_comparison(sweep, call):
     Path("out").mkdir()
     Path("out/mine.txt").write_text("x")

@@ -208,6 +208,12 @@ def test_over_ssh_the_tunnel_is_said(run, call, served, monkeypatch):
     assert tunnel("::1 1 ::2 2222", 6006) == "ssh -N -L 6006:127.0.0.1:6006 -p 2222 ada@::2"
 
 
+def test_an_ssh_connection_that_says_nothing_gives_no_tunnel(run, call, served, monkeypatch):
+    monkeypatch.setenv("SSH_CONNECTION", "")
+    answer = call(main, run)
+    assert answer.code == 0 and len(served) == 1 and "ssh" not in answer.out
+
+
 def test_taken_port(run, refused, served):
     with socket.socket() as other:
         other.bind((HOST, 0))
@@ -228,6 +234,8 @@ def test_next_port_when_the_first_is_taken(monkeypatch):
 def test_nothing_to_show(tmp_path, refused, served):
     assert "no runs" in refused(main, "--outputs", tmp_path)
     assert "no run" in refused(main, tmp_path)
+    for text in ("~nobody-of-this-name/x", "x" * 5000):
+        assert "no runs" in refused(main, text, "--outputs", tmp_path)
     assert "port" in refused(main, "--port", "0")
     assert not served
 

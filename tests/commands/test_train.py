@@ -25,6 +25,7 @@ from sac_runner.errors import RunInUse, WrongInput
 from sac_runner.storage.checkpoints import find
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.run_directory import RunDirectory
+from sac_runner.training.preflight import _time
 from sac_runner.training.resume import stored_config
 from tests.runs import BUDGET, SIZE, TINY, metrics_rows, the_run, train, trained
 
@@ -526,6 +527,22 @@ def test_resume_refuses_what_would_change_what_was_learned(finished, override, d
 def test_resume_refuses_a_budget_that_contradicts_the_stored_config(finished):
     text = refused("resume=last", "total_env_steps=10")
     assert "schedule.warmup_env_steps=20 must be below total_env_steps=10" in text
+
+
+def test_a_dry_run_of_a_run_that_goes_on_says_what_is_left(finished, hurried):
+    lines = train("resume=last", "total_env_steps=120", "dry_run=true").out.splitlines()
+    assert "continuing at 60 env steps" in lines
+    assert re.search(r"time +about [\d:]+ more, evaluation aside", "\n".join(lines))
+    whole = stored_config(finished)
+    assert _time(whole, 100.0, 0.0, 0) == "about 1:40:00, evaluation aside"
+    assert _time(whole, 100.0, 0.0, 45) == "about 25:00 more, evaluation aside"
+
+
+def test_a_run_directory_that_may_not_be_read_is_refused(monkeypatch):
+    Path("closed").mkdir()
+    monkeypatch.setattr(RunDirectory, "is_closed", property(lambda run: run.path.name == "closed"))
+    for more in ([], ["dry_run=true"]):
+        assert "can't read run.dir=closed: Permission denied" in refused(*TINY, "run.dir=closed", *more)
 
 
 def test_resume_takes_keys_one_by_one(finished):

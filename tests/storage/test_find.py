@@ -8,7 +8,8 @@ import pytest
 
 from sac_runner.errors import WrongInput
 from sac_runner.storage.checkpoints import signed
-from sac_runner.storage.find import find_run, find_run_or_sweep, list_runs, list_sweeps
+from sac_runner.storage.find import find_run, find_run_or_sweep, list_runs, list_sweeps, outputs_folder
+from tests.support import as_nobody
 
 
 @pytest.fixture
@@ -75,6 +76,17 @@ def test_outputs_come_from_the_environment(outputs, monkeypatch):
     assert find_run("last") == Path("outputs/runs/ant/x_s1")
 
 
+def test_outputs_may_begin_with_a_home(tmp_path, monkeypatch):
+    run, sweep = make_run(tmp_path / "mine/runs/ant/x_s1"), make_sweep(tmp_path / "mine/sweeps/x")
+    monkeypatch.chdir(tmp_path)
+    literal = make_run(Path("~/runs/ant/x_s0"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert find_run("ant", "~/mine") == run and list_sweeps("~/mine") == [sweep]
+    monkeypatch.setenv("SAC_OUTPUTS", "~/mine")
+    assert find_run("last") == run
+    assert list_runs(outputs_folder("./~")) == [literal]
+
+
 def test_ambiguous_part_lists_the_newest_few(outputs):
     for day in range(1, 7):
         make_run(outputs / f"runs/ant/2026010{day}-000000_s0")
@@ -100,6 +112,18 @@ def test_folders_that_are_no_run(outputs):
     assert f"try: {run}" in refusal(str(run / "checkpoints"), outputs)
     assert "holds 1 run" in refusal(str(job.parents[1]), outputs)
     assert "holds 2 runs" in refusal(str(outputs), outputs)
+
+
+def test_a_run_that_may_not_be_read_is_said(outputs, monkeypatch):
+    make_run(outputs / "runs/ant/x_s1").chmod(0)
+    outputs.parent.chmod(0o755)
+    monkeypatch.chdir(outputs.parent)
+    with as_nobody():
+        for find in (find_run, find_run_or_sweep):
+            with pytest.raises(WrongInput, match="can't read outputs/runs/ant/x_s1: Permission denied"):
+                find("outputs/runs/ant/x_s1", "outputs")
+        assert list_runs("outputs") == []
+    (outputs / "runs/ant/x_s1").chmod(0o755)
 
 
 def test_torch_is_not_imported():

@@ -145,6 +145,15 @@ def test_a_linked_job_saves_its_sweep(tmp_path, outputs, sweep):
     assert sweep.is_sweep and elsewhere.is_run
 
 
+@pytest.mark.parametrize("part", ["alpha-auto", "alpha-auto/s0"])
+def test_a_part_that_may_not_be_read_saves_its_sweep(outputs, sweep, monkeypatch, part):
+    folder = sweep.path / part
+    monkeypatch.setattr(RunDirectory, "is_closed", property(lambda run: run.path == folder))
+    with pytest.raises(WrongInput, match=f"can't read .*{part}"):
+        prune_sweep(sweep, outputs)
+    assert list_sweeps(outputs) == [sweep.path]
+
+
 def test_outputs_itself_may_be_a_link(tmp_path, outputs, run):
     (tmp_path / "linked").symlink_to(outputs)
     prune_run(RunDirectory(tmp_path / "linked" / run.path.relative_to(outputs)), tmp_path / "linked")

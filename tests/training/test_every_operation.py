@@ -191,12 +191,13 @@ def _committed(operation):
 
 @pytest.fixture(scope="module", autouse=True)
 def quickly():
-    """Without what takes most of the time of a start, and touches no file of the run."""
+    """Without what takes most of the time of a start, or of an end, and touches no file of the run."""
     with pytest.MonkeyPatch.context() as patch:
         text = training_run.to_yaml(RUN)
         patch.setattr(training_run, "to_yaml", lambda config: text)
         patch.setattr(training_run, "provenance", lambda *_: {})
         patch.setattr(training_run, "set_up_torch", lambda config: (CPU, 1))
+        patch.setattr("sac_runner.training.trainer._RETRY_S", 0)
         yield
 
 
@@ -279,7 +280,8 @@ def test_a_fault_that_stays_ends_it_at_the_third_checkpoint_and_the_last_good_on
             if number < long.saved:
                 assert error is not None
             if long.begun <= number < long.saved:
-                assert isinstance(error, DiskFailed) and error.exit_code == 74 and survived == 2
+                assert isinstance(error, DiskFailed) and error.exit_code == 74
+                assert 2 <= survived <= 4  # up to two before the end, which has three tries of its own
             long.check(folder, number)
 
 

@@ -1,7 +1,10 @@
 """What a full disk, a damaged file and a weight that is no number do to a run."""
 
 import errno
+import multiprocessing
 import signal
+import sys
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -87,6 +90,60 @@ def test_a_disk_that_stays_full_ends_the_run_at_the_third_try(tmp_path, whole, d
     assert train(*EVERY_10, "run.dir=job").code == 0
     assert last_arrays(tmp_path / "job") == last_arrays(whole)
     assert metrics_rows(tmp_path / "job") == metrics_rows(whole)
+
+
+@pytest.fixture
+def pauses(monkeypatch):
+    """Seconds slept by the trainer, which do not pass; what is put into ``then`` is called at each pause."""
+    slept = SimpleNamespace(seconds=[], then=lambda: None)
+
+    def sleep(seconds):
+        slept.seconds.append(seconds)
+        slept.then()
+
+    clock = SimpleNamespace(sleep=sleep, monotonic=time.monotonic)  # the module's own: others sleep too
+    monkeypatch.setattr("sac_runner.training.trainer.time", clock)
+    return slept
+
+
+def test_at_its_end_a_run_waits_for_room_on_the_disk(tmp_path, whole, disk, pauses):
+    disk |= {latest(steps) for steps in (40, 50, 60)}
+    pauses.then = lambda: disk.clear() if len(pauses.seconds) == 2 else None
+    answer = train(*EVERY_10, "run.dir=job")
+    assert answer.code == 0 and pauses.seconds == [10, 10]
+    assert answer.err.count("trying again at the next one") == answer.err.count("trying again in 10 s") == 2
+    assert last_arrays(tmp_path / "job") == last_arrays(whole)
+    assert metrics_rows(tmp_path / "job") == metrics_rows(whole)
+
+
+def test_a_disk_that_stays_full_at_the_end_is_tried_three_times(tmp_path, whole, disk, pauses):
+    disk |= {latest(steps) for steps in (50, 60)}
+    answer = train(*EVERY_10, "run.dir=job")
+    run = RunDirectory(tmp_path / "job")
+    assert answer.code == 74 and pauses.seconds == [10, 10]
+    assert run.checkpoint("latest").env_steps == 40 and run.read_summary()["status"] == "failed"
+    disk.clear()
+    assert train(*EVERY_10, "run.dir=job").code == 0
+    assert last_arrays(tmp_path / "job") == last_arrays(whole)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+def test_a_second_ctrl_c_leaves_at_once_though_a_stop_waits_for_the_disk(disk, pauses):
+    def stop(self, counters, record):
+        if counters.env_steps == 15:
+            signal.raise_signal(signal.SIGINT)
+
+    def run():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Console, "progress", stop)
+            train(*EVERY_10, "run.dir=job")
+
+    disk.add(latest(15))
+    pauses.then = lambda: signal.raise_signal(signal.SIGINT)
+    process = multiprocessing.get_context("fork").Process(target=run)
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGINT
 
 
 def test_three_that_do_not_fit_but_not_in_a_row_end_nothing(tmp_path, whole, disk):

@@ -1,16 +1,24 @@
+import errno
 import multiprocessing
 import os
 import signal
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 
+from sac_runner.errors import DiskFailed
 from sac_runner.storage.lock import RunLock
+from sac_runner.storage.run_directory import RunDirectory
+from sac_runner.storage.status import status
 from sac_runner.training.run import hyperparameters, stop_on_signals, train
+from tests.fault_layer import Layer
 from tests.support import config
+
+SHORT = config(total_env_steps=4, eval={"episodes": 1, "max_episode_steps": 3})
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
@@ -52,6 +60,40 @@ def test_that_the_trainer_asks_is_a_sign_of_life(tmp_path):
     tmp_path.joinpath("run").mkdir()
     train(tiny, [], None, lambda: Lock(tmp_path / "run"))
     assert len(beats) >= 4 + 2 * 3  # env steps, and those of two evaluations
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc which file a descriptor is")
+@pytest.mark.parametrize("closed", ["train.log", ".metrics.csv.tmp", "metrics.csv", "events.out."])
+def test_a_run_whose_files_can_not_be_made_says_so_in_its_summary(tmp_path, closed):
+    def strike(number, operation):
+        if operation.name == "create" and operation.path.startswith(closed):
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    run = RunDirectory(tmp_path)
+    with pytest.raises(DiskFailed) as failed, Layer(tmp_path, strike):
+        train(SHORT, [], None, lambda: RunLock(tmp_path))
+    assert status(run)[:2] == ("failed", failed.value.message)
+    train(SHORT, [], None, lambda: RunLock(tmp_path))
+    assert status(run).state == "finished"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc which file a descriptor is")
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_start_that_can_not_write_its_config_leaves_the_run_as_it_was(tmp_path, begun):
+    def strike(number, operation):
+        if operation.path == ".config.yaml.tmp":
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    run = RunDirectory(tmp_path)
+    if begun:
+        train(SHORT, [], None, lambda: RunLock(tmp_path))
+    before = status(run)
+    with pytest.raises(DiskFailed), Layer(tmp_path, strike):
+        train(replace(SHORT, total_env_steps=8), [], None, lambda: RunLock(tmp_path), continued=begun)
+    assert status(run) == before and before.state == ("finished" if begun else "waiting")
+    assert (
+        tmp_path / "summary.json"
+    ).exists() == begun  # else run.dir would take the folder for something of the user's
 
 
 @pytest.mark.parametrize(

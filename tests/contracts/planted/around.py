@@ -143,6 +143,20 @@ COMMANDS = [
         "tests/config/test_diagnose.py::test_a_value_of_a_file_is_named_with_it",
     ),
     (
+        "a run that goes on leaves settings of a whole group out",
+        "sac_runner/training/resume.py",
+        "    _require_single_keys(overrides, run)\n",
+        "",
+        "tests/commands/test_train.py::test_resume_takes_keys_one_by_one",
+    ),
+    (
+        "a run that began from another's weights goes on as one from others",
+        "sac_runner/training/resume.py",
+        "return [*other, *_differences(",
+        "return [*_differences(",
+        "tests/commands/test_train.py::test_run_dir_that_began_from_another_run_is_refused",
+    ),
+    (
         "the command line loses to tuned values",
         "sac_runner/config/compose.py",
         "    config, faults = convert(plain)\n",
