@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sac_runner.commands.runs_table import bytes_of, sizes, table, terminal_width
-from sac_runner.errors import RunnerError, WrongInput
+from sac_runner.errors import RunInUse, RunnerError, WrongInput
 from sac_runner.storage.overview import RunSeen, SweepSeen
 from sac_runner.storage.prune import clean_up_removed, prune_replay, prune_run, prune_sweep
 from sac_runner.storage.run_directory import RunDirectory
@@ -40,28 +40,36 @@ def remove(what: str, singles: list[RunSeen], sweeps: list[SweepSeen], outputs: 
 
     Raises:
         WrongInput: There is nobody to ask; nothing was removed.
-        RunInUse: A cluster has jobs of a sweep, or can't say.
     """
-    whole = [] if what == "replay" else [sweep for sweep in sweeps if _goes_whole(sweep)]
+    stay = {} if what == "replay" else {sweep.path: why for sweep in sweeps if (why := _why_it_stays(sweep))}
+    whole = [] if what == "replay" else [sweep for sweep in sweeps if sweep.path not in stay and _goes_whole(sweep)]
     parts = [sweep for sweep in sweeps if sweep not in whole]
-    within = [job for sweep in parts for job in sweep.jobs if what == "replay" or not sweep.is_owned]
+    within = [job for sweep in parts if sweep.path not in stay for job in sweep.jobs]
     runs = [run for run in [*singles, *within] if _goes(run, what)]
-    for sweep in sweeps if what == "runs" else []:
-        refuse_if_queued(SweepDirectory(sweep.path))  # jobs that wait to go on look like those that were stopped
     steps = [_step(run, what, outputs) for run in runs] + [_sweep_step(sweep, outputs) for sweep in whole]
     if not steps:
         clean_up_removed(outputs)
-        print(f"nothing to remove in {outputs}/", file=sys.stderr)
+        print(*stay.values(), f"nothing to remove in {outputs}/", sep="\n", file=sys.stderr)
         return
     lines = table(runs, whole, False, time.time(), terminal_width(), _GIVEN_UP)
-    print(*lines, *_consequences(what, parts, runs), sep="\n", flush=True)
+    print(*lines, *_consequences(what, parts, runs), *stay.values(), sep="\n", flush=True)
     _ask(what, steps, yes)
     clean_up_removed(outputs)
     _remove_all(what, steps)
 
 
+def _why_it_stays(sweep: SweepSeen) -> str | None:
+    if sweep.is_owned:
+        return f"{sweep.path.name} stays: it is running"
+    try:
+        refuse_if_queued(SweepDirectory(sweep.path))  # jobs that wait to go on look like those that were stopped
+    except RunInUse as e:
+        return f"{sweep.path.name} stays: {e.message}"
+    return None
+
+
 def _goes_whole(sweep: SweepSeen) -> bool:
-    idle = not sweep.is_owned and all(job.status.state != "running" for job in sweep.jobs)
+    idle = all(job.status.state != "running" for job in sweep.jobs)
     return idle and len(sweep.jobs) == sweep.n_jobs
 
 
@@ -83,15 +91,12 @@ def _sweep_step(sweep: SweepSeen, outputs: Path) -> _Step:
 
 
 def _consequences(what: str, parts: list[SweepSeen], runs: list[RunSeen]) -> list[str]:
-    """What is lost, and what stays."""
+    """What is lost."""
     if what == "replay":
         return ["without their replay they can't be continued; they are evaluated, watched and compared as before"]
     going = {run.path for run in runs}
     again = [sweep.path.name for sweep in parts if any(job.path in going for job in sweep.jobs)]
-    busy = [sweep.path.name for sweep in parts if sweep.is_owned]
-    return [f"{name} would train them anew, should it be resumed" for name in again] + [
-        f"{name} stays: it is running" for name in busy
-    ]
+    return [f"{name} would train them anew, should it be resumed" for name in again]
 
 
 def _ask(what: str, steps: list[_Step], yes: bool) -> None:

@@ -95,7 +95,7 @@ def _start(job: Job, swept: dict[str, str] | None = None) -> float:
     seed = draw_root_seed() if job.config.seed is None else job.config.seed
     config = replace(job.config, seed=seed)  # a drawn seed is recorded with the run
     if config.dry_run:
-        if config.run.dir is not None and Path(config.run.dir).exists() and not _is_unused(Path(config.run.dir)):
+        if config.run.dir is not None and os.path.lexists(config.run.dir) and not _is_unused(Path(config.run.dir)):
             raise _no_run(Path(config.run.dir))
         dry_run(config, job.overrides, job.recipe)
         return 0.0

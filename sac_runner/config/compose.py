@@ -207,7 +207,7 @@ def _folders(options: list[str]) -> list[Path]:
 
 def _search_path(options: list[str]) -> list[str]:
     """``--config-dir`` as an override."""
-    return [f"hydra.searchpath=['{folder}']" for folder in _folders(options)[1:] if folder.is_dir()]
+    return [f"hydra.searchpath=[{str(folder)!r}]" for folder in _folders(options)[1:] if folder.is_dir()]
 
 
 def _job(cfg: DictConfig) -> Job:

@@ -19,18 +19,28 @@ def by_origin(
     Args:
         faults: Of values, each by itself.
         settings: As typed; they are to blame before any file.
-        folders: Of config groups, the one that counts first.
+        folders: Of config groups, the one that counts first, which has ``config.yaml``.
         choices: Group -> choice.
     """
     typed = {key_of(setting) for setting in settings}
+    typed_whole = tuple(f"{key_of(setting)}." for setting in settings if "={" in setting)
     files = _files(folders, choices)
-    own = {fault: None if fault.keys[0] in typed else _file_of(fault, files) for fault in faults}
-    wrong = {f.text.partition("=")[2] for f, file in own.items() if file is not None or typed.intersection(f.keys)}
+
+    def is_typed(fault: Fault) -> bool:
+        return any(key in typed or key.startswith(typed_whole) for key in fault.keys)
+
+    own = {fault: None if is_typed(fault) else _file_of(fault, files) for fault in faults}
+    wrong = {_value(fault) for fault, file in own.items() if file is not None or is_typed(fault)} - {""}
     return [
         fault if file is None else _naming(fault, file)
         for fault, file in own.items()
-        if file is not None or typed.intersection(fault.keys) or fault.text.partition("=")[2] not in wrong
+        if file is not None or is_typed(fault) or _value(fault) not in wrong
     ]
+
+
+def _value(fault: Fault) -> str:
+    """What it is, and must be."""
+    return fault.text.partition("=")[2]
 
 
 def _file_of(fault: Fault, files: dict[str, Path]) -> Path | None:
@@ -53,6 +63,7 @@ def _files(folders: Sequence[Path], choices: dict[str, str]) -> dict[str, Path]:
         if file is not None:
             files[group] = file
     found = dict(files)
+    files[""] = folders[0] / "config.yaml"
     for group in sorted(files, key=_rank):
         for key, value in _keys(group, files[group]).items():
             for dot in re.finditer(r"\.", key):
@@ -64,11 +75,11 @@ def _files(folders: Sequence[Path], choices: dict[str, str]) -> dict[str, Path]:
 
 def _rank(group: str) -> tuple[bool, ...]:
     """Of two groups, the one that is composed later is greater: the order of ``conf/config.yaml``."""
-    return (*(group.startswith(of) for of in ("sweep", "experiment", "tuned")), "/" in group)
+    return (*(group.startswith(of) for of in ("sweep", "experiment", "tuned")), "/" in group, group != "")
 
 
 def _keys(group: str, file: Path) -> dict[str, Any]:
     text = file.read_text()
     package = re.search(r"^# *@package +(\S+)", text, re.MULTILINE)
     prefix = package[1] if package else group.replace("/", ".")
-    return flat(yaml.safe_load(text) or {}, "" if prefix == "_global_" else f"{prefix}.")
+    return flat(yaml.safe_load(text) or {}, "" if prefix in ("", "_global_") else f"{prefix}.")

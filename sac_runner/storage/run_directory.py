@@ -35,11 +35,13 @@ class RunDirectory:
 
     @property
     def is_closed(self) -> bool:
-        """Whether it may not be looked into, which leaves open what it holds."""
+        """Whether it can't be looked into just now, which leaves open what it holds."""
         try:
             os.stat(self.path / "config.yaml")
-        except OSError as e:
-            return isinstance(e, PermissionError)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:  # no permission, or a disk that does not answer
+            return True
         return False
 
     @property

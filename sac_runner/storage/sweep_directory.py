@@ -207,3 +207,21 @@ def read_signed(path: Path) -> dict[str, Any]:
     if not intact:
         raise Damaged(f"{path} is damaged, or was changed")
     return value
+
+
+def last_line(log: Path, begin: int = 0, only: str = "") -> str | None:
+    """Of what a process printed: its last error, or else its last line.
+
+    Args:
+        log: What it printed.
+        begin: Bytes that are left out.
+        only: How a line must begin to count.
+    """
+    try:
+        lines = log.read_bytes()[begin:].decode(errors="replace").splitlines()
+    except OSError:
+        return None
+    said = [line.strip() for line in lines if line.strip() and line.startswith(only) and not line.startswith("  try:")]
+    errors = [line for line in said if line.startswith("error: ")]
+    last = (errors or said or [""])[-1].removeprefix("error: ")
+    return last[:200] or None

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Self
 
 from sac_runner.errors import DiskFailed
 from sac_runner.storage.status import is_owned, owner_of, sign_of_life
-from sac_runner.storage.sweep_directory import Ended, SweepDirectory, SweepJob
+from sac_runner.storage.sweep_directory import Ended, SweepDirectory, SweepJob, last_line
 from sac_runner.sweep.board import Board
 from sac_runner.sweep.resources import Allotment
 from sac_runner.text import cut
@@ -29,6 +30,7 @@ _PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 _POLL_S = 0.1
 _LAST_WORDS_S = 5.0  # for a process that is told to say where it hangs
 _SAVING_S = 30.0  # for a process that is told to stop, after an error of ours
+_STARTS, _RETRY_S = 3, 10.0  # tries of a job, and the pause after one that fails
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -118,6 +120,8 @@ class Pool:
         self.stop_signal: int | None = None
         self._running: dict[int, JobProcess] = {}
         """By slot."""
+        self._faults: Counter[int] = Counter()
+        self._next_start = 0.0
         self._told_of: set[int] = set()
         self._stop_told = False
 
@@ -143,6 +147,8 @@ class Pool:
         return self.stop_signal
 
     def _start_some(self, waiting: list[SweepJob]) -> None:
+        if time.monotonic() < self._next_start:
+            return
         free = set(range(self.allotment.at_a_time)) - self._running.keys()
         for job in list(waiting):
             if not free or self.stop_signal is not None:
@@ -153,10 +159,15 @@ class Pool:
                     continue
                 slot = free.pop()
                 process = JobProcess.start(self.sweep, job, self.allotment.environment(slot), own_session=True)
-            except OSError as e:  # too many processes, a disk that fails: those that run may go on
+            except OSError as e:  # too many processes, a disk that fails: it may be over soon
                 waiting.remove(job)
-                self._keep_unstarted(job, e)
-                continue
+                self._faults[job.number] += 1
+                if self._faults[job.number] < _STARTS:
+                    waiting.append(job)
+                else:
+                    self._keep_unstarted(job, e)
+                self._next_start = time.monotonic() + _RETRY_S
+                return
             waiting.remove(job)
             self._running[slot] = process
             if self.stop_signal is not None:  # it came while this one was begun
@@ -248,24 +259,6 @@ def _cause(code: int, log: Path, begin: int) -> str:
     if code < 0:
         return f"killed by signal {-code} ({signal.strsignal(-code)})"
     return (last_line(log, begin) if code else None) or f"exit code {code}"
-
-
-def last_line(log: Path, begin: int = 0, only: str = "") -> str | None:
-    """Of what a process printed: its last error, or else its last line.
-
-    Args:
-        log: What it printed.
-        begin: Bytes that are left out.
-        only: How a line must begin to count.
-    """
-    try:
-        lines = log.read_bytes()[begin:].decode(errors="replace").splitlines()
-    except OSError:
-        return None
-    said = [line.strip() for line in lines if line.strip() and line.startswith(only) and not line.startswith("  try:")]
-    errors = [line for line in said if line.startswith("error: ")]
-    last = (errors or said or [""])[-1].removeprefix("error: ")
-    return last[:200] or None
 
 
 def end_with_launcher() -> None:

@@ -174,10 +174,13 @@ def refuse_if_queued(sweep: SweepDirectory) -> None:
 
 
 def is_queued(sweep: SweepDirectory) -> bool:
-    """Whether SLURM says that it has jobs of ``sweep``."""
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
+    """Whether SLURM has jobs of ``sweep``, or can't say just now."""
+    try:
         return folder_of(sweep, "slurm").is_dir() and bool(queued(name_of(sweep)))
-    return False
+    except OSError:  # there is none here
+        return False
+    except subprocess.SubprocessError:
+        return True
 
 
 def folder_of(sweep: SweepDirectory, cluster: str) -> Path:

@@ -8,9 +8,9 @@ from types import FrameType
 from typing import Any
 
 from sac_runner.errors import DiskFailed
-from sac_runner.storage.sweep_directory import Ended, SweepDirectory, SweepJob
+from sac_runner.storage.sweep_directory import Ended, SweepDirectory, SweepJob, last_line
 from sac_runner.sweep.board import Board
-from sac_runner.sweep.pool import failure, handling, last_line
+from sac_runner.sweep.pool import failure, handling
 from sac_runner.sweep.resources import Allotment
 from sac_runner.sweep.slurm import Here, Slurm, executor_for, folder_of, name_of
 from sac_runner.sweep.slurm_job import STOPPED, ClusterJob

@@ -15,7 +15,7 @@ from sac_runner.errors import WrongInput, first_line, train_command, warn
 from sac_runner.machine import MOST_THREADS, available_cores
 
 _WIDE = 256
-"""Units of a layer from which on oneDNN multiplies faster than MKL."""
+"""Units of a layer from which on oneDNN multiplies faster than MKL on one thread."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's <malloc.h>
 
 

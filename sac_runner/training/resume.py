@@ -1,5 +1,6 @@
 """Runs that begin from others: what may change when one continues, and weights for a new one."""
 
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -81,7 +82,7 @@ def _require_single_keys(overrides: list[str], run: RunDirectory) -> None:
     for override in overrides:
         key, _, value = override.lstrip("+").partition("=")
         named = re.match(r"\{\s*(\w+)", value)
-        if named and f"{key}." in _CHANGEABLE:
+        if named and any(may.startswith(f"{key}.") for may in _CHANGEABLE):
             text = f"{override}: a run that goes on takes its keys one by one"
             raise WrongInput(text, train_command(f"resume={quote(str(run.path))} {key}.{named[1]}=..."))
 
@@ -125,8 +126,11 @@ def _other_start(there: str | None, config: Config) -> list[str]:
         here = find_run(config.init_from, config.outputs)
     except WrongInput:  # gone, or no longer the only one of such a name
         return []
-    name = here.resolve().name  # folders may have been moved since, and names are by the second
-    return [] if there is not None and Path(there).name == name else [f"init_from: {there}, here {here}"]
+    if there is not None and RunDirectory(Path(there)).is_run:
+        same = os.path.samefile(there, here)
+    else:  # moved since, or never there
+        same = there is not None and Path(there).name == here.resolve().name
+    return [] if same else [f"init_from: {there}, here {here}"]
 
 
 def _differences(there: dict[str, Any], here: dict[str, Any], asked: str, ignored: tuple[str, ...]) -> list[str]:

@@ -453,6 +453,13 @@ def test_run_dir_that_began_from_another_run_is_refused():
     assert f"init_from: {Path('a').resolve()}, here b" in refused(*begun, "init_from=./b")
     for same in ("init_from=./a", "init_from=last", "init_from=gone"):  # last and gone: who knows
         assert " is finished: return " in train(*begun, same).err
+    for folder in ("x", "y"):
+        assert train(*TINY, f"run.dir={folder}/s0").code == 0
+    begun = [*TINY, "alpha=fixed", "run.dir=of_x"]
+    assert train(*begun, "init_from=x/s0").code == 0
+    assert "here y/s0" in refused(*begun, "init_from=y/s0")
+    Path("x").rename("moved")
+    assert " is finished: return " in train(*begun, "init_from=moved/s0").err
     assert train(*TINY, "run.dir=plain").code == 0
     assert "init_from: None, here a" in refused(*TINY, "run.dir=plain", "init_from=./a")
 
@@ -549,6 +556,8 @@ def test_resume_takes_keys_one_by_one(finished):
     for override, right in {
         "stop={max_minutes: 1}": "stop.max_minutes=...",
         "checkpoint={ every_env_steps: 5}": "checkpoint.every_env_steps=...",
+        "eval={every_env_steps: 5}": "eval.every_env_steps=...",
+        "env={timeout_s: 5}": "env.timeout_s=...",
     }.items():
         text = refused("resume=last", override)
         assert "takes its keys one by one" in text and f"resume={finished.path} {right}" in text

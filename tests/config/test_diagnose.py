@@ -451,7 +451,6 @@ def test_a_value_of_a_file_is_named_with_it(elsewhere):
         "env/mine": "id: Pendulum-v1\nnum_env: 4\n",
         "experiment/key": "# @package _global_\nagent: {lrr: 3e-4, tau: 0.5}\nnew: {group: {x: 1}}\n",
         "experiment/value": "# @package _global_\nagent: {lr: abc}\n",
-        "experiment/group": "# @package _global_\nagent: 5\n",
         "alpha/none": "mode: fixed\n",
         "alpha/low": "# @package alpha\nmode: fixed\nvalue: -1\n",
         "alpha/low2": "mode: fixed\nvalue: ${agent.tau}x\n",
@@ -470,11 +469,25 @@ def test_a_value_of_a_file_is_named_with_it(elsewhere):
     says("experiment=value", "error: agent.lr=abc must be a number (in my_conf/experiment/value.yaml)\n")
     says("experiment=value agent.lr=1e-3 alpha=low", "alpha.value=-1 must be at least 0 (in my_conf/alpha/low.yaml)")
     says("experiment=value agent.lr=no", "error: agent.lr=no must be a number\n")
+    says("experiment=value agent.lr=1e-3 'env={num_envs: abc}'", "error: env.num_envs=abc must be a whole number")
     says("experiment=value sweep=mine -m", "agent.lr=xyz must be a number (in my_conf/sweep/mine.yaml)")
     says("alpha=low2", "alpha.value=0.1x must be a number (in ")
-    (elsewhere / "my_conf").rename(elsewhere.parent / "my_conf")
-    away = elsewhere.parent / "my_conf"
-    refused(f"experiment=value --config-dir {away}", f"agent.lr=abc must be a number (in {away}/experiment/value.yaml)")
+    (elsewhere / "my_conf").rename(elsewhere.parent / "it's mine")
+    away = elsewhere.parent / "it's mine"
+    named = f"error: agent.lr=abc must be a number (in {away}/experiment/value.yaml)\n"
+    assert refused(f"experiment=value --config-dir {shlex.quote(str(away))}") == named
+
+
+def test_a_value_of_the_main_file_is_named_with_it(elsewhere, tmp_path, monkeypatch):
+    conf = shutil.copytree(CONF, elsewhere / "conf")
+    monkeypatch.setattr("sac_runner.config.compose.CONF", conf)
+    main = conf / "config.yaml"
+    text = main.read_text()
+    main.write_text(text.replace("batch_size: 256", "batch_size: x") + "fooo: 1\n")
+    (conf / "experiment" / "mine.yaml").write_text("# @package _global_\nbaar: 1\n")
+    said = refused("env=pendulum experiment=mine")
+    assert "replay.batch_size=x must be a whole number (in conf/config.yaml)" in said
+    assert "unknown key fooo (in conf/config.yaml" in said and "unknown key baar (in conf/experiment/mine.yaml" in said
 
 
 def test_an_explanation_is_of_the_files_as_they_are(tmp_path, monkeypatch):

@@ -368,7 +368,8 @@ def test_a_job_that_was_continued_by_hand_is_finished_by_its_sweep(sweeps):
     assert sweeps.train(*fails, "seeds=1")[0].code == 70
     job = sweeps.sweep.path / "default" / "s0"
     files = {file: file.read_bytes() for file in sweeps.sweep.path.rglob("*") if file.is_file()}
-    assert sweeps.train(f"resume={job}", "dry_run=true")[0].code in (0, 70)
+    ending, said = sweeps.train(f"resume={job}", "dry_run=true")
+    assert ending.code == 70 and "a dry run: nothing is written" in said and "continuing at 0 env steps" in said
     assert {file: file.read_bytes() for file in sweeps.sweep.path.rglob("*") if file.is_file()} == files
     assert sweeps.train(f"resume={job}", "log.every_env_steps=7")[0].code == 70
     mended = sweeps.server.folder / "mended"

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -194,7 +195,7 @@ def no_process(sweep):
 
     def fails_once(*arguments, **named):
         calls.append(1)
-        if len(calls) == 2:
+        if len(calls) in (2, 4, 5):  # of three jobs, each time the second
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
         return true(*arguments, **named)
 
@@ -223,6 +224,7 @@ def test_one_that_can_not_start_fails_alone(run, sweep, monkeypatch, fault, wher
     replacement = fault(sweep)
     if where is not None:
         monkeypatch.setattr(f"sac_runner.sweep.pool.{where}", replacement)
+    monkeypatch.setattr(pool, "_RETRY_S", 0.01)
     files = len(os.listdir("/proc/self/fd"))
     _, said, ended = run("import time; time.sleep(0.5)", "pass", "pass")
     assert [end.exit_code for end in (ended[0], ended[2])] == [0, 0]
@@ -232,6 +234,22 @@ def test_one_that_can_not_start_fails_alone(run, sweep, monkeypatch, fault, wher
     else:
         assert ended[1].exit_code == 1 and cause in ended[1].cause
     assert len(os.listdir("/proc/self/fd")) == files
+
+
+def test_what_can_not_start_for_a_moment_is_tried_again_after_a_pause(run, monkeypatch):
+    true, calls = subprocess.Popen, []
+
+    def fails_at_first(*arguments, **named):
+        calls.append(time.monotonic())
+        if len(calls) <= 4:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        return true(*arguments, **named)
+
+    monkeypatch.setattr("sac_runner.sweep.pool.subprocess.Popen", fails_at_first)
+    monkeypatch.setattr(pool, "_RETRY_S", 0.3)
+    _, said, ended = run("pass", "pass", "pass")
+    assert not said and [end.exit_code for end in ended] == [0, 0, 0]
+    assert min(later - before for before, later in pairwise(calls[:5])) >= 0.3
 
 
 def test_a_disk_that_does_not_answer_ends_no_job(run, monkeypatch):

@@ -264,9 +264,15 @@ def test_a_job_that_a_cluster_has_is_followed_and_not_run_a_second_time_or_remov
     for launcher in (SLURM, "hydra/launcher=local"):
         answer = train("resume=last", launcher)
         assert answer.code == 73 and "SLURM still has 1 job of" in answer.err and "scancel --name sac-" in answer.err
-    with pytest.raises(SystemExit, match="73"):
-        runs(["--prune", "runs", "--yes"])
-    assert "SLURM still has 1 job of" in capsys.readouterr().err and here.sweep.is_sweep
+    assert train(*TINY, "run.name=single").code == 0
+    runs(["--prune", "runs", "--yes"])
+    said = capsys.readouterr()
+    assert (
+        f"{here.sweep.path.name} stays: SLURM still has 1 job of" in said.out and "removed 1 run" in said.out + said.err
+    )
+    runs(["--prune", "runs", "--yes"])
+    assert "stays: SLURM" in (nothing := capsys.readouterr().err) and "nothing to remove" in nothing
+    assert here.sweep.is_sweep
     pauses = []
 
     def sleep(seconds):
