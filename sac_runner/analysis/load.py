@@ -82,7 +82,7 @@ def load(texts: list[str], outputs: Path, metric: str) -> Loaded:
         now = place.sweep.status(place.job) if place.sweep and place.job else status(RunDirectory(place.path))
         try:
             if now.state == "waiting":
-                raise WrongInput("may not be read" if RunDirectory(place.path).is_closed else "has not begun")
+                raise WrongInput(RunDirectory(place.path).why_closed or "has not begun")
             runs.append(_read(place, name, now, metric, tags))
         except RunnerError as e:
             why = e.message.replace(f"{place.path}{os.sep}", "")

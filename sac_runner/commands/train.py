@@ -1,7 +1,6 @@
 """``sac-train``: launch, sweep or continue runs. Every setting is a ``key=value``."""
 
 import contextlib
-import errno
 import os
 import re
 import signal
@@ -231,8 +230,8 @@ def _own_directory(path: Path) -> Path:
 
 
 def _is_unused(path: Path) -> bool:
-    if RunDirectory(path).is_closed:
-        raise WrongInput(f"can't read run.dir={path}: {os.strerror(errno.EACCES)}", train_command("run.dir=NEW"))
+    if why := RunDirectory(path).why_closed:
+        raise WrongInput(f"can't read run.dir={path}: {why}", train_command("run.dir=NEW"))
     return path.is_dir() and all(_LEFT_BY_A_START.fullmatch(entry.name) for entry in path.iterdir())
 
 

@@ -1,6 +1,5 @@
 """From what a user types for RUN or SWEEP to its directory: a path, a unique part of a name, or ``last``."""
 
-import errno
 import os
 import re
 from datetime import datetime
@@ -139,8 +138,8 @@ def started(path: Path) -> tuple[float, str]:
 
 def _no_run(path: Path) -> WrongInput:
     """``path`` exists and is no run: say what it is instead."""
-    if RunDirectory(path).is_closed:
-        return WrongInput(f"can't read {path}: {os.strerror(errno.EACCES)}")
+    if why := RunDirectory(path).why_closed:
+        return WrongInput(f"can't read {path}: {why}")
     above = next((folder for folder in path.absolute().parents if RunDirectory(folder).is_run), None)
     if above is not None:
         return WrongInput(f"{path} lies inside a run; the run itself is meant", str(above))

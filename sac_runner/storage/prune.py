@@ -54,8 +54,8 @@ def prune_sweep(sweep: SweepDirectory, outputs: Path) -> None:
         if not sweep.is_sweep:
             raise WrongInput(f"{sweep.path} is no sweep: it has no sweep.json")
         for folder in (path for pattern in ("*", "*/*") for path in sweep.path.glob(pattern)):
-            if RunDirectory(folder).is_closed:
-                raise WrongInput(f"can't read {folder}, where somebody may train")
+            if why := RunDirectory(folder).why_closed:
+                raise WrongInput(f"can't read {folder}, where somebody may train: {why}")
         for folder in sorted(
             {path.parent for name in ("config.yaml", ".lock") for path in sweep.path.glob(f"*/*/{name}")}
         ):

@@ -34,15 +34,15 @@ class RunDirectory:
         return os.path.isfile(self.path / "config.yaml")  # Path.is_file raises where it may not look
 
     @property
-    def is_closed(self) -> bool:
-        """Whether it can't be looked into just now, which leaves open what it holds."""
+    def why_closed(self) -> str | None:
+        """Why it can't be looked into just now, which leaves open what it holds."""
         try:
             os.stat(self.path / "config.yaml")
         except (FileNotFoundError, NotADirectoryError):
-            return False
-        except OSError:  # no permission, or a disk that does not answer
-            return True
-        return False
+            return None
+        except OSError as e:  # no permission, or a disk that does not answer
+            return e.strerror or repr(e)
+        return None
 
     @property
     def name(self) -> str:

@@ -203,7 +203,7 @@ def test_a_job_that_may_not_be_read_is_not_said_to_be_waiting(outputs):
     with closed(outputs / f"sweeps/{SWEEP[0]}"):
         loaded = load(["0102-000000_alpha"], outputs, METRIC)
     assert [run.name for run in loaded.runs] == SWEEP[1:]
-    assert loaded.left_out == [(SWEEP[0], "may not be read")]
+    assert loaded.left_out == [(SWEEP[0], "Permission denied")]
 
 
 def test_links_that_lead_round_in_a_circle_are_passed_over(outputs):

@@ -148,7 +148,7 @@ def test_a_linked_job_saves_its_sweep(tmp_path, outputs, sweep):
 @pytest.mark.parametrize("part", ["alpha-auto", "alpha-auto/s0"])
 def test_a_part_that_may_not_be_read_saves_its_sweep(outputs, sweep, monkeypatch, part):
     folder = sweep.path / part
-    monkeypatch.setattr(RunDirectory, "is_closed", property(lambda run: run.path == folder))
+    monkeypatch.setattr(RunDirectory, "why_closed", property(lambda run: "no" if run.path == folder else None))
     with pytest.raises(WrongInput, match=f"can't read .*{part}"):
         prune_sweep(sweep, outputs)
     assert list_sweeps(outputs) == [sweep.path]
