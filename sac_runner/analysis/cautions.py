@@ -101,15 +101,12 @@ def _device(run: Run) -> str:
 
 def _starts(run: Run) -> list[dict[str, Any]]:
     """``meta.json`` of each start: a run may go on under another version."""
-    earlier = run.meta.get("earlier_starts")
-    starts = [*(earlier if isinstance(earlier, list) else []), run.meta]
-    return [start for start in starts if isinstance(start, dict)]
+    return [*run.meta.get("earlier_starts", []), run.meta]
 
 
 def _version_of(package: str) -> Aspect:
     def version(run: Run) -> str:
-        found = [start.get("versions") for start in _starts(run)]
-        versions = [str(x.get(package)) if isinstance(x, dict) and package in x else _UNKNOWN for x in found]
+        versions = [str(start.get("versions", {}).get(package, _UNKNOWN)) for start in _starts(run)]
         return ", then ".join(dict.fromkeys(versions))
 
     return version
@@ -117,11 +114,11 @@ def _version_of(package: str) -> Aspect:
 
 def _code(run: Run) -> str:
     """The commits, or where there is no clone the versions."""
-    commits = [git.get("commit") for start in _starts(run) if isinstance(git := start.get("git"), dict)]
+    commits = [git["commit"] for start in _starts(run) if (git := start.get("git"))]
     if not commits:
         return _version_of("sac-runner")(run)
     return ", then ".join(dict.fromkeys(str(commit)[:7] for commit in commits))
 
 
 def _is_dirty(run: Run) -> bool:
-    return any(isinstance(git := start.get("git"), dict) and bool(git.get("dirty")) for start in _starts(run))
+    return any((start.get("git") or {}).get("dirty") for start in _starts(run))

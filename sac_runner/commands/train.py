@@ -24,7 +24,8 @@ from sac_runner.storage.find import find_run_or_sweep
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.names import create, create_exclusively, run_path
 from sac_runner.storage.run_directory import RunDirectory
-from sac_runner.storage.sweep_directory import SweepDirectory, job_folder, read_signed
+from sac_runner.storage.signed import read_signed
+from sac_runner.storage.sweep_directory import SweepDirectory, job_folder
 from sac_runner.sweep.launchers import executor, limits, register
 from sac_runner.sweep.pool import end_with_launcher
 from sac_runner.sweep.probe import answer_on_stdout

@@ -69,16 +69,12 @@ def spaces_of(config: EnvConfig) -> EnvSpaces:
 
 
 def spaces_from_plain(plain: dict[str, Any]) -> EnvSpaces:
-    """The inverse of ``to_plain``.
-
-    Raises:
-        KeyError, TypeError, ValueError: It is no such data.
-    """
+    """The inverse of ``to_plain``."""
     action = plain["action"]
-    shape, dtype = tuple(map(int, action["shape"])), np.dtype(action["dtype"])
+    shape, dtype = tuple(action["shape"]), np.dtype(action["dtype"])
     low, high = (np.array(action[bound], dtype).reshape(shape) for bound in ("low", "high"))
-    parts = tuple(ObsPart(tuple(part["keys"]), tuple(map(int, part["shape"]))) for part in plain["obs"])
-    return EnvSpaces(parts, int(plain["obs_dim"]), spaces.Box(low, high, shape, dtype.type))
+    parts = tuple(ObsPart(tuple(part["keys"]), tuple(part["shape"])) for part in plain["obs"])
+    return EnvSpaces(parts, plain["obs_dim"], spaces.Box(low, high, shape, dtype.type))
 
 
 def _parts(space: spaces.Space[Any], keys: tuple[str, ...]) -> tuple[ObsPart, ...]:

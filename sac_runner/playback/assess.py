@@ -181,5 +181,5 @@ def _recorded_protocol(run: RunDirectory, stored: StoredPolicy) -> Protocol:
 def _what_moves_bits(meta: dict[str, Any]) -> dict[str, Any]:
     values = {name: meta.get(name) for name in ("device", "threads", "precision")}
     for group in ("versions", "git", "host"):
-        values |= meta[group] if isinstance(meta.get(group), dict) else {}
+        values |= meta.get(group) or {}  # git is None where the package was installed
     return values

@@ -62,7 +62,7 @@ def read_policy(run: RunDirectory, config: Config, which: str, device: torch.dev
 
 
 def _read(checkpoint: Checkpoint, config: Config, device: torch.device) -> StoredPolicy:
-    score = checkpoint.manifest().get("score")
+    score = checkpoint.manifest()["score"]
     try:
         arrays = checkpoint.arrays("policy")
         obs_dim, action_dim = _sizes(config, arrays)
@@ -71,16 +71,7 @@ def _read(checkpoint: Checkpoint, config: Config, device: torch.device) -> Store
     except (AttributeError, KeyError, IndexError, RuntimeError, TypeError, SafetensorError) as e:
         raise WrongInput(f"{checkpoint.path / 'policy.safetensors'} does not fit the config.yaml of its run") from e
     policy.requires_grad_(False).eval().to(device)
-    return StoredPolicy(policy, checkpoint, score if _is_score(score) else None, obs_dim, action_dim)
-
-
-def _is_score(score: Any) -> bool:
-    counts, means = ("env_steps", "episodes", "seed", "num_envs"), ("return_mean", "return_std")
-    return (
-        isinstance(score, dict)
-        and all(isinstance(score.get(name), int) for name in (*counts, "deterministic"))
-        and all(isinstance(score.get(name), float) for name in means)
-    )
+    return StoredPolicy(policy, checkpoint, score, obs_dim, action_dim)
 
 
 def _sizes(config: Config, arrays: Arrays) -> tuple[int, int]:
@@ -97,10 +88,7 @@ def as_recorded(run: RunDirectory) -> Config:
         Damaged: Its config is not what was written, or no config.
     """
     config, meta = stored_config(run), run.read_meta()
-    threads, device = meta.get("threads"), meta.get("device")
-    if isinstance(threads, int) and 0 < threads <= 1024:
-        config = replace(config, threads=threads)
-    return replace(config, device=device) if isinstance(device, str) else config
+    return replace(config, **{key: meta[key] for key in ("device", "threads") if key in meta})
 
 
 def read_spaces(run: RunDirectory, config: EnvConfig, trusted: bool) -> EnvSpaces:
@@ -109,11 +97,11 @@ def read_spaces(run: RunDirectory, config: EnvConfig, trusted: bool) -> EnvSpace
     Raises:
         WrongInput: The environment would have to be made and can't be.
     """
-    try:
-        return spaces_from_plain(run.read_meta()["spaces"])
-    except (AssertionError, AttributeError, KeyError, OverflowError, TypeError, ValueError):
-        require_trust(config, trusted)
-        return spaces_of(config)
+    spaces = run.read_meta().get("spaces")
+    if spaces is not None:
+        return spaces_from_plain(spaces)
+    require_trust(config, trusted)
+    return spaces_of(config)
 
 
 def require_trust(config: EnvConfig, trusted: bool) -> None:

@@ -6,7 +6,6 @@ needed to continue. Each folder appears by one rename.
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -28,6 +27,7 @@ from sac_runner.storage.files import (
     read_inside,
     write_durably,
 )
+from sac_runner.storage.signed import digest, parse_signed, signed
 
 Kind = Literal["best", "latest", "kept"]
 Arrays = dict[str, NDArray[Any]]
@@ -72,12 +72,9 @@ class Checkpoint:
             WrongInput: Of a newer format.
         """
         try:
-            manifest: dict[str, Any] = json.loads(read_inside(self.path, "manifest.json"))
-            intact = manifest.pop("sha256") == digest(json_bytes(manifest))
-        except (Damaged, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
+            manifest = parse_signed(read_inside(self.path, "manifest.json"), self.path / "manifest.json")
+        except Damaged as e:
             raise Damaged(f"{self.path} is no checkpoint: its manifest.json is missing or damaged") from e
-        if not intact or not isinstance(manifest.get("format"), int) or not isinstance(manifest.get("files"), dict):
-            raise Damaged(f"{self.path / 'manifest.json'} is damaged: it is not what was written")
         if manifest["format"] > FORMAT:
             raise WrongInput(f"{self.path} has format {manifest['format']}; this version reads up to {FORMAT}")
         if (manifest.get("kind"), manifest.get("env_steps")) != (self.kind, self.env_steps):
@@ -187,16 +184,6 @@ def find(folder: Path, kind: Kind | None = None) -> list[Checkpoint]:
     matches = [(path, _NAME.fullmatch(name)) for name, path in paths.items()]
     found = [Checkpoint(path, m[1], int(m[2])) for path, m in matches if m and kind in (None, m[1])]
     return sorted(found, key=lambda checkpoint: (checkpoint.env_steps, checkpoint.kind))
-
-
-def signed(manifest: dict[str, Any]) -> bytes:
-    """``manifest.json``, ``meta.json`` or ``summary.json``, with a digest of what it says."""
-    return json_bytes({**manifest, "sha256": digest(json_bytes(manifest))})
-
-
-def digest(data: bytes) -> str:
-    """Its SHA-256."""
-    return hashlib.sha256(data).hexdigest()
 
 
 def _contiguous(tensors: Arrays) -> Arrays:

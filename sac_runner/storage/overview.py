@@ -10,8 +10,9 @@ from typing import NamedTuple, TypeVar
 from sac_runner.errors import RunnerError
 from sac_runner.storage.find import list_runs, list_sweeps, run_label, started
 from sac_runner.storage.run_directory import RunDirectory
+from sac_runner.storage.signed import read_signed
 from sac_runner.storage.status import State, Status, is_owned, status
-from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob, read_signed
+from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
 
 _ENV = re.compile(r"^env:\n((?: .*\n)+)", re.MULTILINE)
 _ENV_NAMES = re.compile(r"^  (?:name|id): (.+)$", re.MULTILINE)

@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import io
-import json
 import os
 import time
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import Any, NamedTuple
 
 from sac_runner.errors import Damaged, DiskFailed, WrongInput, warn
 from sac_runner.storage import checkpoints
-from sac_runner.storage.checkpoints import digest, signed
-from sac_runner.storage.files import Appended, json_bytes, matching, read_whole, write_atomically
+from sac_runner.storage.files import Appended, matching, read_whole, write_atomically
+from sac_runner.storage.signed import digest, read_signed, signed
 
 _HEAD = "# sha256 of what follows: "
-"""Begins the first line of ``config.yaml``; one of an earlier version has none."""
+"""Begins the first line of ``config.yaml``."""
 
 
 class RunDirectory:
@@ -55,9 +54,9 @@ class RunDirectory:
         What it said of earlier starts of the run is kept in it.
         """
         before = {key: value for key, value in self.read_meta().items() if key != "spaces"}
-        earlier = before.pop("earlier_starts", None)
+        earlier = before.pop("earlier_starts", [])
         if before:
-            meta = meta | {"earlier_starts": [*(earlier if isinstance(earlier, list) else []), before]}
+            meta = meta | {"earlier_starts": [*earlier, before]}
         write_atomically(self.path / "meta.json", signed(meta))
         config = config_yaml.encode()
         write_atomically(self.path / "config.yaml", f"{_HEAD}{digest(config)}\n".encode() + config)
@@ -82,17 +81,20 @@ class RunDirectory:
         return self._read_json("meta.json")
 
     def _read_json(self, name: str) -> dict[str, Any]:
+        value = self.intact(name)
+        if value is None:
+            self._warn(name, "is damaged or can't be read, and counts as missing")
+        return value or {}
+
+    def intact(self, name: str) -> dict[str, Any] | None:
+        """``meta.json`` or ``summary.json``, empty where there is none; None where it is not what was written."""
+        path = self.path / name
         try:
-            value: dict[str, Any] = json.loads((self.path / name).read_bytes())
-            intact = value.pop("sha256", None) in (None, digest(json_bytes(value)))  # an earlier version signed nothing
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
-            intact = False
-        if intact:
-            return value
-        self._warn(name, "is damaged or can't be read, and counts as missing")
-        return {}
+            return read_signed(path)
+        except Damaged:
+            return None if os.path.lexists(path) else {}
+        except DiskFailed:
+            return None
 
     def _warn(self, name: str, text: str) -> None:
         if name not in self._warned_of:
@@ -113,15 +115,10 @@ class RunDirectory:
             data = read_whole(path)
         except Damaged as e:
             raise WrongInput(f"{self.path} is no run: it has no config.yaml") from e
-        head, _, rest = data.partition(b"\n")
-        if head.startswith(_HEAD.encode()):
-            if head != f"{_HEAD}{digest(rest)}".encode():
-                raise Damaged(f"{path} is damaged, or was changed: it does not match its first line")
-            data = rest
-        try:
-            return data.decode()
-        except UnicodeDecodeError as e:
-            raise Damaged(f"{path} is damaged: it is no text") from e
+        head, _, config = data.partition(b"\n")
+        if head != f"{_HEAD}{digest(config)}".encode():
+            raise Damaged(f"{path} is damaged, or was changed: it does not match its first line")
+        return config.decode()
 
     def _require_inside(self) -> None:
         """Nothing that is read, written or deleted here may be another run's, or anything else of the user's."""

@@ -1,7 +1,6 @@
 """The replay buffer on disk: immutable segments of rows, written once, listed in the checkpoint that needs them."""
 
 import contextlib
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +10,7 @@ import safetensors.numpy
 from sac_runner.errors import Damaged
 from sac_runner.storage.checkpoints import Arrays
 from sac_runner.storage.files import make_folder, matching, read_inside, write_atomically
+from sac_runner.storage.signed import digest
 
 
 class Segment(NamedTuple):
@@ -33,7 +33,7 @@ def write_segment(folder: Path, first: int, last: int, arrays: Arrays) -> Segmen
         DiskFailed: Nothing was written.
     """
     data = safetensors.numpy.save(arrays)
-    segment = Segment(first, last, hashlib.sha256(data).hexdigest())
+    segment = Segment(first, last, digest(data))
     make_folder(folder)
     write_atomically(folder / segment.file, data)
     return segment
@@ -47,7 +47,7 @@ def verify_segments(folder: Path, segments: list[Segment]) -> None:
         DiskFailed: One can't be read.
     """
     for segment in segments:
-        if hashlib.sha256(read_inside(folder, segment.file)).hexdigest() != segment.sha256:
+        if digest(read_inside(folder, segment.file)) != segment.sha256:
             raise Damaged(f"{folder / segment.file} is damaged: it does not match its checkpoint")
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import json
 import math
 import os
 import time
@@ -11,10 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-from sac_runner.storage.checkpoints import digest
 from sac_runner.storage.claim import is_claimed
 from sac_runner.storage.crash import last_words
-from sac_runner.storage.files import json_bytes
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.text import cut
 
@@ -41,7 +38,7 @@ class Status(NamedTuple):
 
 def status(run: RunDirectory) -> Status:
     """The state of ``run``, of which not even the directory need be there."""
-    summary = _intact(run.path / "summary.json") if run.is_run else {}
+    summary = run.intact("summary.json") if run.is_run else {}
     damaged = summary is None
     state, cause, steps, seconds, scores = _said(summary or {})
     if state == "finished":
@@ -60,35 +57,15 @@ def status(run: RunDirectory) -> Status:
 
 
 def _said(summary: dict[str, Any]) -> Status:
-    """What ``summary`` says; what is not of its type, as nothing signs what an earlier version wrote, counts as unsaid.
-
-    The state is ``running`` where it names none that lasts.
-    """
-    state, cause, scores = summary.get("status"), summary.get("cause"), summary.get("scores")
-    steps, seconds = summary.get("env_steps"), summary.get("wall_time_s")
+    """What ``summary`` says; its state is ``running`` where it names none that lasts."""
+    state = summary.get("status")
     return Status(
         state if state in ("finished", "failed", "stopped") else "running",
-        cause if isinstance(cause, str) else None,
-        steps if isinstance(steps, int) else 0,
-        float(seconds) if isinstance(seconds, int | float) else 0.0,
-        {which: score for which, score in scores.items() if isinstance(score, dict)}
-        if isinstance(scores, dict)
-        else {},
+        summary.get("cause"),
+        summary.get("env_steps", 0),
+        summary.get("wall_time_s", 0.0),
+        summary.get("scores", {}),
     )
-
-
-def _intact(path: Path) -> dict[str, Any] | None:
-    """A JSON file of a run, empty where it is not there; None where it is not what was written.
-
-    ``RunDirectory.read_summary`` warns of that, here it is news to be shown in its place.
-    """
-    try:
-        value = json.loads(path.read_bytes())
-        return value if value.pop("sha256", None) in (None, digest(json_bytes(value))) else None
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
-        return None
 
 
 def counted(states: Iterable[State]) -> str:

@@ -4,7 +4,6 @@
 directory; ``jobs/`` adds what that can't know: what its process printed, and how it ended.
 """
 
-import json
 import os
 import re
 import time
@@ -12,9 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sac_runner.errors import Damaged, RunnerError, WrongInput
-from sac_runner.storage.checkpoints import digest, signed
-from sac_runner.storage.files import json_bytes, make_folder, matching, read_whole, write_atomically
+from sac_runner.storage.files import make_folder, matching, write_atomically
 from sac_runner.storage.run_directory import RunDirectory
+from sac_runner.storage.signed import read_signed, signed
 from sac_runner.storage.status import Status, status
 
 VERSION = 1
@@ -189,24 +188,6 @@ def job_folder(sweep: Path, path: str) -> Path:
     if not _PATH.fullmatch(path):
         raise ValueError(path)
     return sweep / path
-
-
-def read_signed(path: Path) -> dict[str, Any]:
-    """A JSON file that ``signed`` made.
-
-    Raises:
-        Damaged: It is not there, or is not what was written.
-        DiskFailed: It can't be read.
-    """
-    data = read_whole(path)
-    try:
-        value: dict[str, Any] = json.loads(data)
-        intact = value.pop("sha256") == digest(json_bytes(value))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        intact = False
-    if not intact:
-        raise Damaged(f"{path} is damaged, or was changed")
-    return value
 
 
 def last_line(log: Path, begin: int = 0, only: str = "") -> str | None:

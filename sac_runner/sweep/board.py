@@ -148,8 +148,8 @@ class Board:
         return max(ends)
 
     def _at_a_time(self, running: int) -> int:
-        planned = self._plan.get("at_a_time")
-        return max(planned if isinstance(planned, int) else 1, running, 1)
+        planned: int = self._plan.get("at_a_time", 1)
+        return max(planned, running)
 
     def _fitting(self, rows: list[_Row]) -> list[str]:
         """What the terminal has room for, the line with its cursor aside."""

@@ -18,7 +18,8 @@ from sac_runner.machine import MOST_THREADS, available_cores, available_memory
 from sac_runner.storage.find import find_run
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.names import create_exclusively, refuse_where_none_can_be_made
-from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob, read_signed
+from sac_runner.storage.signed import read_signed
+from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
 from sac_runner.sweep.plan import Setting, number_jobs, seeds_of, sweep_path
 from sac_runner.sweep.probe import measure
 from sac_runner.sweep.resources import Allotment, Machine, Needs, allot, most_threads, visible_gpus

@@ -15,9 +15,9 @@ import sac_runner
 from sac_runner.analysis.figures import learning_curve
 from sac_runner.commands import evaluate
 from sac_runner.commands.arguments import open_door
-from sac_runner.storage.checkpoints import signed
 from sac_runner.storage.find import find_run
 from sac_runner.storage.run_directory import RunDirectory
+from sac_runner.storage.signed import signed
 from sac_runner.training.console import Console
 from sac_runner.training.record import Record
 from sac_runner.training.recovery import newest_whole

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from sac_runner.commands.evaluate import main
-from sac_runner.storage.checkpoints import signed
 from sac_runner.storage.run_directory import RunDirectory
+from sac_runner.storage.signed import signed
+from tests.storage.written import change_config
 
 
 def score(run, which):
@@ -127,8 +128,7 @@ def test_words_say_where_seeds_are_not_fresh(run, call):
 
 
 def test_fresh_seeds_keep_clear_of_those_that_chose(own, call):
-    config = own / "config.yaml"
-    config.write_text(RunDirectory(own).config_text().replace("seed: 1000\n", "seed: 999999\n"))
+    change_config(own, "seed: 1000\n", "seed: 999999\n")
     assert evaluated(call, own, "--episodes", "1")["seed"] == 1_000_002
 
 
@@ -202,14 +202,12 @@ def test_damaged_config_is_refused(text, own, refused):
 
 
 def test_weights_that_do_not_fit_the_config_are_refused(own, refused):
-    config = own / "config.yaml"
-    config.write_text(RunDirectory(own).config_text().replace("hidden_sizes:\n  - 8\n", "hidden_sizes:\n  - 9\n"))
+    change_config(own, "hidden_sizes:\n  - 8\n", "hidden_sizes:\n  - 9\n")
     assert "does not fit" in refused(main, own)
 
 
 def test_environment_that_has_changed_since_is_named(own, refused):
-    config = own / "config.yaml"
-    config.write_text(RunDirectory(own).config_text().replace("id: Pendulum-v1", "id: MountainCarContinuous-v0"))
+    change_config(own, "id: Pendulum-v1", "id: MountainCarContinuous-v0")
     assert "observes 2 and takes 1 numbers; the policy was trained on 3 and 1" in refused(main, own)
 
 
@@ -224,8 +222,7 @@ def test_damaged_meta_and_metrics_do_not_matter(own, call):
 def test_package_named_by_a_run_is_imported_only_if_trusted(own, refused, monkeypatch, tmp_path):
     (tmp_path / "named_by_a_run.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
-    config = own / "config.yaml"
-    config.write_text(RunDirectory(own).config_text().replace("id: Pendulum-v1", "id: named_by_a_run:Missing-v0"))
+    change_config(own, "id: Pendulum-v1", "id: named_by_a_run:Missing-v0")
     assert "--trust" in refused(main, own)
     assert "named_by_a_run" not in sys.modules
     assert "Missing" in refused(main, own, "--trust")

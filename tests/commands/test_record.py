@@ -9,8 +9,8 @@ from sac_runner.commands.record import main
 from sac_runner.errors import DiskFailed, EnvironmentFailed
 from sac_runner.playback import show
 from sac_runner.playback.play import make_drawing_env, play_episode
-from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.video import Video
+from tests.storage.written import change_config
 from tests.support import config, sac
 
 
@@ -95,11 +95,10 @@ def test_ffmpeg_that_dies_leaves_nothing(frames_after, tmp_path):
 
 
 def test_environment_that_cannot_draw(own, refused):
-    path = own / "config.yaml"
-    plain = RunDirectory(own).config_text().replace("id: Pendulum-v1", "id: tests.scripted:Spaces-v0")
-    for kwargs in ("{}", "{acts: unit}"):
-        path.write_text(plain.replace("kwargs: {}", f"kwargs: {kwargs}"))
-        assert "no render mode" in refused(main, own, "--trust")
+    change_config(own, "id: Pendulum-v1", "id: tests.scripted:Spaces-v0")
+    assert "no render mode" in refused(main, own, "--trust")
+    change_config(own, "kwargs: {}", "kwargs: {acts: unit}")
+    assert "no render mode" in refused(main, own, "--trust")
 
 
 def test_frames_of_odd_size_are_cut_to_even(tmp_path):

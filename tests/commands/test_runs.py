@@ -55,8 +55,7 @@ def some(outputs):
     for name, n_bytes in [("curve.png", 38_000_000), ("replay/rows-0.safetensors", 12_000_000)]:
         os.truncate(done.write_bytes(name, b""), n_bytes)  # of blocks that are not there
     failed = write_run(outputs / "runs/ant/20270102-000000_s1", "failed", "env raised", 42_000, total=100_000)
-    (failed.path / "config.yaml").write_text("env:\n  name: ant\n  id: Ant-v5\n  kwargs: {}\ntotal_env_steps: 100000\n")
-    failed.write_start(failed.config_text(), {"started": ago(1)})
+    failed.write_start("env:\n  name: ant\n  id: Ant-v5\n  kwargs: {}\ntotal_env_steps: 100000\n", {"started": ago(1)})
     sweep, jobs = write_sweep(
         outputs / "sweeps/20270101-120000_alpha", "alpha=auto", "alpha=fixed", seeds=2, started=ago(48)
     )

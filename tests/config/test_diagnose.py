@@ -13,6 +13,7 @@ from sac_runner.config.compose import CONF, compose_config
 from sac_runner.config.diagnose import SYNONYMS, find_faults, find_groups, schema_keys
 from sac_runner.config.explain import explain, explain_options, in_the_command
 from sac_runner.errors import WrongInput
+from sac_runner.storage.run_directory import RunDirectory
 from tests.runs import TINY, compose_all, train
 
 SPACES = "env=custom env.id=tests.scripted:Spaces-v0"
@@ -416,11 +417,11 @@ def test_a_sweep_whose_seeds_are_named_twice_is_told_of_one_way():
 
 
 def test_resume_of_a_damaged_run_is_wrong_input(elsewhere):
-    run = elsewhere / "outputs" / "runs" / "pendulum" / "20260101-000000_s0"
-    run.mkdir(parents=True)
-    (run / "config.yaml").write_text("env: [")
+    run = RunDirectory(elsewhere / "outputs" / "runs" / "pendulum" / "20260101-000000_s0")
+    run.path.mkdir(parents=True)
+    run.write_start("env: [", {})
     refused("resume=last", "config.yaml can't be read as a config: ")
-    (run / "config.yaml").write_text("env: {name: x}")
+    run.write_start("env: {name: x}", {})
     refused("resume=last", "agent is missing", "env.id is missing")
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from sac_runner.errors import Damaged, DiskFailed, WrongInput
 from sac_runner.storage import checkpoints, files
-from sac_runner.storage.checkpoints import find, save, signed
+from sac_runner.storage.checkpoints import find, save
+from sac_runner.storage.signed import digest, signed
 
 ARRAYS = {
     "policy": {
@@ -99,7 +100,7 @@ def test_a_manifest_that_lists_what_lies_elsewhere_is_not_followed(tmp_path, nam
     checkpoint = save_some(tmp_path)
     (tmp_path / "state.json").write_text("{}")
     manifest = checkpoint.manifest()
-    manifest["files"][name] = {"size": 2, "sha256": checkpoints.digest(b"{}")}
+    manifest["files"][name] = {"size": 2, "sha256": digest(b"{}")}
     (checkpoint.path / "manifest.json").write_bytes(signed(manifest))
     with pytest.raises(DiskFailed if name == ".." else Damaged, match="leads out|Is a directory"):
         checkpoint.verify()

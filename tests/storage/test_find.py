@@ -1,4 +1,3 @@
-import json
 import os
 import subprocess
 import sys
@@ -7,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from sac_runner.errors import WrongInput
-from sac_runner.storage.checkpoints import signed
 from sac_runner.storage.find import find_run, find_run_or_sweep, list_runs, list_sweeps, outputs_folder
+from sac_runner.storage.signed import signed
 from tests.support import as_nobody
 
 
@@ -21,7 +20,7 @@ def make_run(folder, started=None):
     folder.mkdir(parents=True)
     (folder / "config.yaml").touch()
     if started is not None:
-        (folder / "meta.json").write_text(json.dumps({"started": started}))
+        (folder / "meta.json").write_bytes(signed({"started": started}))
     return folder
 
 

@@ -1,4 +1,3 @@
-import json
 from contextlib import ExitStack
 
 import pytest
@@ -7,12 +6,11 @@ from hypothesis import strategies as st
 
 from sac_runner.errors import Damaged, DiskFailed, WrongInput
 from sac_runner.storage import sweep_directory
-from sac_runner.storage.checkpoints import signed
 from sac_runner.storage.files import write_atomically
 from sac_runner.storage.lock import RunLock
-from sac_runner.storage.sweep_directory import Ended, SweepDirectory, SweepJob, read_signed
-from tests.storage.test_status import ANY_JSON
-from tests.storage.written import tree, write_run
+from sac_runner.storage.signed import read_signed, signed
+from sac_runner.storage.sweep_directory import Ended, SweepDirectory, SweepJob
+from tests.storage.written import ANY_JSON, tree, write_run
 
 JOBS = [
     SweepJob(0, "alpha-auto/s0", {"alpha": "auto"}, 0, 1000),
@@ -185,12 +183,3 @@ def test_a_job_that_runs_again_has_forgotten_how_it_ended(planned):
     with ExitStack() as locks:
         locks.enter_context(RunLock(run.path))
         assert planned.status(JOBS[0])[:2] == ("running", None)
-
-
-def test_what_was_signed_is_read_and_nothing_else(tmp_path):
-    (tmp_path / "a.json").write_bytes(signed({"x": [1, None, "ä"]}))
-    assert read_signed(tmp_path / "a.json") == {"x": [1, None, "ä"]}
-    (tmp_path / "b.json").write_text(json.dumps({"x": 1}))
-    for name in ("b.json", "missing.json"):
-        with pytest.raises(Damaged):
-            read_signed(tmp_path / name)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from hypothesis import strategies as st
 
 from sac_runner.storage import checkpoints
 from sac_runner.storage.run_directory import MetricsFile, RunDirectory, Written
@@ -10,6 +11,12 @@ from sac_runner.storage.segments import write_segment
 from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
 
 TAGS = ["rollout/episode_return", "eval/return_mean", "perf/env_steps_per_s", "perf/updates_per_s", "perf/wall_time_s"]
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
 
 
 def write_run(
@@ -24,6 +31,13 @@ def write_run(
         summary = {"env_steps": env_steps, "wall_time_s": wall_time_s, "scores": scores}
         run.write_summary({"status": status, "cause": cause, **summary})
     return run
+
+
+def change_config(folder, old, new):
+    """Have a stored config say ``new``, as if the run had been started so."""
+    run = RunDirectory(folder)
+    assert old in run.config_text()
+    run.write_start(run.config_text().replace(old, new), run.read_meta())
 
 
 def score(mean, env_steps=1000):

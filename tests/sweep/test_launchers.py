@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from sac_runner.storage.run_directory import RunDirectory
-from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob, read_signed
+from sac_runner.storage.signed import read_signed
+from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
 from tests.processes import Server, alive, soon
 from tests.runs import BUDGET, TINY
 

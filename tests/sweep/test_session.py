@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from sac_runner.errors import DiskFailed, WrongInput
-from sac_runner.storage.sweep_directory import Ended, SweepDirectory, read_signed
+from sac_runner.storage.signed import read_signed
+from sac_runner.storage.sweep_directory import Ended, SweepDirectory
 from sac_runner.sweep import session as module
 from sac_runner.sweep.resources import Needs
 from sac_runner.sweep.session import Limits, Proposed, Session, stored_config

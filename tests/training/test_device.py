@@ -17,8 +17,9 @@ from tests.support import CPU, config
 
 def stored(folder):
     """A run of which there is the config alone."""
-    (folder / "config.yaml").write_text(to_yaml(config()))
-    return RunDirectory(folder)
+    run = RunDirectory(folder)
+    run.write_start(to_yaml(config()), {})
+    return run
 
 
 @pytest.fixture(autouse=True)

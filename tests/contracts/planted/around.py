@@ -37,9 +37,9 @@ STORAGE = [
     ),
     (
         "a manifest is believed whatever it says",
-        CHECKPOINTS,
-        'manifest.pop("sha256") == ',
-        'manifest.pop("sha256") or ',
+        "sac_runner/storage/signed.py",
+        'value.pop("sha256") == ',
+        'value.pop("sha256") or ',
         f"{OF_CHECKPOINTS}a_bit_that_flips_in_a_manifest_is_found",
     ),
     (
