@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from sac_runner.errors import EnvironmentFailed, EnvironmentFault, Interrupted, NotFinite, diverged
 from sac_runner.interaction import transcript
 
-EpisodeSeed = Callable[[int, int], int]
-"""(environment, how many episodes it began before) -> seed of the episode's reset."""
+EpisodeSeed = Callable[[int, int, int], int]
+"""(environment, how many episodes it began before, how many all of them did) -> seed of the episode's reset."""
 
 
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
@@ -104,8 +104,8 @@ class Collector:
     def _reset(self, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Start new episodes where ``mask``; the others' observations come back unchanged."""
         for env in np.flatnonzero(mask).tolist():
-            self.seeds[env] = self.episode_seed(env, int(self.begun[env]))
-        self.begun[mask] += 1
+            self.seeds[env] = self.episode_seed(env, int(self.begun[env]), int(self.begun.sum()))
+            self.begun[env] += 1
         return self._reset_envs(mask)
 
     def _reset_envs(self, mask: NDArray[np.bool_]) -> NDArray[np.float32]:

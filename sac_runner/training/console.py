@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import sys
 import time
+from dataclasses import replace
 from typing import TextIO
 
 from sac_runner.config.schema import Config, PerRoundConfig, PerStepConfig
@@ -35,7 +36,7 @@ class Console:
         now = time.monotonic()
         warming_up = acts_randomly(self.config.schedule, counters)
         if self._began is None or (self._warming_up and not warming_up):  # warm-up steps say nothing of later ones
-            self._began = now, Counters(**vars(counters))
+            self._began = now, replace(counters)
             self._next = now + (0.0 if self.live else _PLAIN_S)
         self._warming_up = warming_up
         if now >= self._next:

@@ -117,7 +117,7 @@ class _Slots:
         self.playing = [0] * count
         self._noises = [evaluation_noise(seed)] * count
 
-    def next_seed(self, env: int, _: int) -> int:
+    def next_seed(self, env: int, *_: int) -> int:
         """Begin the next episode in ``env``."""
         self.playing[env] = next(self._upcoming)
         seed = self._seed + self.playing[env]

@@ -45,9 +45,9 @@ class Learner:
         self._stage = replay.batch if device_replay is None else device_replay.stage
         gather = (lambda: None) if device_replay is None else device_replay.gather
         self.updater = Updater(agent, config.compile_after_updates, say, gather)
-        normalizes = config.normalization.obs or config.normalization.reward  # by what the step brings
+        normalizes = config.normalization.obs or config.normalization.reward
         self._drawn: NDArray[np.int64] | None = None
-        self.works_ahead = device_replay is not None and not normalizes
+        self.works_ahead = device_replay is not None and not normalizes  # statistics take in a step before its updates
         """Whether a GPU updates while the environments step."""
 
     def draw(self) -> NDArray[np.int64]:

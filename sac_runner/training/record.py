@@ -5,6 +5,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -48,8 +49,11 @@ class Record:
         self._row_counters = Counters()
         self._hyperparameters = hyperparameters
         self._before_the_end: dict[str, Any] | None = None
+        """From the end on: the record without the row and the evaluation that the end alone brought."""
         self._ended_at: int | None = None
+        """Env steps of the end that this start goes on from."""
         self._has_replay = True
+        """False after a restore from a checkpoint without one."""
 
     def open(self) -> None:
         """Open the metrics and the events; what earlier starts wrote after the checkpoint is taken back."""
@@ -66,7 +70,10 @@ class Record:
         self._row_at = self._started - self._row_s
 
     def _written(self) -> Written:
-        """A row of means and an evaluation at most: which of them there are at the newest step is known."""
+        """How far the checkpoint vouches for ``metrics.csv``.
+
+        Of its newest step there is one row of means and one of an evaluation, as far as both fell on it.
+        """
         newest = max(self.last_row_at, self.last_evaluation_at)
         rows = (self.last_row_at == newest) + (self.last_evaluation_at == newest)
         return Written(newest, rows) if self.scores else Written(-1, 0)
@@ -109,7 +116,7 @@ class Record:
         values["perf/updates_per_s"] = (counters.updates - self._row_counters.updates) / seconds
         values["perf/updates_per_env_step"] = counters.updates / max(counters.env_steps - self._warmup, 1)
         values["perf/wall_time_s"] = self.wall_time
-        self._row_at, self._row_counters = now, Counters(**vars(counters))
+        self._row_at, self._row_counters = now, replace(counters)
         self._write(counters, values)
 
     @property
@@ -162,9 +169,13 @@ class Record:
     def checkpoint(self, state: TrainingState, finished: bool = False) -> None:
         """Save everything that the run needs to continue, after what it rests on: rows and policies.
 
+        Args:
+            state: Of the run as it is.
+            finished: Its budget or goal is reached, for ``checkpoint.keep_replay=until_finished``.
+
         Raises:
             DiskFailed: The checkpoints before are as they were.
-            NotFinite: A weight is not; nothing was saved.
+            NotFinite: A weight, an action or an observation is not; no checkpoint to go on from was saved.
         """
         self._csv.sync()
         self.save_policies()
@@ -197,9 +208,9 @@ class Record:
             self.summarize("running", None, state.counters)
 
     def begin_end(self, counters: Counters) -> None:
-        """What is recorded from here on belongs to this end; a run that goes on from it had better not know it.
+        """Remember the record as it is before the row and the evaluation that come only because the run ends here.
 
-        The longer run made at once has no row and no evaluation here, unless they fall due.
+        Checkpoints hold it so: a run that is extended later equals the longer one made at once, which has neither.
         """
         self._before_the_end = copy.deepcopy(self._state_dict()) | {"ended_at": counters.env_steps}
 
@@ -239,7 +250,7 @@ class Record:
         kept = plain["record"]
         self.scores, self.latest, self._earlier_s = kept["scores"], kept["latest"], kept["wall_time_s"]
         at = Counters(**plain["counters"])
-        over = is_finished(self.config, at) or is_good_enough(self.config, at, self.last_return)
+        over = is_finished(self.config, at) or is_good_enough(self.config, self.last_evaluation_at, self.last_return)
         if plain["replay"] is None and not over:
             raise WrongInput(f"{self.run.path} did not keep its replay buffer, so it can't be continued exactly")
         if arrays["collector.obs"].shape != state.collector.obs.shape:

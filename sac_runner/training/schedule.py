@@ -58,10 +58,10 @@ def is_finished(config: Config, counters: Counters) -> bool:
     return isinstance(config.schedule, PerRoundConfig) and counters.rounds >= config.schedule.rounds
 
 
-def is_good_enough(config: Config, counters: Counters, last_return: float) -> bool:
+def is_good_enough(config: Config, evaluated_at: int, mean_return: float) -> bool:
     """Whether the newest evaluation has reached ``stop.at_return``; the one before the first step ends no run."""
     level = config.stop.at_return
-    return level is not None and counters.env_steps > 0 and last_return >= level
+    return level is not None and evaluated_at > 0 and mean_return >= level
 
 
 def falls_due(before: int, now: int, every: int | None) -> bool:

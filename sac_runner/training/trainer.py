@@ -95,7 +95,7 @@ class Trainer:
 
         Args:
             record: Keeps what the run leaves.
-            stop_requested: Asked after every step, of an evaluation too, and between updates.
+            stop_requested: Asked after every step, before every one of an evaluation, and between updates.
         """
         self.record, self._stop_requested = record, stop_requested
         try:
@@ -127,22 +127,23 @@ class Trainer:
         if self.state.turn is not None:  # a stop came in the middle of it
             self._finish(self.state.turn)
         while (ending := self._is_over()) is None:
-            self.state.turn = Counters(**vars(self.counters))
+            self.state.turn = replace(self.counters)
             self._collect()
             self._finish(self.state.turn)
             if self._stop_requested():
                 return Ending.STOPPED
             if deadline is not None and time.monotonic() >= deadline:
-                return Ending.MAX_MINUTES
+                return self._is_over() or Ending.MAX_MINUTES
         return ending
 
     def _finish(self, before: Counters) -> None:
-        if self.counters.rounds == before.rounds:  # else its updates are made
+        """The rest of a turn, which may have been cut short by a stop and be continued by a resumed run."""
+        if self.counters.rounds == before.rounds:  # else the round was counted before the stop, its updates made
             self._learn()
         self._what_falls_due(before)
 
     def _is_over(self) -> Ending | None:
-        if is_good_enough(self.config, self.counters, self.record.last_return):
+        if is_good_enough(self.config, self.record.last_evaluation_at, self.record.last_return):
             return Ending.AT_RETURN
         return Ending.FINISHED if is_finished(self.config, self.counters) else None
 
@@ -179,10 +180,10 @@ class Trainer:
             self.counters.rounds += 1
 
     def _update_ahead(self) -> None:
-        """Tell the GPU of the updates after a step before it is taken, those that need none of its transitions.
+        """Start the updates that the next step will owe before it is taken: the GPU computes while environments step.
 
-        They are the same with the same numbers: which transitions are drawn depends on counts alone, and the step's
-        actions are chosen already.
+        An update whose batch needs that step's own transitions waits, and those after it too. The numbers are the same:
+        which transitions are drawn depends on counts alone, and the step's actions are chosen already.
         """
         env_steps = self.counters.env_steps + self.config.env.num_envs
         due = updates_due(self.config.schedule, replace(self.counters, env_steps=env_steps))
@@ -204,7 +205,7 @@ class Trainer:
         self.counters.updates += 1
 
     def _what_falls_due(self, before: Counters) -> None:
-        """Update, evaluate, checkpoint: in this order, whatever the step."""
+        """A row, an evaluation, a policy to keep, a checkpoint: in this order, whatever the step."""
         config, now = self.config, self.counters
         self.console.progress(now, self.record)
         if falls_due(before.env_steps, now.env_steps, config.log.every_env_steps):
@@ -262,11 +263,10 @@ class Trainer:
             return False
         return True
 
-    def _episode_seed(self, env: int, episode: int) -> int:
+    def _episode_seed(self, env: int, episode: int, of_all: int) -> int:
         schedule = self.config.schedule
         per_round = schedule.episodes_per_round if isinstance(schedule, PerRoundConfig) else 1
-        round_index = episode * self.config.env.num_envs // per_round  # of the round that the episode belongs to
-        return training_seed(self.config.env, self.seed, env, episode, round_index)
+        return training_seed(self.config.env, self.seed, env, episode, round_index=of_all // per_round)
 
     def __enter__(self) -> "Trainer":
         return self

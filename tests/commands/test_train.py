@@ -263,7 +263,7 @@ def test_the_words_around_a_run(elsewhere):
     [
         (["agent.lr_schedule=linear"], []),
         (["checkpoint.keep_replay=until_finished"], []),
-        (["stop.at_return=-1e9"], ["resume=last stop.at_return=null"]),
+        (["stop.at_return=-1e9", "eval.every_env_steps=30"], ["resume=last stop.at_return=null"]),
         (["stop.max_minutes=1e-6", "agent.lr_schedule=linear"], ["resume=last"]),
         ([*rounds("per_round"), "schedule=per_round", "total_env_steps=null"], ["resume=last schedule.rounds=4"]),
     ],
@@ -330,7 +330,7 @@ def test_a_run_with_the_same_config_is_the_same_run(finished):
     [("stop.at_return=-1e9", "reached stop.at_return"), ("stop.max_minutes=1e-9", "reached stop.max_minutes")],
 )
 def test_a_run_may_end_early(stop, cause):
-    run = trained(*TINY, stop)
+    run = trained(*TINY, *EVERY_20, stop)
     summary = run.read_summary()
     assert (summary["status"], summary["cause"]) == ("finished", cause) and summary["env_steps"] < 60
     assert run.checkpoint("latest").env_steps == summary["env_steps"] == summary["scores"]["final"]["env_steps"]
@@ -358,8 +358,8 @@ def test_a_dry_run_says_what_it_would_need_and_writes_nothing(outputs, elsewhere
 @pytest.mark.parametrize("normalization", ["none", "obs"])
 def test_init_from_starts_from_the_weights_and_statistics_of_another_run(normalization):
     assert train(*TINY, f"normalization={normalization}", "run.dir=first").code == 0
-    at_once = "stop.at_return=-1e9"  # after one random step, before any update
-    assert train(*TINY, f"normalization={normalization}", "init_from=./first", "run.dir=second", at_once).code == 0
+    at_once = ("stop.at_return=-1e9", "eval.every_env_steps=1")  # after one random step, before any update
+    assert train(*TINY, f"normalization={normalization}", "init_from=./first", "run.dir=second", *at_once).code == 0
     first, second = (RunDirectory(Path(name)).checkpoint("latest").arrays("train") for name in ("first", "second"))
     networks = [name for name in first if name.startswith(("agent.policy.actor", "agent.critic"))]
     assert len(networks) >= 10 and all((first[name] == second[name]).all() for name in networks)

@@ -12,7 +12,7 @@ from tests.support import vector_env
 COUNTDOWN = "tests.scripted:Countdown-v0"
 
 
-def seed_of(env, episode):
+def seed_of(env, episode, *_):
     """Distinct for each episode, of every length and ending; environments do not end in step."""
     return 101 * env + 7 * episode
 
@@ -110,10 +110,11 @@ def test_what_was_heard_is_digested_in_the_form_that_checkpoints_have():
 
 
 def test_each_episode_begins_with_the_seed_asked_for():
-    asked = []
+    asked, counted = [], []
 
-    def seed_and_note(env, episode):
+    def seed_and_note(env, episode, of_all):
         asked.append((env, episode))
+        counted.append(of_all)
         return seed_of(env, episode)
 
     collect = Collector(vector_env(COUNTDOWN, 2), seed_and_note)
@@ -122,6 +123,7 @@ def test_each_episode_begins_with_the_seed_asked_for():
         step = collect.step(action)
         begun |= {(env, tuple(step.following_obs[env])) for env in np.flatnonzero(step.done)}
     assert len(asked) == len(set(asked)) == len(begun)
+    assert counted == list(range(len(asked)))
     assert begun == {(env, (seed_of(env, k), 0, 0)) for env, k in asked}
     for env in range(2):
         assert sorted(k for e, k in asked if e == env) == list(range(collect.begun[env]))
@@ -129,7 +131,7 @@ def test_each_episode_begins_with_the_seed_asked_for():
 
 def test_one_seed_for_a_round_is_whatever_round_it_is_at_the_reset():
     now = {"round": 40}
-    collect = Collector(vector_env(COUNTDOWN, 2), lambda env, episode: now["round"])  # 40: one step, 41: two
+    collect = Collector(vector_env(COUNTDOWN, 2), lambda *_: now["round"])  # 40: one step, 41: two
     assert collect.obs[:, 0].tolist() == [40, 40]
     now["round"] = 41
     assert collect.step(np.zeros((2, 1), np.float32)).following_obs[:, 0].tolist() == [41, 41]

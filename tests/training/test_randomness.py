@@ -102,7 +102,7 @@ def test_no_global_generator_is_drawn_from():
 
     before = state()
     agent = sac(normalization={"obs": True, "reward": True})
-    collect = Collector(vector_env("Pendulum-v1", 2, max_episode_steps=2), lambda env, k: episode_seed(0, env, k))
+    collect = Collector(vector_env("Pendulum-v1", 2, max_episode_steps=2), lambda env, k, _: episode_seed(0, env, k))
     for _ in range(3):
         collect.step(Streams(0).warmup.uniform(-1, 1, (2, 1)).astype(np.float32))
     agent.policy.act(random_batch().obs.numpy(), random_noise().action.numpy())

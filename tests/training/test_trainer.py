@@ -19,7 +19,7 @@ from sac_runner.training.preflight import _updates_seconds, least_seconds
 from sac_runner.training.record import Record
 from sac_runner.training.schedule import Counters
 from sac_runner.training.state import ReplayOnDisk
-from sac_runner.training.trainer import Trainer
+from sac_runner.training.trainer import Ending, Trainer
 from tests.pretended_gpu import pretend_a_gpu_that_acts_in_numpy
 from tests.runs import TINY, advance, knowledge, metrics_rows, the_run, train, trained
 from tests.scripted import countdown_length, countdown_reward, countdown_terminates
@@ -30,14 +30,23 @@ TWO_COUNTDOWNS = {"id": "tests.scripted:Countdown-v0", "num_envs": 2}
 
 def ran(folder, **overrides):
     """A trainer at the end of its run."""
+    return ran_to(folder, overrides)[0]
+
+
+def ended(folder, **overrides):
+    """Why a run ended."""
+    return ran_to(folder, overrides)[1]
+
+
+def ran_to(folder, overrides):
     c = config(**{"eval": {"every_env_steps": None}} | overrides)
     folder.mkdir(exist_ok=True)
     with Trainer(c, c.seed, CPU, Console(c)) as trainer:
         record = Record(c, RunDirectory(folder), {})
         record.open()
-        trainer.run(record, lambda: False)
+        ending = trainer.run(record, lambda: False)
         record.close(True)
-    return trainer
+    return trainer, ending
 
 
 @pytest.mark.parametrize(("num_envs", "ratio"), [(1, 1.0), (1, 0.3), (2, 1.5)])
@@ -172,10 +181,11 @@ def test_an_evaluation_in_training_is_that_of_its_protocol(tmp_path):
     assert again.scores().items() <= trainer.record.scores["final"].items()
 
 
-@pytest.mark.parametrize("num_envs", [1, 3])
-def test_every_episode_of_a_round_has_the_seed_of_its_round(tmp_path, num_envs):
-    rounds = PER_ROUND | {"rounds": 3, "episodes_per_round": 3, "updates_per_round": 1}
-    env = {"id": "Pendulum-v1", "max_episode_steps": 4, "episode_seed": "per_round", "num_envs": num_envs}
+@pytest.mark.parametrize(("num_envs", "per_round"), [(1, 3), (3, 3), (3, 2)])
+@pytest.mark.parametrize("env_id", ["Pendulum-v1", "tests.scripted:Countdown-v0"])  # the latter's length is by its seed
+def test_every_episode_of_a_round_has_the_seed_of_its_round(tmp_path, env_id, num_envs, per_round):
+    rounds = PER_ROUND | {"rounds": 3, "episodes_per_round": per_round, "updates_per_round": 1}
+    env = {"id": env_id, "max_episode_steps": 4, "episode_seed": "per_round", "num_envs": num_envs}
     c = config(env=env, schedule=rounds, total_env_steps=None, seed=42)
     with Trainer(c, 42, CPU, Console(c)) as trainer:
         seeds = list(trainer.collector.seeds)
@@ -185,7 +195,21 @@ def test_every_episode_of_a_round_has_the_seed_of_its_round(tmp_path, num_envs):
         record.open()
         trainer.run(record, lambda: False)
         record.close(True)
-    assert seeds[:9] == [42, 42, 42, 43, 43, 43, 44, 44, 44]
+    assert len(seeds) >= 3 * per_round and seeds == [42 + i // per_round for i in range(len(seeds))]
+
+
+def test_a_run_whose_budget_and_minutes_are_used_up_in_one_turn_is_finished(tmp_path):
+    minutes = {"max_minutes": 1e-9, "at_return": None}
+    assert ended(tmp_path / "a", stop=minutes, total_env_steps=1) is Ending.FINISHED
+    assert ended(tmp_path / "b", stop=minutes, total_env_steps=2) is Ending.MAX_MINUTES
+    both = {"max_minutes": 1e-9, "at_return": -1e9}
+    assert ended(tmp_path / "c", stop=both, total_env_steps=2, eval={"every_env_steps": 1}) is Ending.AT_RETURN
+
+
+def test_the_evaluation_before_the_first_step_ends_no_run(tmp_path):
+    at_once = {"max_minutes": None, "at_return": -1e9}
+    assert ran(tmp_path / "a", stop=at_once, total_env_steps=20).counters.env_steps == 20
+    assert ran(tmp_path / "b", stop=at_once, total_env_steps=20, eval={"every_env_steps": 7}).counters.env_steps == 7
 
 
 def test_a_run_past_the_end_of_its_learning_rate_is_refused(tmp_path, monkeypatch):
@@ -210,7 +234,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(tmp_path, monkeypa
 
 def test_hints_of_a_finished_run_go_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    trained(*TINY, "stop.at_return=-1e9")
+    trained(*TINY, "stop.at_return=-1e9", "eval.every_env_steps=30")
     said = train("resume=last").err
     assert "stop.at_return=null" in said
     assert train("resume=last", "stop.at_return=null").code == 0

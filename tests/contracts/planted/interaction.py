@@ -49,8 +49,8 @@ EPISODES = [
     (
         "every episode has the seed of the first",
         COLLECTOR,
-        "self.episode_seed(env, int(self.begun[env]))",
-        "self.episode_seed(env, 0)",
+        "self.episode_seed(env, int(self.begun[env]), ",
+        "self.episode_seed(env, 0, ",
         f"{OF_COLLECTOR}each_episode_begins_with_the_seed_asked_for",
     ),
     (
