@@ -20,6 +20,11 @@ def number(x: float) -> str:
     return f"{x:,.0f}" if abs(x) >= 100 else f"{x:.3g}"
 
 
+def spread(mean: float, std: float) -> str:
+    """``268 +- 18``."""
+    return f"{number(mean)} +- {number(std)}"
+
+
 def size(n_bytes: float) -> str:
     """``38 MB`` or ``1.5 GB``."""
     return f"{n_bytes / 1e9:,.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:,.1f} MB"

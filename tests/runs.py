@@ -107,7 +107,7 @@ def advance(config, folder, stop_at=None, killed=False, asked=None, asks=None):
     with Trainer(config, config.seed, device, Console(config, io.StringIO())) as trainer:
         record = Record(config, run, {})
         if find(run.checkpoints, "latest"):
-            assert record.restore(newest_whole(run), trainer.state, device) == []
+            assert record.restore(newest_whole(run), trainer.state) == []
         else:
             run.write_start(to_yaml(config), {})
 

@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_WIDE = 64
-"""Observations from which on their gradient costs more than a second product: 7 % of an update with 348 of them."""
+_WIDE_OBS = 64
+"""obs_dim from which on the gradient of observations, which nobody needs, costs more than a second product.
+
+7 % of an update where it is 348.
+"""
 
 _NARROW = 64
 """Inputs or outputs below which a product stays in full precision with ``precision=medium`` too.
@@ -210,7 +213,7 @@ class CriticStack(nn.Module):
         """The first layer, of both side by side: (n_critics, B, features)."""
         layer, both = self.hidden[0], (self.n_critics, -1, -1)
         assert isinstance(layer, StackedLinear)
-        if not action.requires_grad or obs.shape[-1] < _WIDE:
+        if not action.requires_grad or obs.shape[-1] < _WIDE_OBS:
             return layer.forward(self._joint(obs, action))
         # The actor's step: of a joint input autograd would make the gradient of obs too, which nobody wants.
         of_obs, of_action = layer.weight.split([obs.shape[-1], action.shape[-1]], dim=1)

@@ -66,8 +66,8 @@ class Adam:
         return {f"{i}.{name}": x for i, state in enumerate(named) for name, x in state.items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue where ``state_dict`` was taken; nothing, as earlier versions had before the first step, is zeros."""
-        for name, x in self.state_dict().items() if state else ():
+        """Continue where ``state_dict`` was taken."""
+        for name, x in self.state_dict().items():
             x.copy_(state[name])
 
 

@@ -33,11 +33,18 @@ def _record(arguments: Sequence[str] | None) -> None:
     run = RunDirectory(find_run(options.run, options.outputs))
     _draw_without_screen()
 
-    from sac_runner.playback.assess import fresh_seeds
     from sac_runner.playback.show import record
 
-    seeds, say = fresh_seeds(options.episodes or 1, options.seed), partial(print, flush=True)
-    path = record(run, options.checkpoint, seeds, options.sampled, options.trust, options.out, say)
+    path = record(
+        run,
+        options.checkpoint,
+        options.episodes or 1,
+        options.seed,
+        options.sampled,
+        options.trust,
+        options.out,
+        partial(print, flush=True),
+    )
     print(f"saved       {path}")
 
 

@@ -26,8 +26,7 @@ def _watch(arguments: Sequence[str] | None) -> None:
     run = RunDirectory(find_run(options.run, options.outputs))
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
-    from sac_runner.playback.assess import fresh_seeds
     from sac_runner.playback.show import watch
 
-    seeds = fresh_seeds(options.episodes or 5, options.seed)
-    watch(run, options.checkpoint, seeds, options.sampled, options.trust, partial(print, flush=True))
+    say = partial(print, flush=True)
+    watch(run, options.checkpoint, options.episodes or 5, options.seed, options.sampled, options.trust, say)

@@ -127,7 +127,7 @@ def assess(
     if as_trained:
         protocol = _recorded_protocol(run, stored)
     else:
-        seeds = fresh_seeds(episodes or FRESH_EPISODES, _first_seed(config) if seed is None else seed)
+        seeds = fresh_seeds(config, episodes or FRESH_EPISODES, seed)
         protocol = Protocol(len(seeds), seeds[0], deterministic, config.eval.num_envs)
     evaluation = _evaluate(config, stored, protocol, lambda n: on_episode(n, protocol.episodes))
     return Assessment(run, config, stored, which, protocol, evaluation, as_trained, device)
@@ -151,15 +151,13 @@ def _evaluate(
         envs.close()
 
 
-def fresh_seeds(episodes: int, first: int | None) -> range:
-    """Seeds of ``episodes`` episodes, by default from ``FRESH_SEED``."""
-    start = FRESH_SEED if first is None else first
-    return range(start, start + episodes)
-
-
-def _first_seed(config: Config) -> int:
-    end = config.eval.seed + config.eval.episodes
-    return end if config.eval.seed < FRESH_SEED + FRESH_EPISODES and end > FRESH_SEED else FRESH_SEED
+def fresh_seeds(config: Config, episodes: int, first: int | None) -> range:
+    """Seeds of ``episodes`` episodes, by default such as chose no checkpoint of a run with ``config``."""
+    if first is None:
+        chose = range(config.eval.seed, config.eval.seed + config.eval.episodes)
+        apart = chose.stop <= FRESH_SEED or FRESH_SEED + episodes <= chose.start
+        first = FRESH_SEED if apart else chose.stop
+    return range(first, first + episodes)
 
 
 def _device(config: Config) -> torch.device:

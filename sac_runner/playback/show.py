@@ -11,6 +11,7 @@ from gymnasium.spaces.utils import flatdim
 
 from sac_runner.errors import EnvironmentFailed, WrongInput, command
 from sac_runner.interaction.envs import evaluation_env
+from sac_runner.playback.assess import fresh_seeds
 from sac_runner.playback.play import make_drawing_env, play_episode, policy_reader
 from sac_runner.playback.verdict import episode_line, policy_line
 from sac_runner.playback.window import WindowClosed, aborts, has_display, is_closed, is_unseen
@@ -19,14 +20,21 @@ from sac_runner.storage.video import Video
 
 
 def watch(
-    run: RunDirectory, which: str, seeds: range, sampled: bool, trusted: bool, say: Callable[[str], None]
+    run: RunDirectory,
+    which: str,
+    episodes: int,
+    seed: int | None,
+    sampled: bool,
+    trusted: bool,
+    say: Callable[[str], None],
 ) -> None:
-    """Play an episode for each of ``seeds`` in a window, each with the policy as it is on disk by then.
+    """Play ``episodes`` in a window, each with the policy as it is on disk by then.
 
     Args:
         run: May go on meanwhile.
         which: ``best``, ``latest`` or a number of env steps.
-        seeds: Of the episodes.
+        episodes: How many.
+        seed: Of the first; None takes seeds that chose no checkpoint.
         sampled: Draw actions instead of taking the deterministic ones.
         trusted: The package that the run's ``env.id`` names may be imported.
         say: Takes each line for the terminal.
@@ -54,34 +62,36 @@ def watch(
     with closing(make_drawing_env(evaluation_env(config), "human")) as env, suppress(WindowClosed):
         if aborts(env):
             raise no_display
-        for index, seed in enumerate(seeds):
+        for index, reset_seed in enumerate(fresh_seeds(config, episodes, seed)):
             stored = read()
             stored.require_fit(flatdim(env.observation_space), flatdim(env.action_space))
             if stored.checkpoint != shown:
                 shown = stored.checkpoint
                 say(policy_line(config, shown, run))
             try:
-                episode = play_episode(stored.policy, env, seed, sampled, on_frame)
+                episode = play_episode(stored.policy, env, reset_seed, sampled, on_frame)
             except EnvironmentFailed as e:
                 raise e if frames else WrongInput(f"can't open a window: {e.message}", elsewhere) from e
-            say(episode_line(index, seed, episode))
+            say(episode_line(index, reset_seed, episode))
 
 
 def record(
     run: RunDirectory,
     which: str,
-    seeds: range,
+    episodes: int,
+    seed: int | None,
     sampled: bool,
     trusted: bool,
     out: Path | None,
     say: Callable[[str], None],
 ) -> Path:
-    """Write an episode for each of ``seeds``, one after the other, as one mp4.
+    """Write ``episodes``, one after the other, as one mp4.
 
     Args:
         run: May go on meanwhile; all episodes are of the policy that is there now.
         which: ``best``, ``latest`` or a number of env steps.
-        seeds: Of the episodes.
+        episodes: How many.
+        seed: Of the first; None takes seeds that chose no checkpoint.
         sampled: Draw actions instead of taking the deterministic ones.
         trusted: The package that the run's ``env.id`` names may be imported.
         out: The file; None names one in ``videos/`` of the run.
@@ -93,6 +103,7 @@ def record(
     """
     config, read = policy_reader(run, which, trusted)
     stored = read()
+    seeds = fresh_seeds(config, episodes, seed)
     how = "_sampled" if sampled else ""
     name = f"{stored.checkpoint.kind}-{stored.checkpoint.env_steps}_seed-{seeds[0]}_episodes-{len(seeds)}{how}.mp4"
     path = out or run.path / "videos" / name
@@ -102,9 +113,11 @@ def record(
         stored.require_fit(flatdim(env.observation_space), flatdim(env.action_space))
         with closing(env), Video(path, env.metadata.get("render_fps", 30), remedy) as video:
             say(policy_line(config, stored.checkpoint, run))
-            for index, seed in enumerate(seeds):
-                episode = play_episode(stored.policy, env, seed, sampled, lambda: video.add(np.asarray(env.render())))
-                say(episode_line(index, seed, episode))
+            for index, reset_seed in enumerate(seeds):
+                episode = play_episode(
+                    stored.policy, env, reset_seed, sampled, lambda: video.add(np.asarray(env.render()))
+                )
+                say(episode_line(index, reset_seed, episode))
     return path
 
 

@@ -1,7 +1,5 @@
 """The words of ``evaluate``: by what the checkpoint was chosen, what came out, whether it is what was recorded."""
 
-from typing import Any
-
 import numpy as np
 
 from sac_runner.config.schema import Config
@@ -9,7 +7,7 @@ from sac_runner.interaction.collector import Episode
 from sac_runner.playback.assess import Assessment, Protocol
 from sac_runner.storage.checkpoints import Checkpoint
 from sac_runner.storage.run_directory import RunDirectory
-from sac_runner.text import number
+from sac_runner.text import number, plural, spread
 
 
 def verdict(assessment: Assessment) -> str:
@@ -20,8 +18,8 @@ def verdict(assessment: Assessment) -> str:
         policy_line(a.config, a.stored.checkpoint, a.run),
         f"chosen   {_chosen(a)}",
         f"here     {_here(a.protocol, a.as_trained, a.is_fresh)}",
-        f"return   {spread(returns)}   min {number(returns.min())}   max {number(returns.max())}",
-        f"length   {spread(lengths)}",
+        f"return   {spread(returns.mean(), returns.std())}   min {number(returns.min())}   max {number(returns.max())}",
+        f"length   {spread(lengths.mean(), lengths.std())}",
     ]
     if successes:
         lines.append(f"success  {np.mean(successes):.0%}")
@@ -44,8 +42,8 @@ def _chosen(a: Assessment) -> str:
     if score is None:
         return f"as asked for: {a.asked}; it was not evaluated in training"
     there = Protocol.of(score)
-    episodes = f"{_episodes(there)}{' each' if a.asked == 'best' else ''} on seeds {there.seeds}"
-    result = f"there {number(score['return_mean'])} +- {number(score['return_std'])}"
+    episodes = f"{plural(there.episodes, 'episode')}{' each' if a.asked == 'best' else ''} on seeds {there.seeds}"
+    result = f"there {spread(score['return_mean'], score['return_std'])}"
     if a.asked != "best":
         return f"as asked for: {a.asked}; evaluated in training by {episodes}, {result}"
     evaluations = len(a.run.read_metrics().get("eval/return_mean", []))
@@ -55,13 +53,9 @@ def _chosen(a: Assessment) -> str:
 def _here(protocol: Protocol, as_trained: bool, fresh: bool) -> str:
     how = "deterministic" if protocol.deterministic else "sampled actions"
     if as_trained:
-        return f"as in training: {_episodes(protocol)} on seeds {protocol.seeds}, {how}"
+        return f"as in training: {plural(protocol.episodes, 'episode')} on seeds {protocol.seeds}, {how}"
     seeds = f"fresh seeds {protocol.seeds}" if fresh else f"seeds {protocol.seeds}, some of which chose the best policy"
-    return f"{_episodes(protocol)} on {seeds}, {how}"
-
-
-def _episodes(protocol: Protocol) -> str:
-    return f"{protocol.episodes} episode{'s'[: protocol.episodes > 1]}"
+    return f"{plural(protocol.episodes, 'episode')} on {seeds}, {how}"
 
 
 def _comparison(a: Assessment) -> list[str]:
@@ -72,8 +66,3 @@ def _comparison(a: Assessment) -> list[str]:
     more = f", and {len(differences) - 1} more scores" if len(differences) > 1 else ""
     cause = "; ".join(a.changed()) or "nothing that is known; perhaps the kind of processor"
     return [f"differs  from what was {at}: {differences[0]}{more}", f"changed  {cause}"]
-
-
-def spread(values: Any) -> str:
-    """``268 +- 18``: mean and standard deviation."""
-    return f"{number(values.mean())} +- {number(values.std())}"

@@ -164,6 +164,18 @@ def clean_up(folder: Path) -> None:
         raise DiskFailed(f"can't clean up {folder}: {e.strerror}") from e
 
 
+def folder_size(folder: str | Path, deep: bool = True) -> int:
+    """Bytes of the files in ``folder``, as far as they can be read; with ``deep`` of folders in it too."""
+    size = 0
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:  # a run that goes on drops some
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False):
+                size += entry.stat(follow_symlinks=False).st_size
+            elif deep:
+                size += folder_size(entry.path)
+    return size
+
+
 def matching(folder: Path, pattern: str) -> list[Path]:
     """What ``folder`` has of this pattern; nothing where there is no such folder.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from sac_runner.errors import RunnerError, WrongInput, train_command
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.sweep_directory import SweepDirectory
+from sac_runner.text import plural
 
 _SHOWN = 3
 _TIME = re.compile(r"\d{8}-\d{6}")
@@ -147,19 +148,16 @@ def _no_run(path: Path) -> WrongInput:
         meta.parent for depth in ("*", "*/*") for meta in sorted(path.glob(f"{depth}/meta.json"))
     ]
     if below:
-        return WrongInput(f"{path} is no run, it holds {_count(below)}", _listed(below))
+        return WrongInput(f"{path} is no run, it holds {plural(len(below), 'run')}", _listed(below))
     return WrongInput(f"{path} is no run: it has no config.yaml", "a path, a part of a run's name, or last")
 
 
 def _not_one(text: str, matches: list[Path], runs: list[Path]) -> WrongInput:
     newest = sorted(matches or runs, key=started, reverse=True)
     if matches:
-        return WrongInput(f'"{text}" is part of the names of {_count(matches)}', f"one of {_listed(newest)}")
+        several = plural(len(matches), "run")
+        return WrongInput(f'"{text}" is part of the names of {several}', f"one of {_listed(newest)}")
     return WrongInput(f'no run has "{text}" in its name', f"last, or one of {_listed(newest)}")
-
-
-def _count(runs: list[Path]) -> str:
-    return f"{len(runs)} run{'s'[: len(runs) > 1]}"
 
 
 def _listed(runs: list[Path]) -> str:

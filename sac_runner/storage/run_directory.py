@@ -1,4 +1,4 @@
-"""The run directory: the only writer of what a run leaves on disk, and the first reader of it."""
+"""The run directory: config, versions, metrics and summary of a run, written and read."""
 
 import contextlib
 import csv
@@ -18,10 +18,10 @@ _HEAD = "# sha256 of what follows: "
 
 
 class RunDirectory:
-    """One run on disk: config, versions, metrics, events, checkpoints, summary."""
+    """One run on disk."""
 
     def __init__(self, path: Path) -> None:
-        """``path`` exists; whether it holds a run, ``is_run`` says."""
+        """``path`` need not be there; whether it holds a run, ``is_run`` says."""
         self.path = path
         self.checkpoints = path / "checkpoints"
         self.replay = path / "replay"
@@ -68,7 +68,6 @@ class RunDirectory:
     def write_bytes(self, name: str, data: bytes) -> Path:
         """Any other single file, such as ``curve.png``."""
         target = self.path / name
-        target.parent.mkdir(exist_ok=True)
         write_atomically(target, data)
         return target
 
@@ -139,15 +138,6 @@ class RunDirectory:
                     curves.setdefault(tag, []).append((int(row["env_steps"]), float(value)))
         return curves
 
-    def size(self) -> tuple[int, int]:
-        """Bytes of the whole directory, and of its replay, as far as they can be read."""
-        files = []
-        for folder, _, names in os.walk(self.path):
-            for path in (Path(folder, name) for name in names):
-                with contextlib.suppress(OSError):  # a run that goes on drops some
-                    files.append((path, path.stat().st_size))
-        return sum(n for _, n in files), sum(n for path, n in files if "replay" in path.relative_to(self.path).parts)
-
     def checkpoint(self, which: str) -> checkpoints.Checkpoint:
         """The checkpoint ``best``, ``latest`` or at a number of env steps.
 
@@ -212,7 +202,8 @@ class MetricsFile:
         path = run.path / "metrics.csv"
         table, columns = _read_table(path), ["env_steps", "round", *tags]
         if table.damaged or not set(table.columns) <= set(columns):
-            earlier = run.write_bytes("earlier-metrics.csv", path.read_bytes())
+            kept_before = len(matching(run.path, "earlier-metrics-*.csv"))
+            earlier = run.write_bytes(f"earlier-metrics-{kept_before + 1}.csv", path.read_bytes())
             warn(f"{path} has rows or columns that are damaged or unknown; as it was it is kept as {earlier.name}")
         text = io.StringIO()
         kept = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")

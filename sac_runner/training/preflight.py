@@ -14,8 +14,9 @@ from gymnasium import spaces
 
 from sac_runner.config.schema import Config, PerRoundConfig, PerStepConfig
 from sac_runner.errors import EnvironmentFailed, WrongInput, train_command
-from sac_runner.interaction.envs import make_env, raw_spaces
+from sac_runner.interaction.envs import make_env
 from sac_runner.interaction.replay import ReplayBuffer
+from sac_runner.interaction.spaces import spaces_of
 from sac_runner.machine import available_memory
 from sac_runner.storage.names import nearest_there
 from sac_runner.text import duration
@@ -51,7 +52,7 @@ def preflight(trainer: Trainer, done: int = 0) -> str:
         f"disk     {(kept + _WITHOUT_REPLAY) / 1e6:,.0f} MB, {free / 1e9:,.1f} GB free{enough}",
         f"time     {_time(config, env_s, update_s, done)}: {speed}",
         f"updates  {_updates(config)}{' in all' if done else ''}",
-        f"scale    observations {obs_scale}; actions [-1, 1] -> {_bounds(config)}",
+        f"scale    observations {obs_scale}; actions [-1, 1] -> {_bounds(spaces_of(config.env).action)}",
     ]
     return "\n".join(lines)
 
@@ -114,12 +115,12 @@ def require_fit(trainer: Trainer, continued: bool) -> None:
         raise WrongInput(f"{text} are free", train_command("checkpoint.keep_replay=never ..."))
 
 
-def at_a_glance(trainer: Trainer) -> str:
+def at_a_glance(trainer: Trainer, action: spaces.Box) -> str:
     """What the header says of replay, actions and observations, without a step taken."""
     config, obs = trainer.config, trainer.collector.obs
     where = "memory" if config.checkpoint.keep_replay == "never" else "memory and on disk"
     replay = f"{replay_bytes(trainer.replay, config.total_env_steps) / 1e6:,.1f} MB replay in {where}"
-    return f"{replay}; actions {_bounds(config)}, first observations {obs.min():.3g} to {obs.max():.3g}"
+    return f"{replay}; actions {_bounds(action)}, first observations {obs.min():.3g} to {obs.max():.3g}"
 
 
 def least_seconds(trainer: Trainer) -> float:
@@ -233,8 +234,6 @@ def _updates(config: Config) -> str:
     return f"{updates:,.0f}, {updates / config.total_env_steps:.3g} per env step with the warm-up counted in"
 
 
-def _bounds(config: Config) -> str:
-    action = raw_spaces(config.env)[1]
-    assert isinstance(action, spaces.Box)
+def _bounds(action: spaces.Box) -> str:
     ranges = sorted({f"[{low:g}, {high:g}]" for low, high in zip(action.low.flat, action.high.flat, strict=True)})
     return ", ".join(ranges[:4]) + (", ..." if len(ranges) > 4 else "")

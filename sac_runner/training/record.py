@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-import torch
-
 from sac_runner.algorithm.agent import SAC
-from sac_runner.config.schema import Config, PerStepConfig
+from sac_runner.config.schema import Config
 from sac_runner.errors import DiskFailed, WrongInput
 from sac_runner.interaction.collector import Episode
 from sac_runner.storage import checkpoints
@@ -22,7 +20,7 @@ from sac_runner.training.evaluation import Evaluation, protocol
 from sac_runner.training.metrics import METRICS, RolloutMeans, TrainMeans, check_finite, end_scores
 from sac_runner.training.policies import UnsavedPolicies, arrays_of, finite
 from sac_runner.training.recovery import drop_other_bests, drop_outdated, keep_best_of_an_end, listed_segments
-from sac_runner.training.schedule import Counters, is_finished, is_good_enough
+from sac_runner.training.schedule import Counters, is_finished, is_good_enough, warmup_env_steps
 from sac_runner.training.state import ReplayOnDisk, TrainingState
 from sac_runner.types import Scalars
 
@@ -50,10 +48,8 @@ class Record:
         self._hyperparameters = hyperparameters
         self._before_the_end: dict[str, Any] | None = None
         """From the end on: the record without the row and the evaluation that the end alone brought."""
-        self._ended_at: int | None = None
-        """Env steps of the end that this start goes on from."""
-        self._has_replay = True
-        """False after a restore from a checkpoint without one."""
+        self._ended_at: int | None = None  # env steps of the end that this start goes on from
+        self._has_replay = True  # but after a restore from a checkpoint without one
 
     def open(self) -> None:
         """Open the metrics and the events; what earlier starts wrote after the checkpoint is taken back."""
@@ -70,10 +66,7 @@ class Record:
         self._row_at = self._started - self._row_s
 
     def _written(self) -> Written:
-        """How far the checkpoint vouches for ``metrics.csv``.
-
-        Of its newest step there is one row of means and one of an evaluation, as far as both fell on it.
-        """
+        """Up to where the rows are known to belong to the run: of the newest step, means and an evaluation at most."""
         newest = max(self.last_row_at, self.last_evaluation_at)
         rows = (self.last_row_at == newest) + (self.last_evaluation_at == newest)
         return Written(newest, rows) if self.scores else Written(-1, 0)
@@ -114,15 +107,11 @@ class Record:
         check_finite(values)
         values["perf/env_steps_per_s"] = (counters.env_steps - self._row_counters.env_steps) / seconds
         values["perf/updates_per_s"] = (counters.updates - self._row_counters.updates) / seconds
-        values["perf/updates_per_env_step"] = counters.updates / max(counters.env_steps - self._warmup, 1)
+        after_warmup = counters.env_steps - warmup_env_steps(self.config.schedule)
+        values["perf/updates_per_env_step"] = counters.updates / max(after_warmup, 1)
         values["perf/wall_time_s"] = self.wall_time
         self._row_at, self._row_counters = now, replace(counters)
         self._write(counters, values)
-
-    @property
-    def _warmup(self) -> int:
-        schedule = self.config.schedule
-        return schedule.warmup_env_steps if isinstance(schedule, PerStepConfig) else 0
 
     def _write(self, counters: Counters, values: dict[str, float]) -> None:
         self.latest |= values
@@ -234,7 +223,6 @@ class Record:
         self,
         checkpoint: Checkpoint,
         state: TrainingState,
-        device: torch.device,
         stop_requested: Callable[[], bool] = lambda: False,
     ) -> list[int]:
         """Continue from ``checkpoint``.
@@ -256,11 +244,11 @@ class Record:
         if arrays["collector.obs"].shape != state.collector.obs.shape:
             raise WrongInput(f"{self.run.path} was trained on observations of another size than env.id has now")
         self._replay.load(listed_segments(checkpoint), arrays["collector.obs"], state.replay)
-        self._train.load_state_dict(kept["train"], device)
+        self._train.load_state_dict(kept["train"], state.agent.device)
         self._rollout.load_state_dict(kept["rollout"])
         self._row_counters, self._row_s = Counters(**kept["row"]), kept["row_s"]
         self._ended_at, self._has_replay = None if over else kept.get("ended_at"), plain["replay"] is not None
-        cut = state.restore(arrays, plain, device, stop_requested)
+        cut = state.restore(arrays, plain, stop_requested)
         if cut:
             self._replay.forget_newest()
         return cut

@@ -13,10 +13,10 @@ from sac_runner.config.schema import (
     PerStepConfig,
 )
 from sac_runner.errors import DiskFailed, command, train_command
-from sac_runner.storage.files import matching
+from sac_runner.storage.files import folder_size, matching
 from sac_runner.storage.find import outputs_folder
 from sac_runner.storage.run_directory import RunDirectory
-from sac_runner.text import duration, number
+from sac_runner.text import duration, plural, spread
 from sac_runner.training.record import Record
 from sac_runner.training.schedule import Counters, is_finished
 
@@ -38,9 +38,8 @@ def header(config: Config, overrides: list[str], recipe: str | None, action_dim:
     if least_s >= 60:
         steps += f", at least {least_s / 60:,.0f} min"
     first = f"{config.env.id}  seed {config.seed}  {steps}" + (f"  {recipe}" if recipe else "")
-    envs = f"{config.env.num_envs} env{'s'[: config.env.num_envs > 1]}"
     alpha, normalization = _alpha(config.alpha, action_dim), _normalization(config)
-    second = f"alpha {alpha}, normalization {normalization}, {envs}, {_ratio(config)}"
+    second = f"alpha {alpha}, normalization {normalization}, {plural(config.env.num_envs, 'env')}, {_ratio(config)}"
     elsewhere = ("env=", "seed=", "outputs=", "run.", "resume=", "dry_run=")  # said in other words, or none of the run
     changed = [o.lstrip("+") for o in overrides if not o.startswith(elsewhere)]
     return first + "\n" + second + (f"; changed: {' '.join(changed)}" if changed else "")
@@ -77,7 +76,7 @@ def closing(record: Record, counters: Counters, seed: int, why: str) -> str:
     speed = counters.env_steps / max(seconds, 1e-9)
     final, best = record.scores["final"], record.scores["best"]
     end = "done" if why == "finished" else f"done ({why})"
-    size, replay = record.run.size()
+    size, replay = folder_size(record.run.path), folder_size(record.run.replay)
     caution = (
         "best was chosen by them: expect a little less"
         if best["env_steps"] != final["env_steps"]
@@ -102,7 +101,7 @@ def closing(record: Record, counters: Counters, seed: int, why: str) -> str:
 
 
 def _score(score: dict[str, float]) -> str:
-    return f"{number(score['return_mean'])} +- {number(score['return_std'])}"
+    return spread(score["return_mean"], score["return_std"])
 
 
 def finished_already(config: Config, run: RunDirectory) -> str | None:

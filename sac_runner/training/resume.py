@@ -36,7 +36,6 @@ def stored_config(run: RunDirectory) -> Config:
         DiskFailed: It can't be read.
     """
     plain = plain_config(run)
-    plain.setdefault("compile_after_updates", None)  # runs of versions without the key compiled nothing
     try:
         return from_plain(plain)
     except WrongInput as e:
@@ -111,8 +110,6 @@ def difference(run: RunDirectory, config: Config, of_a_sweep: bool = False) -> l
     """
     anew = () if config.seed is not None else ("seed",)  # null: any seed will do
     may = _CHANGEABLE if of_a_sweep else ()
-    if "compile_after_updates" not in run.config_text():  # of an earlier version, which compiled nothing
-        may = (*may, "compile_after_updates")
     stored = stored_config(run)
     other = _other_start(stored.init_from, config)
     return [*other, *_differences(flat(stored), flat(config), "", (*_ABOUT_THE_START, *anew, *may))]
@@ -144,14 +141,14 @@ def _differences(there: dict[str, Any], here: dict[str, Any], asked: str, ignore
     ]
 
 
-def initialize(agent: SAC, run: RunDirectory, device: torch.device) -> None:
+def initialize(agent: SAC, run: RunDirectory) -> None:
     """``init_from``: start ``agent`` from the newest networks and observation statistics of ``run``.
 
     Raises:
         WrongInput: There are none, or they have other shapes.
     """
     arrays = run.checkpoint("latest").arrays("train")
-    state = {name.removeprefix("agent."): torch.from_numpy(x).to(device) for name, x in arrays.items()}
+    state = {name.removeprefix("agent."): torch.from_numpy(x).to(agent.device) for name, x in arrays.items()}
     try:
         agent.load_weights(state)
     except RuntimeError as e:

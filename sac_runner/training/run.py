@@ -80,19 +80,20 @@ def train(
             config = _begin_from_another(config, trainer)
         require_fit(trainer, continued)
         least_s = 0.0 if continued else least_seconds(trainer)
-        glance = at_a_glance(trainer)
+        env_spaces = spaces_of(config.env)
+        glance = at_a_glance(trainer, env_spaces.action)
         with own_directory() as lock, stop_on_signals() as stop, contextlib.ExitStack() as at_the_end:
             run = RunDirectory(lock.run)
             heed = partial(_asked, lock, stop)
             record = Record(config, run, hyperparameters(config, swept))
             try:
-                cut = record.restore(newest_whole(run), trainer.state, device, heed) if continued else []
+                cut = record.restore(newest_whole(run), trainer.state, heed) if continued else []
             except Interrupted:
                 console.say("stopped before it went on; the run is as it was")
                 return Outcome(run, record.last_return, stop.signal)
             died_of = how_it_died(run)
             meta = provenance(overrides, seed, device, threads, config.precision)
-            run.write_start(to_yaml(config), meta | {"spaces": spaces_of(config.env).to_plain()})
+            run.write_start(to_yaml(config), meta | {"spaces": env_spaces.to_plain()})
             with crash_traces(run.path), _summarized(trainer, record, console):
                 log = Appended(run.path / "train.log", "ab")
                 at_the_end.callback(log.close)
@@ -133,7 +134,7 @@ def _begin_from_another(config: Config, trainer: Trainer) -> Config:
     if config.init_from is None:
         return config
     source = find_run(config.init_from, config.outputs)
-    initialize(trainer.agent, RunDirectory(source), trainer.device)
+    initialize(trainer.agent, RunDirectory(source))
     return replace(config, init_from=str(source.resolve()))
 
 

@@ -26,9 +26,14 @@ def _exactly(ratio: float) -> Fraction:
     return Fraction(repr(ratio))
 
 
+def warmup_env_steps(schedule: ScheduleConfig) -> int:
+    """Env steps before the policy acts and updates begin."""
+    return schedule.warmup_env_steps if isinstance(schedule, PerStepConfig) else 0
+
+
 def acts_randomly(schedule: ScheduleConfig, counters: Counters) -> bool:
     """Whether the next action is drawn uniformly from [-1, 1]."""
-    return isinstance(schedule, PerStepConfig) and counters.env_steps < schedule.warmup_env_steps
+    return counters.env_steps < warmup_env_steps(schedule)
 
 
 def updates_due(schedule: ScheduleConfig, counters: Counters) -> int:

@@ -49,7 +49,6 @@ class TrainingState:
         self,
         arrays: Arrays,
         plain: dict[str, Any],
-        device: torch.device,
         stop_requested: Callable[[], bool] = lambda: False,
     ) -> list[int]:
         """Continue where ``capture`` was taken, the replay buffer being filled already.
@@ -61,11 +60,10 @@ class TrainingState:
             Interrupted: A stop was requested meanwhile.
         """
         vars(self.counters).update(plain["counters"])
-        turn = plain.get("turn")  # an earlier version never left one half done
-        self.turn = None if turn is None else Counters(**turn)
-        self.updater.compiles = plain.get("compiles")  # an earlier version compiled nothing
+        self.turn = None if plain["turn"] is None else Counters(**plain["turn"])
+        self.updater.compiles = plain["compiles"]
         self.streams.load_state_dict(plain["streams"])
-        tensors = {name: torch.from_numpy(x).to(device) for name, x in _under("agent.", arrays).items()}
+        tensors = {name: torch.from_numpy(x).to(self.agent.device) for name, x in _under("agent.", arrays).items()}
         self.agent.load_state_dict(tensors)
         cut = self.collector.load_state_dict(_under("collector.", arrays), plain["collector"], stop_requested)
         for env in cut:

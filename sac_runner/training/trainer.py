@@ -138,7 +138,7 @@ class Trainer:
 
     def _finish(self, before: Counters) -> None:
         """The rest of a turn, which may have been cut short by a stop and be continued by a resumed run."""
-        if self.counters.rounds == before.rounds:  # else the round was counted before the stop, its updates made
+        if self.counters.rounds == before.rounds:  # else its updates are made
             self._learn()
         self._what_falls_due(before)
 

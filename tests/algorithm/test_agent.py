@@ -255,14 +255,6 @@ def test_adams_tensors_are_where_their_parameters_are():
             assert x.device == meta
 
 
-def test_a_state_of_an_earlier_version_from_before_its_first_update_has_no_moments():
-    agent, before = sac(alpha=AUTO), sac(alpha=AUTO, seed=1)
-    state = {name: x for name, x in before.state_dict().items() if not name.startswith("adam.")}
-    agent.load_state_dict(state)
-    for (name, x), y in zip(agent.state_dict().items(), before.state_dict().values(), strict=True):
-        assert (x == y).all(), name
-
-
 class Products(TorchDispatchMode):
     """Notes what the matrix products inside it multiply, and whether a matrix of theirs is narrow."""
 

@@ -15,6 +15,7 @@ import sac_runner
 from sac_runner.analysis.figures import learning_curve
 from sac_runner.commands import evaluate
 from sac_runner.commands.arguments import open_door
+from sac_runner.storage.files import folder_size
 from sac_runner.storage.find import find_run
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.signed import signed
@@ -141,7 +142,7 @@ def _found(folder):
 def _plain(name):
     def read(folder):
         run = RunDirectory(folder)
-        run.size()
+        folder_size(run.path)
         plain = run.read_summary() if name == "summary" else run.read_meta()
         return {key: x for key, x in plain.items() if len(str(x)) != 64}  # a digest whose name was hit
 
@@ -160,7 +161,7 @@ def _resumed(folder):
     config = stored_config(run)
     with Trainer(config, config.seed, CPU, Console(config, io.StringIO())) as trainer:
         record = Record(config, run, {})
-        assert record.restore(newest_whole(run), trainer.state, CPU) == []
+        assert record.restore(newest_whole(run), trainer.state) == []
         record.open()
         record.close(True)
         latest = {name: x for name, x in record.latest.items() if not name.startswith("perf/")}

@@ -48,7 +48,7 @@ def train_watched(folder, each_step, stops):
     with Trainer(LIVE, LIVE.seed, CPU, Console(LIVE, io.StringIO())) as trainer:
         record = Record(LIVE, run, {})
         if run.is_run:
-            record.restore(newest_whole(run), trainer.state, CPU)
+            record.restore(newest_whole(run), trainer.state)
         else:
             folder.mkdir()
             run.write_start(to_yaml(LIVE), {"spaces": spaces_of(LIVE.env).to_plain()})

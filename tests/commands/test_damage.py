@@ -144,12 +144,13 @@ def test_so_it_does_or_refuses_to_whatever_file_is_damaged_how(world, capsys):
 
 
 def test_rows_that_are_damaged_are_kept_beside_when_a_run_goes_on(world):
-    damage = Damage("flip", "metrics.csv", 8 * (world.header - 3))
-    damage.do(world.copy())
-    before = (world.folder / "metrics.csv").read_bytes()
-    answer = ask(READERS["resume"], world.folder)
-    assert "as it was it is kept as earlier-metrics.csv" in answer.said[0]
-    assert (world.folder / "earlier-metrics.csv").read_bytes() == before
+    world.copy()
+    for name in ("earlier-metrics-1.csv", "earlier-metrics-2.csv"):
+        Damage("flip", "metrics.csv", 8 * (world.header - 3)).do(world.folder)
+        before = (world.folder / "metrics.csv").read_bytes()
+        answer = ask(READERS["resume"], world.folder)
+        assert f"as it was it is kept as {name}" in answer.said[0]
+        assert (world.folder / name).read_bytes() == before
 
 
 NONSENSE = [

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from sac_runner.commands.evaluate import main
+from sac_runner.playback.assess import fresh_seeds
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.signed import signed
 from tests.storage.written import change_config
+from tests.support import config
 
 
 def score(run, which):
@@ -130,6 +132,16 @@ def test_words_say_where_seeds_are_not_fresh(run, call):
 def test_fresh_seeds_keep_clear_of_those_that_chose(own, call):
     change_config(own, "seed: 1000\n", "seed: 999999\n")
     assert evaluated(call, own, "--episodes", "1")["seed"] == 1_000_002
+
+
+@pytest.mark.parametrize(
+    ("seed", "episodes", "fresh"),
+    [(0, 5, 1_000_000), (999_990, 5, 1_000_000), (1_000_005, 5, 1_000_000), (1_000_004, 5, 1_000_007)],
+)
+def test_seeds_are_fresh_however_many_are_asked_for(seed, episodes, fresh):
+    chosen = config(eval={"seed": seed, "episodes": 3})
+    assert fresh_seeds(chosen, episodes, None) == range(fresh, fresh + episodes)
+    assert fresh_seeds(chosen, episodes, 7) == range(7, 7 + episodes)
 
 
 def test_run_is_found_by_name(run, call, monkeypatch):

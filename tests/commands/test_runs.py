@@ -19,6 +19,7 @@ from sac_runner.commands import evaluate, runs
 from sac_runner.commands.runs import main
 from sac_runner.commands.runs_table import sizes, table
 from sac_runner.storage.checkpoints import find
+from sac_runner.storage.files import folder_size
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.overview import RunSeen
 from sac_runner.storage.run_directory import RunDirectory
@@ -196,7 +197,7 @@ def test_json_has_every_run_with_its_numbers(some, call):
         "final": -187.4,
         "best": -150.0,
         "started": NOW - 3 * 3600,
-        "bytes": RunDirectory(some / "runs/pendulum/20270101-000000_s0").size()[0],
+        "bytes": folder_size(some / "runs/pendulum/20270101-000000_s0"),
         "replay_bytes": 12_000_000,
     }
     assert (failed["env"], failed["cause"], failed["final"]) == ("ant", "env raised", None)

@@ -6,6 +6,7 @@ import pytest
 from sac_runner.errors import Damaged, DiskFailed, RunInUse, WrongInput
 from sac_runner.storage import prune
 from sac_runner.storage.checkpoints import find
+from sac_runner.storage.files import folder_size
 from sac_runner.storage.find import list_runs, list_sweeps
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.prune import clean_up_removed, prune_replay, prune_run, prune_sweep
@@ -171,7 +172,7 @@ def test_a_pruned_replay_leaves_one_checkpoint_that_says_so(outputs, run):
     assert latest.arrays("policy").keys() == policy.keys() and latest.arrays("train").keys() == train.keys()
     assert latest.manifest() | {"files": None} == note and latest.env_steps == 1000
     assert best == {path.name: path.read_bytes() for path in find(run.checkpoints, "best")[-1].path.iterdir()}
-    assert tree(run.replay) == [] and RunDirectory(run.path).size()[1] == 0
+    assert tree(run.replay) == [] and folder_size(run.replay) == 0
     before = tree(run.path)
     prune_replay(run, outputs)
     assert tree(run.path) == before

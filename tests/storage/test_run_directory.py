@@ -5,6 +5,7 @@ import pytest
 
 from sac_runner.errors import DiskFailed, WrongInput
 from sac_runner.storage import checkpoints
+from sac_runner.storage.files import folder_size
 from sac_runner.storage.run_directory import MetricsFile, RunDirectory, Written
 from tests.support import short_of_room
 
@@ -121,12 +122,14 @@ def test_a_run_of_a_version_with_other_tags_keeps_its_values_under_their_names(r
     assert run.read_metrics() == {"train/alpha": [(10, 0.5)], TAGS[0]: [(20, 2.0)]}
 
 
-def test_sizes_are_of_all_files_and_of_the_replay_among_them(run):
+def test_the_size_of_a_folder_is_that_of_all_files_in_it(run):
     run.write_bytes("curve.png", b"x" * 10)
-    run.write_bytes("replay/rows.safetensors", b"x" * 300)
-    assert run.size() == (310, 300)
-    run.path.rename(run.path.with_name("replay"))
-    assert RunDirectory(run.path.with_name("replay")).size() == (310, 300)
+    run.replay.mkdir()
+    (run.replay / "rows.safetensors").write_bytes(b"x" * 300)
+    (run.replay / "link").symlink_to(run.path)
+    link = (run.replay / "link").lstat().st_size
+    assert folder_size(run.path) == 310 + link and folder_size(run.path, deep=False) == 10
+    assert folder_size(run.replay) == 300 + link and folder_size(run.path / "nowhere") == 0
 
 
 def test_checkpoints_are_found_by_kind_or_by_env_steps(run):

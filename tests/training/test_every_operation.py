@@ -168,7 +168,7 @@ class Unfinished:
         assert find(run.checkpoints, "latest")  # so the command goes on
         with Trainer(self.config, self.config.seed, CPU, Console(self.config, io.StringIO())) as trainer:
             record = Record(self.config, run, {})
-            assert record.restore(newest_whole(run), trainer.state, CPU) == []
+            assert record.restore(newest_whole(run), trainer.state) == []
             steps = trainer.counters.env_steps
             assert steps == self.steps_after(number) and self._knows(trainer)
             run.write_start(training_run.to_yaml(self.config), {})

@@ -275,7 +275,7 @@ def test_an_episode_that_can_not_be_played_again_is_cut_short_and_said_so(tmp_pa
     directory = RunDirectory(tmp_path / "run")
     with Trainer(run, 0, CPU, Console(run)) as trainer:
         record = Record(run, directory, {})
-        cut = record.restore(directory.checkpoint("latest"), trainer.state, CPU)
+        cut = record.restore(directory.checkpoint("latest"), trainer.state)
         assert cut == [0, 1] and within
         assert trainer.replay.truncated[9, within].all()
         assert trainer.collector.episode_length.tolist() == [0, 0]
@@ -284,7 +284,7 @@ def test_an_episode_that_can_not_be_played_again_is_cut_short_and_said_so(tmp_pa
         trainer.run(record, lambda: trainer.counters.env_steps >= 30)
         record.close(True)
     with Trainer(run, 0, CPU, Console(run)) as trainer:  # what was cut stays cut
-        Record(run, directory, {}).restore(directory.checkpoint("latest"), trainer.state, CPU)
+        Record(run, directory, {}).restore(directory.checkpoint("latest"), trainer.state)
         assert trainer.replay.truncated[9, within].all()
 
 

@@ -26,7 +26,7 @@ def test_an_episode_cut_short_is_truncated_in_the_buffer_and_begun_anew_by_the_a
         plain["collector"]["heard"][1] = plain["collector"]["heard"][0]  # as if environment 1 had answered otherwise
         at, obs = trainer.replay.added, trainer.collector.obs
         restored.replay.restore([(0, trainer.replay.rows_between(0, at))], obs)
-        assert restored.state.restore(arrays, plain, CPU) == [1]
+        assert restored.state.restore(arrays, plain) == [1]
     rows, agent, before = restored.replay.rows_between(0, at), restored.agent, trainer.agent
     assert np.argwhere(rows["truncated"]).tolist() == [[at - 1, 1]]
     np.testing.assert_array_equal(rows["final_obs"], obs[1:])

@@ -80,7 +80,7 @@ LOOP = [
     (
         "rounds of several environments count their episodes once",
         TRAINER,
-        "episode * self.config.env.num_envs // per_round",
+        "of_all // per_round",
         "episode // per_round",
         f"{OF_TRAINER}every_episode_of_a_round_has_the_seed_of_its_round",
     ),
