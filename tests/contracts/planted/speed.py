@@ -127,7 +127,7 @@ SPEED = [
     (
         "a continued run tries again to compile",
         STATE,
-        'self.updater.compiles = plain.get("compiles")',
+        'self.updater.compiles = plain["compiles"]',
         "self.updater.compiles = None",
         "tests/training/test_resume.py::test_a_run_that_could_not_be_compiled_goes_on_so_where_it_could",
     ),
