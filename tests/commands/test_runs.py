@@ -53,6 +53,7 @@ def outputs(tmp_path, monkeypatch):
 def some(outputs):
     """Two runs and a sweep of four jobs: one is done, one failed, one was killed, one has not begun."""
     done = write_run(outputs / "runs/pendulum/20270101-000000_s0", final=-187.4, best=-150.0, started=ago(3))
+    done.replay.mkdir()
     for name, n_bytes in [("curve.png", 38_000_000), ("replay/rows-0.safetensors", 12_000_000)]:
         os.truncate(done.write_bytes(name, b""), n_bytes)  # of blocks that are not there
     failed = write_run(outputs / "runs/ant/20270102-000000_s1", "failed", "env raised", 42_000, total=100_000)
