@@ -80,6 +80,8 @@ def test_checkpoint_and_name_select(run):
     (outputs / "runs" / "pendulum").mkdir(parents=True)
     (outputs / "runs" / "pendulum" / "by_name").symlink_to(run)
     assert sac_runner.load_policy(run).checkpoint.kind == "best"
+    kept = "<policy of Pendulum-v1, kept checkpoint, 30 env steps>"
+    assert repr(sac_runner.load_policy(run, 30)) == kept
     assert sac_runner.load_policy("by_na", 30, outputs=outputs).checkpoint.env_steps == 30
     assert sac_runner.load_policy("last", "latest", outputs=outputs).checkpoint.kind == "latest"
     with pytest.raises(WrongInput, match="no checkpoint 31"):

@@ -54,7 +54,8 @@ def _refuse_own_protocol(options: argparse.Namespace) -> None:
     set_apart = [option for option, value in given.items() if value is not None]
     if options.as_trained and set_apart:
         text = f"--as-trained repeats the run's own protocol, so it takes no {' or '.join(set_apart)}"
-        raise WrongInput(text, f"{command('evaluate')} {options.run} --as-trained")
+        trust = " --trust" if options.trust else ""
+        raise WrongInput(text, f"{command('evaluate')} {options.run} --as-trained{trust}")
 
 
 def _progress(finished: int, of: int) -> None:

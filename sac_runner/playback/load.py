@@ -23,14 +23,15 @@ class LoadedPolicy:
     def __init__(self, stored: StoredPolicy, config: Config, spaces: EnvSpaces, seed: int) -> None:
         """Use ``load_policy``."""
         self.config, self.spaces = config, spaces
+        self.checkpoint: Checkpoint = stored.checkpoint
+        """Where the policy came from."""
         self._policy = stored.policy
-        self._checkpoint = stored.checkpoint
         self._generator = np.random.default_rng(seed)
 
-    @property
-    def checkpoint(self) -> Checkpoint:
-        """Where the policy came from."""
-        return self._checkpoint
+    def __repr__(self) -> str:
+        """``<policy of Pendulum-v1, best checkpoint, 40 env steps>``."""
+        of, at = self.config.env.id, self.checkpoint
+        return f"<policy of {of}, {at.kind} checkpoint, {at.env_steps:,} env steps>"
 
     def __call__(self, obs: Any, sampled: bool = False) -> NDArray[np.floating]:
         """Choose the action for one observation, or for each of a batch.

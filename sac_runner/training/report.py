@@ -18,7 +18,7 @@ from sac_runner.storage.find import outputs_folder
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.text import duration, plural, spread
 from sac_runner.training.record import Record
-from sac_runner.training.schedule import Counters, is_finished
+from sac_runner.training.schedule import Counters, is_finished, is_good_enough
 
 
 def header(config: Config, overrides: list[str], recipe: str | None, action_dim: int, least_s: float = 0.0) -> str:
@@ -85,7 +85,9 @@ def closing(record: Record, counters: Counters, seed: int, why: str) -> str:
     saved = f"{shown(record.run.path)}   {size / 1e6:.1f} MB" + (f", {replay / 1e6:.1f} of it replay" if replay else "")
     found = record.config.run.dir is None and Path(record.config.outputs) == outputs_folder()
     name = "last" if found else quote(str(shown(record.run.path)))
-    following = [f"{command(what)} {name}" for what in ("watch", "evaluate", "tensorboard")]
+    trust = " --trust" if ":" in (record.config.env.id or "") else ""  # both import the package that it names
+    following = [f"{command('watch')} {name}{trust}", f"{command('evaluate')} {name}{trust}"]
+    following.append(f"{command('tensorboard')} {name}")
     more = _more(record.config, record.run, name, counters)
     if more.startswith("resume="):
         following.append(train_command(more))
@@ -110,8 +112,8 @@ def finished_already(config: Config, run: RunDirectory) -> str | None:
     if summary.get("status") != "finished":
         return None
     counters = Counters(**{name: summary[name] for name in vars(Counters())})
-    final, level = summary["scores"]["final"], config.stop.at_return
-    if not is_finished(config, counters) and (level is None or final["return_mean"] < level):
+    final = summary["scores"]["final"]
+    if not is_finished(config, counters) and not is_good_enough(config, final["env_steps"], final["return_mean"]):
         return None
     path = quote(str(shown(run.path)))
     reached = f"{shown(run.path)} is finished: return {_score(final)} at {counters.env_steps:,} env steps"

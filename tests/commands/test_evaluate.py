@@ -80,6 +80,7 @@ def test_as_trained_needs_an_evaluation_at_that_step(run, refused):
 @pytest.mark.parametrize("options", [["--seed", "1"], ["--episodes", "2"], ["--sampled"]])
 def test_as_trained_takes_no_protocol(options, run, refused):
     assert options[0] in refused(main, run, "--as-trained", *options)
+    assert refused(main, run, "--as-trained", "--trust", *options).endswith(f"{run} --as-trained --trust\n")
 
 
 def evaluated(call, *arguments):

@@ -276,6 +276,13 @@ def test_the_last_line_offers_what_really_goes_on(elsewhere, overrides, more):
         assert train(*goes_on.split()).code == 0
 
 
+def test_the_last_line_trusts_the_package_that_the_run_was_started_with(elsewhere):
+    answer = train("env=custom", "env.id=tests.scripted:Countdown-v0", *BUDGET)
+    assert answer.code == 0
+    *_, following = answer.err.splitlines()
+    assert following.startswith("next     sac-watch last --trust | sac-evaluate last --trust | sac-tensorboard last | ")
+
+
 def test_the_last_line_names_a_run_elsewhere_by_its_path(elsewhere):
     *_, saved, following = train(*TINY, "outputs=there").err.splitlines()
     path = saved.split()[1]

@@ -12,7 +12,7 @@ from browser.__main__ import _parser as browser_options
 
 from sac_runner.config.compose import CONF
 from sac_runner.config.diagnose import SYNONYMS, schema_keys
-from tests.runs import compose_all
+from tests.runs import compose_all, train
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -51,6 +51,14 @@ def test_every_command_line_can_be_typed(command, arguments):
         module = importlib.import_module(f"sac_runner.commands.{command}")
         if arguments != ["--help"]:
             module._parser().read(arguments)
+
+
+def test_the_config_file_that_is_shown_can_be_used(tmp_path):
+    (shown,) = (block for block in BLOCKS if block.startswith("# @package _global_"))
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(shown)
+    answer = train("--config-dir", str(tmp_path), "experiment=mine", "dry_run=true")
+    assert answer.out.startswith("Hopper-v5  seed 0  200,000 env steps  experiment mine\nalpha fixed 0.2,"), answer.err
 
 
 def test_every_file_that_is_named_is_there():
