@@ -15,6 +15,12 @@ _VERSIONS = {
 }
 
 
+def threads_asked_for() -> int | None:
+    """OMP_NUM_THREADS, where it is a number."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdecimal() and int(asked) > 0 else None
+
+
 def available_memory() -> int | None:
     """Bytes that this process can still have, or None where the system does not say."""
     return min(_known_limits(), default=None)

@@ -40,7 +40,7 @@ def _parser() -> Parser:
     parser.add_argument("--all", action="store_true", help="the runs of each sweep too")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--json", action="store_true", help="one JSON object on stdout, and nothing else")
-    what.add_argument("--follow", nargs="?", const="last", metavar="SWEEP", help="watch a sweep (default: last)")
+    what.add_argument("--follow", nargs="?", const=True, metavar="SWEEP", help="watch a sweep (default: last)")
     what.add_argument("--prune", choices=("replay", "runs"), help="remove these, or only their replay; asks first")
     parser.add_argument("--yes", action="store_true", help="remove without asking")
     add_outputs(parser)
@@ -61,7 +61,7 @@ def _runs(arguments: Sequence[str] | None) -> None:
     if options.yes and not options.prune:
         raise WrongInput("--yes answers what --prune asks", f"{command('runs')} --prune replay --yes")
     if options.follow is not None:
-        _follow(_find_sweep(options.follow, outputs))
+        _follow(_find_sweep(_followed(options), outputs))
         return
     if options.outputs is not None and not outputs.is_dir():
         raise WrongInput(f"--outputs {outputs} is no folder", "the folder that holds runs/ and sweeps/")
@@ -157,6 +157,19 @@ def _plain_sweep(sweep: SweepSeen) -> dict[str, Any]:
     return head | {"damage": sweep.damage, "runs": [_plain(job) for job in sweep.jobs]}
 
 
+def _followed(options: argparse.Namespace) -> str:
+    """The sweep that is to be followed, which may be named before ``--follow`` too.
+
+    Raises:
+        WrongInput: There is more beside it than where it is.
+    """
+    named = [*options.text, *([] if options.follow is True else [options.follow])] or ["last"]
+    if len(named) > 1 or options.env or options.state or options.sweeps or options.all:
+        right = ["--follow", named[-1], *(["--outputs", options.outputs] if options.outputs else [])]
+        raise WrongInput("--follow takes one sweep, and no filter", f"{command('runs')} {shlex.join(right)}")
+    return str(named[0])
+
+
 def _find_sweep(text: str, outputs: Path) -> SweepDirectory:
     sweeps = list_sweeps(outputs)
     path = max(sweeps, key=started) if sweeps and text == "last" else find_run_or_sweep(text, outputs)
@@ -175,14 +188,16 @@ def _until_next_look(sweep: SweepDirectory) -> float | None:
 
 def _follow(sweep: SweepDirectory) -> None:
     """Show the board until nobody runs the sweep any more; exit 1 unless all of its runs are finished."""
-    board = Board(sweep)
+    board, code = Board(sweep), 1
     sweep.jobs()  # a plan that can't be read is no empty one
     try:
+        if not board.live and _until_next_look(sweep) is not None:
+            board.say(board.headline())
         while (pause := _until_next_look(sweep)) is not None:
             board.update()
             time.sleep(pause)
     except KeyboardInterrupt:
-        pass
+        code = 130
     finally:
         board.close()
     print(board.headline(), flush=True)
@@ -194,4 +209,4 @@ def _follow(sweep: SweepDirectory) -> None:
         return
     if not is_owned(sweep.path):
         print(f"nobody runs it. Go on: {train_command(f'resume={shlex.quote(str(sweep.path))}')}")
-    sys.exit(1)
+    sys.exit(code)

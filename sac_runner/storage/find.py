@@ -97,7 +97,7 @@ def list_sweeps(outputs: Path | str | None = None) -> list[Path]:
 
 def list_runs(outputs: Path | str | None = None) -> list[Path]:
     """All runs and sweep jobs under ``outputs`` (as for ``outputs_folder``), by path."""
-    return _in_sight(_folder(outputs), "runs/*/*/config.yaml", "sweeps/*/*/*/config.yaml")
+    return _in_sight(_folder(outputs), "runs/*/config.yaml", "runs/*/*/config.yaml", "sweeps/*/*/*/config.yaml")
 
 
 def _in_sight(folder: Path, *patterns: str) -> list[Path]:
@@ -119,7 +119,7 @@ def _matches(text: str, runs: list[Path]) -> list[Path]:
 
 def run_label(run: Path) -> str:
     """``pendulum/20261122-160501_s0`` or ``<sweep>/<setting>/s<seed>``: the path below ``runs`` or ``sweeps``."""
-    below = 2 if run.parts[-3:-2] == ("runs",) else 3
+    below = next((depth for depth in (2, 1) if run.parts[-1 - depth : -depth] == ("runs",)), 3)
     return "/".join(run.parts[-below:])
 
 

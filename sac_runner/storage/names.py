@@ -7,7 +7,9 @@ from pathlib import Path
 
 from sac_runner.errors import DiskFailed, WrongInput, train_command
 
+_LONGEST = 100
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_TIME = re.compile(r"\d{8}-\d{6}")
 
 # Overrides that say how or where a run goes, not what it is.
 _UNNAMED = ("seed", "env", "outputs", "device", "threads", "compile_after_updates", "resume", "dry_run")
@@ -16,7 +18,7 @@ _UNNAMED_GROUPS = ("run.", "log.", "stop.", "checkpoint.", "hydra")
 
 def safe_name(text: str) -> str:
     """``text`` with other characters made dashes, at most 100 long."""
-    return _UNSAFE.sub("-", text).strip("-.")[:100].rstrip("-.")
+    return _UNSAFE.sub("-", text).strip("-.")[:_LONGEST].rstrip("-.")
 
 
 def setting_name(overrides: list[str]) -> str:
@@ -26,12 +28,23 @@ def setting_name(overrides: list[str]) -> str:
         key = override.lstrip("+~").partition("=")[0]
         if key not in _UNNAMED and not key.startswith(_UNNAMED_GROUPS):
             parts.append(override_name(override))
+    return joined(parts)
+
+
+def joined(parts: list[str]) -> str:
+    """``parts`` as one name, less those at its end that would make it too long."""
+    while len("_".join(parts)) > _LONGEST:
+        parts = parts[:-1]
     return safe_name("_".join(parts))
 
 
 def override_name(override: str) -> str:
-    """``lr-1e-3`` for ``agent.lr=1e-3``."""
+    """``lr-1e-3`` for ``agent.lr=1e-3``; a run to begin from is named by its time."""
     key, _, value = override.lstrip("+~").partition("=")
+    if key == "init_from":
+        source = Path(value).name
+        began = _TIME.search(source)
+        value = began[0] if began else source[:20]
     return safe_name(f"{key.rsplit('.', 1)[-1]}-{value}")
 
 

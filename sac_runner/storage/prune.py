@@ -94,7 +94,7 @@ def prune_replay(run: RunDirectory, outputs: Path) -> None:
 
 def clean_up_removed(outputs: Path) -> None:
     """Delete what a removal that was killed has left under ``outputs``."""
-    for pattern in ("runs/*/.*.removed", "sweeps/.*.removed", "sweeps/*/*/.*.removed"):
+    for pattern in ("runs/.*.removed", "runs/*/.*.removed", "sweeps/.*.removed", "sweeps/*/*/.*.removed"):
         for path in outputs.glob(pattern):
             with contextlib.suppress(WrongInput):
                 _require_own(path, outputs)

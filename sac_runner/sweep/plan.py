@@ -1,9 +1,10 @@
 """Which jobs a sweep has, and where they go: one folder for each setting, one in it for each seed."""
 
+import itertools
 from pathlib import Path
 
 from sac_runner.errors import WrongInput, train_command
-from sac_runner.storage.names import override_name, safe_name
+from sac_runner.storage.names import joined, override_name, safe_name
 from sac_runner.storage.sweep_directory import SweepJob
 
 Setting = dict[str, str]
@@ -24,8 +25,8 @@ def setting_of(job: list[str], fixed: set[str]) -> Setting:
 
 def folder_name(setting: Setting) -> str:
     """``alpha-fixed_0.05_lr-1e-3``; an environment names itself."""
-    parts = [value if key == "env" else override_name(f"{key}={value}") for key, value in setting.items()]
-    return safe_name("_".join(parts)) or "default"
+    parts = [safe_name(value) if key == "env" else override_name(f"{key}={value}") for key, value in setting.items()]
+    return joined(parts) or "default"
 
 
 def seeds_of(first: int | None, count: int | None, swept: bool) -> list[int | None]:
@@ -42,7 +43,7 @@ def seeds_of(first: int | None, count: int | None, swept: bool) -> list[int | No
     if count is None:
         return [first]
     if swept:
-        raise WrongInput("seed and seeds both name the seeds of this sweep", train_command(f"seeds={count} ..."))
+        raise WrongInput("seed and seeds both name the seeds of this sweep", train_command("hydra.launcher.seeds=null"))
     return [None] * count if first is None else list(range(first, first + count))
 
 
@@ -74,8 +75,6 @@ def number_jobs(
 
 def _free_path(known: str | None, name: str, seed: int, folders: set[str], taken: set[str]) -> str:
     """In the setting's ``known`` folder, else in one of its own; where a run is there already, ``-2`` tells apart."""
-    folder, n = known or name, 1
-    while (known is None and folder in folders) or f"{folder}/s{seed}" in taken:
-        n += 1
-        known, folder = None, f"{name}-{n}"
-    return f"{folder}/s{seed}"
+    numbered = (f"{name}-{n}" for n in itertools.count(2))
+    own = (f for f in itertools.chain([known or name], numbered) if f == known or f not in folders)
+    return next(path for f in own if (path := f"{f}/s{seed}") not in taken)

@@ -13,7 +13,7 @@ from sac_runner.errors import WrongInput
 from sac_runner.sweep.resources import Needs
 
 _MEASURED = 4
-"""Configs that are measured at most; the others are taken to need what the first one does."""
+"""Configs that are measured at most; the others are taken to need what the one with the most memory does."""
 _TIMEOUT_S = 60.0
 _UNKNOWN = Needs(0.0, 0, 0, 0)
 
@@ -25,8 +25,9 @@ def measure(configs: list[Config]) -> list[Needs]:
         WrongInput: What one of them names is not there.
     """
     worlds = [repr((config.env, config.device)) for config in configs]
-    sizes = [repr((c.env, c.agent, c.replay, c.schedule, c.total_env_steps, c.device)) for c in configs]
-    to_measure = list(dict(zip(sizes, configs, strict=True)).items())[:_MEASURED]
+    sizes = [_what_costs(config) for config in configs]
+    distinct = dict(zip(sizes, configs, strict=True)).items()
+    to_measure = sorted(distinct, key=lambda item: -_transitions(item[1]))[:_MEASURED]
     request = {
         "to_try": [to_plain(config) for config in dict(zip(worlds, configs, strict=True)).values()],
         "to_measure": [to_plain(config) for _, config in to_measure],
@@ -38,7 +39,21 @@ def measure(configs: list[Config]) -> list[Needs]:
             raise WrongInput(*answer["refused"])
         found.append(Needs(*answer["needs"]))
     known = {key: needs for (key, _), needs in zip(to_measure, found, strict=False)}
-    return [known.get(key, found[0] if found else _UNKNOWN) for key in sizes]
+    most = max(found, key=lambda needs: needs.memory, default=_UNKNOWN)
+    return [known.get(key, most) for key in sizes]
+
+
+def _what_costs(config: Config) -> str:
+    """What memory, disk and time depend on: configs that differ in a learning rate need the same."""
+    agent = config.agent
+    networks = (agent.hidden_sizes, agent.activation, agent.n_critics, agent.critic_layer_norm)
+    size = (config.replay, config.schedule, config.total_env_steps, config.checkpoint.keep_replay)
+    return repr((config.env, networks, size, config.compile_after_updates, config.device))
+
+
+def _transitions(config: Config) -> int:
+    """What the replay buffer comes to hold."""
+    return min(config.replay.capacity, config.total_env_steps or config.replay.capacity)
 
 
 def ask(request: str) -> str:

@@ -54,6 +54,7 @@ def allot(
     memory_each: int,
     machine: Machine,
     visible: str | None = None,
+    most: int = MOST_THREADS,
 ) -> Allotment:
     """Share ``machine`` out so that no two jobs fight for a core.
 
@@ -64,6 +65,7 @@ def allot(
         memory_each: Bytes that a job comes to need.
         machine: What there is.
         visible: CUDA_VISIBLE_DEVICES, where it is set: no other GPU is used.
+        most: Threads of a job at most, where its config names none.
     """
     if at_a_time is None:
         limits = [jobs, machine.gpus or machine.cores // (threads or 1)]
@@ -71,7 +73,7 @@ def allot(
             limits.append(machine.memory // max(memory_each, 1))
         at_a_time = max(min(limits), 1)
     at_a_time = min(at_a_time, max(jobs, 1))
-    each = threads or min(max(machine.cores // at_a_time, 1), MOST_THREADS)
+    each = threads or min(max(machine.cores // at_a_time, 1), most)
     named = [name for name in visible.split(",") if name] if visible else [str(i) for i in range(machine.gpus)]
     return Allotment(at_a_time, each, named[: machine.gpus])
 

@@ -1,6 +1,7 @@
 """One sweep, from the first batch of jobs that a sweeper hands over to its table."""
 
 import secrets
+import shlex
 import signal
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 from sac_runner.config.convert import from_plain, to_plain
 from sac_runner.config.schema import Config
 from sac_runner.errors import WrongInput, train_command
-from sac_runner.machine import MOST_THREADS, available_cores, available_memory
+from sac_runner.machine import MOST_THREADS, available_cores, available_memory, threads_asked_for
 from sac_runner.storage.find import find_run
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.names import create_exclusively, refuse_where_none_can_be_made
@@ -112,6 +113,7 @@ class Session:
             WrongInput: It is no sweep, or what its jobs name is not there any more.
             Damaged: Its plan can't be read.
             RunInUse: Another process runs it.
+            DiskFailed: How many run at a time can't be written into its plan.
         """
         jobs = sweep.jobs()
         sweep.require_inside()
@@ -125,6 +127,7 @@ class Session:
         self._own(sweep)
         if left:
             allotment, _ = self._allot([stored_config(sweep, job) for job in left], limits)
+            sweep.write_plan(sweep.read_plan() | {"at_a_time": allotment.at_a_time}, jobs, [])
             self._execute(sweep, left, allotment, execute)
 
     def _allot(self, configs: list[Config], limits: Limits) -> tuple[Allotment, list[Needs]]:
@@ -134,11 +137,12 @@ class Session:
         if limits.cores is not None:
             here = [replace(config, threads=min(machine.cores, MOST_THREADS), device="auto") for config in configs]
             return Allotment(limits.at_a_time or len(configs), threads or limits.cores, []), measure(here)
-        at_first = allot(len(configs), limits.at_a_time, threads, 0, machine)
+        most = threads_asked_for() or MOST_THREADS
+        at_first = allot(len(configs), limits.at_a_time, threads, 0, machine, most=most)
         each = measure([replace(config, threads=at_first.threads) for config in configs])
         machine = replace(machine, gpus=max(needs.gpus for needs in each))
         memory = max(needs.memory for needs in each)
-        return allot(len(configs), limits.at_a_time, threads, memory, machine, visible_gpus()), each
+        return allot(len(configs), limits.at_a_time, threads, memory, machine, visible_gpus(), most), each
 
     def _open(self, config: Config, swept: list[str]) -> SweepDirectory:
         """The sweep's directory, made with its first batch."""
@@ -239,8 +243,9 @@ def refuse_own_directories(configs: list[Config]) -> None:
     Raises:
         WrongInput: A job names its directory, or a run to go on with.
     """
-    if any(config.resume is not None or config.run.dir is not None for config in configs):
+    sources = [config.resume for config in configs if config.resume is not None]
+    if sources or any(config.run.dir is not None for config in configs):
         raise WrongInput(
             "a sweep makes its own runs: leave resume and run.dir out, or leave -m out",
-            train_command("resume=SWEEP, for a sweep that is there"),
+            train_command(f"resume={shlex.quote(sources[0])}" if sources else "run.dir=null"),
         )

@@ -1,7 +1,6 @@
 """Where and how PyTorch computes: device, threads, precision."""
 
 import ctypes
-import os
 import platform
 import re
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from sac_runner.config.schema import Config
 from sac_runner.errors import WrongInput, first_line, train_command, warn
-from sac_runner.machine import MOST_THREADS, available_cores
+from sac_runner.machine import MOST_THREADS, available_cores, threads_asked_for
 
 _WIDE = 256
 """Units of a layer from which on oneDNN multiplies faster than MKL on one thread."""
@@ -102,8 +101,7 @@ def _own_threads() -> int:
     A rule rather than a trial at each start: the number of threads moves bits. Two threads make a compiled update 1.3
     (128 x 128) to 1.9 (256 x 256) times as fast as one; products of this size leave little to share out among many.
     """
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return int(asked) if asked.isdecimal() and int(asked) > 0 else min(available_cores(), MOST_THREADS)
+    return threads_asked_for() or min(available_cores(), MOST_THREADS)
 
 
 def _gains_by_onednn(config: Config, threads: int) -> bool:

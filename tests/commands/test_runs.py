@@ -137,6 +137,16 @@ def test_a_path_stands_for_the_runs_below_it(some, call, monkeypatch):
     assert listed(call(main, "ant")) == ["ant/20270102-000000_s1"]
 
 
+def test_a_run_right_below_runs_is_listed_and_removed_as_others_are(some, call):
+    write_run(some / "runs/mine", started=ago(0))
+    assert listed(call(main)) == [
+        *("mine", "ant/20270102-000000_s1", "pendulum/20270101-000000_s0", "20270101-120000_alpha")
+    ]
+    assert listed(call(main, "mine")) == listed(call(main, "last")) == ["mine"]
+    assert call(main, "mine", "--prune", "runs", "--yes").code == 0
+    assert not (some / "runs/mine").exists() and (some / "runs/ant").exists()
+
+
 def test_what_is_a_part_of_a_sweep_only_is_counted_as_that(some, call):
     (line,) = [line for line in call(main, "--state", "failed").out.splitlines() if "alpha" in line]
     assert " 1 of 4 runs " in line and line.endswith("1 failed")
@@ -273,6 +283,19 @@ def test_a_finished_sweep_is_followed_no_further(outputs, call):
         assert call(main, "--follow", *name) == (0, "sweep 20270101-120000_alpha  1/1 done\n", "")
 
 
+def test_the_sweep_that_is_followed_may_be_named_before_too_and_is_the_only_one(outputs, call, refused):
+    for day, name in enumerate(("alpha", "beta")):
+        sweep, jobs = write_sweep(outputs / f"sweeps/2027010{day}-120000_{name}", "alpha=auto", started=ago(9 - day))
+        write_run(sweep.run(jobs[0]).path)
+    assert call(main, "alpha", "--follow") == (0, "sweep 20270100-120000_alpha  1/1 done\n", "")
+    for arguments in (["alpha", "--follow", "beta"], ["alpha", "beta", "--follow"], ["--follow", "beta", "--all"]):
+        assert refused(main, *arguments).endswith("try: sac-runs --follow beta\n")
+    for choice in (["--env", "ant"], ["--state", "failed"], ["--sweeps"]):
+        assert refused(main, *choice, "--follow").endswith("try: sac-runs --follow last\n")
+    elsewhere = ("--outputs", outputs)
+    assert refused(main, "--all", *elsewhere, "--follow").endswith(f" --follow last --outputs {outputs}\n")
+
+
 def test_following_a_sweep_that_nobody_runs_says_how_to_go_on(some, call):
     code, out, err = call(main, "--follow", "alpha")
     assert (code, err) == (1, "") and out.splitlines() == [
@@ -296,8 +319,10 @@ def test_a_sweep_is_followed_as_long_as_it_runs(some, call, now, owner):
                 locks.close()
 
         now.sleep = sleep
-        assert call(main, "--follow", "alpha").code == 1
-    assert len(sleeps) == 3 and sum(sleeps) <= 1.5
+        answer = call(main, "--follow", "alpha")
+    assert answer.code == 1 and len(sleeps) == 3 and sum(sleeps) <= 1.5
+    (at_once,) = answer.err.splitlines()
+    assert at_once.startswith("sweep 20270101-120000_alpha  1/4 done, ")
 
 
 def test_ctrl_c_ends_the_following_and_nothing_else(some, call, now):
@@ -307,7 +332,7 @@ def test_ctrl_c_ends_the_following_and_nothing_else(some, call, now):
     now.sleep = sleep
     with RunLock(some / "sweeps/20270101-120000_alpha"):
         code, out, _ = call(main, "--follow", "alpha")
-    assert code == 1 and out.startswith("sweep ") and "nobody runs it" not in out
+    assert code == 130 and out.startswith("sweep ") and "nobody runs it" not in out
 
 
 def test_only_a_sweep_is_followed(some, refused):

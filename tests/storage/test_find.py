@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sac_runner.errors import WrongInput
-from sac_runner.storage.find import find_run, find_run_or_sweep, list_runs, list_sweeps, outputs_folder
+from sac_runner.storage.find import find_run, find_run_or_sweep, list_runs, list_sweeps, outputs_folder, run_label
 from sac_runner.storage.signed import signed
 from tests.support import as_nobody
 
@@ -41,6 +41,14 @@ def test_path_and_unique_part_and_label(outputs):
     assert find_run("alpha-fixed", outputs) == job
     assert find_run("alpha-fixed/s1", outputs) == job
     assert set(list_runs(outputs)) == {ant, job, job.parents[1] / "alpha-auto/s1"}
+
+
+def test_a_run_that_was_told_to_lie_right_below_runs_is_found_as_others_are(outputs):
+    mine = make_run(outputs / "runs/mine", "2026-01-02T00:00:00+0000")
+    make_run(outputs / "runs/ant/20260101-000000_s0", "2026-01-01T00:00:00+0000")
+    assert {find(text, outputs) for find in (find_run, find_run_or_sweep) for text in ("mine", "min", "last")} == {mine}
+    assert len(list_runs(outputs)) == 2 and run_label(mine) == "mine"
+    assert run_label(outputs / "runs/runs/x_s0") == "runs/x_s0"
 
 
 def test_whole_name_beats_a_part_of_another(outputs):

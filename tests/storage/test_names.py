@@ -33,6 +33,12 @@ SAFE = re.compile(r"[A-Za-z0-9._-]*")
         (["agent.hidden_sizes=[8,8]"], "hidden_sizes--8-8"),
         (["+agent.x=1", "++env.kwargs.gravity=-5"], "x-1_gravity--5"),
         (["experiment=lunarlander_tutorial"], "experiment-lunarlander_tutorial"),
+        (["init_from=outputs/runs/x-v0/20261127-182324_lr-1e-3_s0/", "agent.lr=1"], "init_from-20261127-182324_lr-1"),
+        (["init_from='my runs/a run that has a long name'"], "init_from-a-run-that-has-a-lon"),
+        (["init_from=last"], "init_from-last"),
+        ([f"env.kwargs.a={60 * 'x'}", f"env.kwargs.b={36 * 'y'}"], f"a-{60 * 'x'}"),
+        ([f"env.kwargs.a={60 * 'x'}", f"env.kwargs.b={35 * 'y'}"], f"a-{60 * 'x'}_b-{35 * 'y'}"),
+        ([f"env.kwargs.a={200 * 'x'}", "agent.lr=1"], f"a-{98 * 'x'}"),
     ],
 )
 def test_a_setting_is_named_by_what_was_overridden(overrides, name):

@@ -216,6 +216,12 @@ def test_a_disk_that_refuses_leaves_the_run_or_what_is_plainly_gone(outputs, run
     assert tree(outputs) == []
 
 
+def test_a_leftover_right_below_runs_goes_too(outputs):
+    make_run(outputs / "runs/.mine.removed")
+    clean_up_removed(outputs)
+    assert tree(outputs) == []
+
+
 def test_what_only_looks_like_a_leftover_stays(tmp_path, outputs, run):
     elsewhere = make_run(tmp_path / "elsewhere/.x.removed")
     (outputs / "runs/ant/.linked.removed").symlink_to(elsewhere.path)

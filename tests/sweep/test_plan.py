@@ -38,6 +38,12 @@ def test_environments_name_themselves():
     assert folder_name({"env": "pendulum", "agent.lr": "1e-3"}) == "pendulum_lr-1e-3"
 
 
+def test_a_folder_is_named_by_whole_parts_of_its_setting():
+    assert folder_name({"init_from": "outputs/20261127-182324_s0", "agent.lr": "1"}) == "init_from-20261127-182324_lr-1"
+    assert folder_name({"env": 99 * "x", "agent.lr": "1"}) == 99 * "x"
+    assert folder_name({"env": 200 * "x", "agent.lr": "1"}) == 100 * "x"
+
+
 def test_names_that_are_cut_to_the_same_length_stay_apart():
     settings = [{"env.kwargs.text": "x" * 150 + end} for end in "abc"]
     found = paths(settings, [0, 0, 0])
@@ -68,8 +74,9 @@ def test_seeds_count_from_the_first_one():
 
 
 def test_seed_and_seeds_do_not_both_name_the_seeds():
-    with pytest.raises(WrongInput, match="both name the seeds"):
+    with pytest.raises(WrongInput, match="both name the seeds") as refused:
         seeds_of(0, 3, swept=True)
+    assert refused.value.remedy == "sac-train hydra.launcher.seeds=null"
 
 
 @given(st.lists(st.tuples(st.text(max_size=12), st.integers(0, 3)), min_size=1, max_size=8))

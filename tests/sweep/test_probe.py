@@ -44,6 +44,24 @@ def test_of_many_sizes_some_are_measured_and_every_world_is_tried(answers):
     assert len(asked[0]["to_try"]) == 2 and len(asked[0]["to_measure"]) == 4
 
 
+def test_what_costs_nothing_takes_no_place_of_those_that_are_measured(answers):
+    lines, asked = answers
+    lines += ['{"needs": [1.0, 2, 9, 0]}', '{"needs": [1.0, 2, 3, 0]}']
+    rates = [{"lr": lr, "actor_lr": lr, "critic_lr": lr, "tau": tau} for lr in (1e-4, 1e-3) for tau in (0.1, 0.2, 0.3)]
+    some = [config(replay={"capacity": size}, agent=rate) for size in (100, 1000) for rate in rates]
+    assert [needs.memory for needs in probe.measure(some)] == [3] * 6 + [9] * 6
+    assert [c["replay"]["capacity"] for c in asked[0]["to_measure"]] == [1000, 100]
+
+
+def test_the_largest_are_measured_and_the_others_are_taken_to_need_no_less(answers):
+    lines, asked = answers
+    lines += [f'{{"needs": [1.0, 2, {memory}, 0]}}' for memory in (7, 9, 8, 6)]
+    capacities = (100, 600, 500, 400, 5000, 300)
+    found = probe.measure([config(replay={"capacity": capacity}, total_env_steps=550) for capacity in capacities])
+    assert [c["replay"]["capacity"] for c in asked[0]["to_measure"]] == [600, 5000, 500, 400]
+    assert [needs.memory for needs in found] == [9, 7, 8, 6, 9, 9]
+
+
 def test_what_dies_while_it_is_measured_is_left_to_its_job(answers):
     lines, _ = answers
     assert probe.measure(configs(8, 16)) == [Needs(0.0, 0, 0, 0)] * 2

@@ -9,7 +9,7 @@ from sac_runner.storage.signed import read_signed
 from sac_runner.storage.sweep_directory import Ended, SweepDirectory
 from sac_runner.sweep import session as module
 from sac_runner.sweep.resources import Needs
-from sac_runner.sweep.session import Limits, Proposed, Session, stored_config
+from sac_runner.sweep.session import Limits, Proposed, Session, refuse_own_directories, stored_config
 from tests.support import config
 
 GB = 10**9
@@ -28,6 +28,7 @@ def machine(monkeypatch):
     monkeypatch.setattr(module, "available_memory", lambda: has.memory)
     monkeypatch.setattr(module, "visible_gpus", lambda: has.visible)
     monkeypatch.setattr(module, "measure", measure)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     return has
 
 
@@ -77,6 +78,14 @@ def test_what_a_job_gets_is_frozen_with_it(run):
     assert job["overrides"] == ["agent.tau=1", "seed=1"] and job["recipe"] == "a recipe"
 
 
+@pytest.mark.parametrize(("asked", "threads"), [("1", 1), ("2", 2), ("6", 6), ("99", 8), ("0", 4), ("", 4), ("2,1", 4)])
+def test_a_job_has_no_more_threads_than_it_would_have_alone(run, monkeypatch, asked, threads):
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert run(*several(1))[1].threads == threads
+    assert run(*several(8))[1].threads == 1
+    assert run(config(threads=3, outputs="here"))[1].threads == 3
+
+
 def test_which_run_is_the_last_one_is_settled_before_any_job_makes_another(run, monkeypatch, tmp_path):
     monkeypatch.setattr(module, "find_run", lambda text, outputs: tmp_path / f"found-{text}")
     sweep, _ = run(*several(2, init_from="last"))
@@ -121,6 +130,14 @@ def test_a_disk_that_takes_no_plan_is_what_is_told(run, monkeypatch):
         run(*several(1))
 
 
+def test_a_sweep_that_goes_on_with_fewer_at_a_time_says_so_in_its_plan(run):
+    sweep, _ = run(*several(4), at_a_time=4)
+    plan, jobs = sweep.read_plan(), sweep.jobs()
+    with Session([]) as session:
+        session.resume(sweep, Limits(None, 1, None, {}), lambda *_: None, dry_run=False)
+    assert sweep.read_plan() == plan | {"at_a_time": 1} and sweep.jobs() == jobs
+
+
 @pytest.mark.parametrize("place", [".lock", "jobs", "jobs/0000.log", "default", "default/s0", "default/s0/.lock"])
 def test_a_sweep_that_leads_elsewhere_is_not_run(run, tmp_path, place):
     sweep, _ = run(*several(1))
@@ -135,3 +152,18 @@ def test_a_sweep_that_leads_elsewhere_is_not_run(run, tmp_path, place):
     with pytest.raises(WrongInput, match="is a link"), Session([]) as session:
         session.resume(sweep, Limits(None, None, None, {}), lambda *_: None, dry_run=False)
     assert list(away.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "remedy"),
+    [
+        ({"run": {"dir": "x"}}, "sac-train run.dir=null"),
+        ({"resume": "my run"}, "sac-train resume='my run'"),
+        ({"resume": "last", "run": {"dir": "x"}}, "sac-train resume=last"),
+    ],
+)
+def test_a_sweep_makes_its_own_runs_and_says_what_can_be_typed_instead(asked, remedy):
+    with pytest.raises(WrongInput, match="a sweep makes its own runs") as refused:
+        refuse_own_directories([config(), config(**asked)])
+    assert refused.value.remedy == remedy
+    refuse_own_directories([config()])
