@@ -11,6 +11,7 @@ from sac_runner.text import plural
 _PROTOCOL = ("eval.episodes", "eval.deterministic", "eval.seed", "eval.num_envs", "eval.max_episode_steps")
 _UNKNOWN = "unknown"
 _NAMED = 3  # groups; of more their number is given
+_NEAR = 0.1  # of the env steps: by so much the ends of runs of rounds differ, and their evaluations
 
 Aspect = Callable[[Run], str]
 
@@ -35,6 +36,32 @@ def cautions(grouping: Grouping, metric: str) -> list[str]:
         *[_same_seeds(group) for group in grouping.groups],
     ]
     return [caution for caution in said if caution]
+
+
+def of_the_step(at: float, counted: list[Run], metric: str, chosen: bool) -> list[str]:
+    """Of the env step at which scores are taken.
+
+    Args:
+        at: The env step.
+        counted: Runs that came to it.
+        metric: The tag that their curves are of.
+        chosen: Whether ``--at`` asked for it.
+    """
+    said, where = [], f"{at:,.0f} env steps"
+    longest = max(run.curve.reach for run in counted)
+    if not chosen and at < (1 - _NEAR) * longest:
+        ended = _listed([run.name for run in counted if run.curve.reach == at], "run")
+        said.append(
+            f"compared at {where}, the last that {ended} came to; the longest came to {longest:,.0f} "
+            "(--at STEPS takes the runs that came so far)"
+        )
+    far = sum(abs(run.curve.env_steps - at).min() > _NEAR * at for run in counted)
+    if far:
+        said.append(
+            f"{metric} was not measured near {where} in {far} of {plural(len(counted), 'run')}, "
+            "so there it is worked out from the nearest points"
+        )
+    return said
 
 
 def alike(grouping: Grouping) -> list[str]:

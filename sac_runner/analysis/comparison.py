@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sac_runner.analysis import statistics
-from sac_runner.analysis.cautions import alike, cautions
+from sac_runner.analysis.cautions import alike, cautions, of_the_step
 from sac_runner.analysis.curves import Line, line
 from sac_runner.analysis.grouping import Group, Grouping, group
 from sac_runner.analysis.load import LeftOut, Loaded, Run
@@ -198,7 +198,8 @@ def _panel(
     rows = [_row(x, members[x.label], members[base.label], x is base) for x in grouping.groups]
     rows.sort(key=lambda row: (row.group is not base, not row.scores, -row.iqm if row.scores else 0.0))
     short = [LeftOut(run.name, _how_far(run)) for run in runs if id(run) not in scores]
-    return Panel(grouping.env_id, at, grouping, rows, short, cautions(grouping, metric), alike(grouping))
+    said = [*of_the_step(at, counted, metric, asked_at is not None), *cautions(grouping, metric)]
+    return Panel(grouping.env_id, at, grouping, rows, short, said, alike(grouping))
 
 
 def _taken_at(runs: list[Run]) -> float:

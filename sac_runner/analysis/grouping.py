@@ -75,7 +75,7 @@ def group(runs: list[Run], by: list[str] | None) -> list[Grouping]:
 
 def _group(runs: list[Run], by: list[str] | None) -> Grouping:
     swept = {key.lstrip("+~") for run in runs for key in run.setting or {}}
-    meant = [_meant(run, swept | set(by or ())) for run in runs]
+    meant = [_meant(run, swept, set(by or ())) for run in runs]
     keys = list(dict.fromkeys(key for config in meant for key in config))
     differing = _differing(keys, meant)
     chosen = differing if by is None else _asked(by, keys, differing)
@@ -96,12 +96,14 @@ def _group(runs: list[Run], by: list[str] | None) -> Grouping:
     )
 
 
-def _meant(run: Run, asked: set[str]) -> dict[str, Any]:
-    """The keys of its config that matter: those that are ``asked`` about, and all that decide what is learned."""
+def _meant(run: Run, swept: set[str], by: set[str]) -> dict[str, Any]:
+    """The keys of its config that matter: ``swept``, of ``by`` or its groups, and all that decide what is learned."""
     unused = () if run.config.get("agent.lr_schedule") == "linear" else _OF_A_LINEAR_RATE
-    aside = {key for key, x in run.config.items() if _is_aside(key) or key in unused or x == {}}
+    asked = swept | by
+    aside = {key for key, x in run.config.items() if key in unused or x == {}}
+    aside |= {key for key in run.config if _is_aside(key) and not by & set(_prefixes(key))}
     meant = {key: x for key, x in run.config.items() if key in asked or key not in aside}
-    if meant.get("init_from") is not None:  # each seed may begin from one of its own
+    if meant.get("init_from") is not None and "init_from" not in asked:  # each seed may begin from one of its own
         meant["init_from"] = "another run"
     return meant
 

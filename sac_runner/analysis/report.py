@@ -36,7 +36,8 @@ _HOW = {
     "separate": "Seeds are said to separate two settings where runs as far apart come of one and the same setting less "
     "than 1 time in 20 (two-sided permutation test of ranks, exact for few runs). That is stricter than the interval "
     "of P(better), which few seeds make too narrow. Comparisons are not corrected for their number.",
-    "best": "The highest evaluation up to the score's step, chosen by itself: expect less of it. In scores.csv.",
+    "best": "The highest evaluation up to the score's step, chosen by itself: expect less of it. In the table of "
+    "runs and in scores.csv.",
     "minutes": "Wall time of the run up to the score's step, evaluation included; median over runs. It means something "
     "only where the machine and what else it did were the same.",
 }

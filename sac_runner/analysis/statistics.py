@@ -39,16 +39,11 @@ def middle(scores: Floats) -> Floats:
 
 
 def iqm_interval(scores: Floats) -> tuple[float, float]:
-    """The 95 % interval of ``iqm``.
-
-    Args:
-        scores: (runs,) of one environment, or (runs, environments); runs are drawn anew within each environment.
-    """
-    ordered = np.sort(scores, 0)
+    """The 95 % interval of ``iqm`` over (runs,)."""
+    ordered = np.sort(scores)
 
     def resample(rng: np.random.Generator, n: int) -> Floats:
-        drawn = np.take_along_axis(ordered[None], rng.integers(len(ordered), size=(n, *ordered.shape)), 1)
-        return middle(drawn.reshape(n, -1).T)
+        return middle(ordered[rng.integers(len(ordered), size=(n, len(ordered)))].T)
 
     low, high = _interval(resample, _REPETITIONS, ordered.size)
     return float(low), float(high)

@@ -73,16 +73,16 @@ def table(panel: Panel, metric: str, to_reach: float | None) -> list[list[str]]:
         header.insert(4, f"to {number(to_reach)}")
     if len(panel.rows) > 1:
         header.insert(-1, f"P({_better_than(metric)} {other if len(other) <= 20 else 'baseline'})")
-    return [header, *(_cells(row, to_reach, len(panel.rows) > 1) for row in panel.rows)]
+    return [header, *(_cells(row, to_reach, panel) for row in panel.rows)]
 
 
-def _cells(row: Row, to_reach: float | None, compared: bool) -> list[str]:
+def _cells(row: Row, to_reach: float | None, panel: Panel) -> list[str]:
     n, of = len(row.scores), len(row.group.runs)
     cells = [row.group.label, str(n) if n == of else f"{n} of {of}", score(row), _number(row.area)]
     if to_reach is not None:
         cells.append(reached(row))
-    if compared:
-        cells.append(improvement(row))
+    if len(panel.rows) > 1:
+        cells.append(improvement(row, panel))
     return [*cells, _number(row.minutes)]
 
 
@@ -101,9 +101,11 @@ def reached(row: Row) -> str:
     return f"{short(int(float(f'{median:.3g}'))) if steps else '-'} ({len(steps)}/{len(row.scores)})"
 
 
-def improvement(row: Row) -> str:
+def improvement(row: Row, panel: Panel) -> str:
     """Of the baseline itself no number."""
-    return probability(row.better) if row.better else "baseline" if row.scores else "-"
+    if row is panel.baseline:
+        return "baseline"
+    return probability(row.better) if row.better else "-"
 
 
 def probability(better: Better) -> str:
@@ -189,7 +191,7 @@ def _of_many(others: Sequence[Row], kinds: dict[str, list[str]]) -> str:
     found = len(kinds.get("more", [])) + len(kinds.get("less", []))
     by_chance = _SURE * len(others)
     return (
-        f" Of {len(others)} comparisons about {by_chance:.0f} looks like that by chance."
+        f" Of {len(others)} comparisons about {by_chance:.2g} would look like that by chance."
         if found and by_chance >= 0.5
         else ""
     )

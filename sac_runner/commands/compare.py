@@ -44,7 +44,8 @@ def _parser() -> Parser:
     parser.add_argument("--metric", metavar="TAG", default="eval/return_mean", help="default: eval/return_mean")
     parser.add_argument("--baseline", metavar="GROUP", help="what the others are held against (default: the first)")
     parser.add_argument("--to-reach", type=_number, metavar="LEVEL", help="env steps and minutes to this level")
-    parser.add_argument("--at", type=_steps, metavar="STEPS", help="where scores are taken (default: where all end)")
+    where = "where scores are taken (default: the last step that all finished runs came to)"
+    parser.add_argument("--at", type=_steps, metavar="STEPS", help=where)
     parser.add_argument("--out", metavar="DIR", help="default: outputs/compare/<time>_<name>")
     parser.add_argument("--to-tensorboard", action="store_true", help="write each group's IQM and band for it too")
     add_outputs(parser)

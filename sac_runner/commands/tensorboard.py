@@ -1,5 +1,6 @@
 """``sac-tensorboard``: TensorBoard on runs and sweeps, for this host only."""
 
+import logging
 import os
 import socket
 from collections.abc import Sequence
@@ -115,11 +116,22 @@ def tunnel(connection: str, port: int) -> str:
 
 def serve(arguments: list[str]) -> None:
     """Serve until Ctrl-C or SIGTERM."""
-    from tensorboard.program import TensorBoard
+    from tensorboard.program import TensorBoard, WerkzeugServer
+    from tensorboard.util.tb_logging import get_logger
 
-    tensorboard = TensorBoard(plugins=plugins())
+    class Server(WerkzeugServer):  # type: ignore[misc]
+        def print_serving_message(self) -> None:
+            """The address has been printed."""
+
+    get_logger().addFilter(_is_news)
+    tensorboard = TensorBoard(plugins=plugins(), server_class=Server)
     tensorboard.configure(argv=["tensorboard", *arguments])
     tensorboard.main()
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """A run that goes on writes its newest row anew, of which TensorBoard warns as of lost data."""
+    return "out of order event.step" not in record.getMessage()
 
 
 def plugins() -> list[Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sac_runner.analysis.statistics import iqm, iqm_interval
+from sac_runner.analysis.statistics import FEW, iqm, iqm_interval
 from sac_runner.errors import DiskFailed, command, train_command, warn
 from sac_runner.storage.files import json_bytes, write_atomically
 from sac_runner.storage.status import Status
@@ -18,8 +18,6 @@ from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
 from sac_runner.text import columns, cut, duration, number, plural
 
 _LABEL, _CAUSE = 60, 200  # columns at most
-_FEW = 4
-"""Seeds below which every value is shown in the place of an interval."""
 WORST_RETURN = -1e9
 """Of a job without any evaluation, in a sweep without any: finite, as sweepers want it."""
 
@@ -85,7 +83,7 @@ def _cells(row: Row) -> list[str]:
 
 
 def _interval(finals: list[float]) -> str:
-    if len(finals) < _FEW:
+    if len(finals) < FEW:
         return f"{plural(len(finals), 'seed')}: {' '.join(map(number, sorted(finals)))}"
     scores = np.array(finals)
     low, high = iqm_interval(scores)
@@ -145,7 +143,7 @@ def _plain(rows: list[Row], jobs: list[tuple[SweepJob, Status]]) -> dict[str, An
                 "best_returns": row.bests,
                 "final_mean": statistics.fmean(row.finals) if known else None,
                 "final_iqm": iqm(scores) if known else None,
-                "final_iqm_95": list(iqm_interval(scores)) if len(row.finals) >= _FEW else None,
+                "final_iqm_95": list(iqm_interval(scores)) if len(row.finals) >= FEW else None,
                 "minutes": row.minutes,
             }
         )

@@ -183,6 +183,28 @@ def test_at_chooses_another_step_for_everything():
         panel(at=3001.0)
 
 
+def test_a_step_far_before_other_ends_and_far_from_evaluations_is_said():
+    for i in range(4):
+        made(f"long{i}", [0.0, 10.0 + i, 20.0, 30.0], steps=[0, 500, 1000, 1500], seed=i)
+    made("short", [0.0, 5.0], steps=[0, 340], seed=9)
+    one = panel()
+    assert one.at == 340 and one.cautions == [
+        "compared at 340 env steps, the last that pendulum/short came to; the longest came to 1,500 "
+        "(--at STEPS takes the runs that came so far)",
+        "eval/return_mean was not measured near 340 env steps in 4 of 5 runs, "
+        "so there it is worked out from the nearest points",
+    ]
+    assert panel(at=1500.0).cautions == []
+    assert panel(at=700.0).cautions == [one.cautions[1].replace("340", "700").replace("4 of 5", "4 of 4")]
+
+
+def test_runs_of_rounds_that_end_a_little_apart_need_no_caution():
+    for i in range(4):
+        steps = [(970 + 10 * i) * n for n in range(11)]
+        made(f"r{i}", [float(n) for n in range(11)], steps=steps, seed=i)
+    assert panel().at == 9700 and panel().cautions == []
+
+
 def test_a_group_without_a_counted_run_is_shown_as_such():
     flat_runs(4, 10)
     made("gone", [1.0], seed=0, state="killed", **FIXED)
@@ -297,7 +319,7 @@ def test_changes_that_all_groups_have_are_said_in_short():
 
 def test_a_group_that_is_mixed_says_how_many_of_it():
     flat_runs(3, 1)
-    made("other", [1.0], seed=7, meta={"versions": VERSIONS | {"gymnasium": "1.3.0"}})
+    made("other", [1.0] * 4, seed=7, meta={"versions": VERSIONS | {"gymnasium": "1.3.0"}})
     one = panel()
     assert "1.4.0 in all runs (3 of 4); 1.3.0 in all runs (1 of 4)" in one.cautions[0]
     assert one.alike == ["code", "torch"]
@@ -311,7 +333,7 @@ def test_a_group_of_several_settings_is_called_mixed():
 
 def test_unknown_versions_are_said_once_and_count_as_shared_by_none():
     flat_runs(2, 1)
-    (made("nameless", [1.0], seed=7).path / "meta.json").unlink()
+    (made("nameless", [1.0] * 4, seed=7).path / "meta.json").unlink()
     one = panel()
     assert [x.partition(":")[0] for x in one.cautions] == [
         "meta.json is missing or damaged, so code and versions are unknown"

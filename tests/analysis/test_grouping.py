@@ -103,6 +103,9 @@ def test_the_rate_of_a_linear_schedule_matters_where_it_is_linear():
 def test_weights_to_begin_with_matter_but_not_where_they_lie():
     runs = [a_run(0), a_run(1, init_from="a"), a_run(2, init_from="b")]
     assert labels(runs) == {"init_from=null": [0], "init_from=another run": [1, 2]}
+    assert labels(runs, ["init_from"]) == {"init_from=null": [0], "init_from=a": [1], "init_from=b": [2]}
+    swept = [a_run(i, {"init_from": name}, init_from=name) for name in ("a", "b") for i in (0, 1)]
+    assert labels(swept) == {"init_from=a": [0, 1], "init_from=b": [0, 1]}
 
 
 def test_jobs_of_sweeps_are_called_what_was_typed():
@@ -174,6 +177,27 @@ def test_grouping_by_keys_and_by_groups_of_keys():
     assert labels(runs, ["agent.gamma"]) == {"agent.gamma=0.99": [0, 1, 2, 3]}  # asked for, so said
     assert labels([a_run(0), a_run(1, threads=2)], ["threads"]) == {"threads=1": [0], "threads=2": [1]}
     assert len(labels(runs, ["agent.tau", "alpha"])) == 4
+
+
+@pytest.mark.parametrize(
+    ("config", "label"),
+    [
+        ({"stop": {"at_return": 7.0}}, "stop.at_return=7"),
+        ({"checkpoint": {"every_env_steps": 7}}, "checkpoint.every_env_steps=7"),
+        ({"log": {"every_env_steps": 7}}, "log.every_env_steps=7"),
+        ({"run": {"name": "x"}}, "run.name=x"),
+        ({"env": {"kwargs": {"gravity": -5}}}, "env.kwargs.gravity=-5"),
+    ],
+)
+def test_groups_of_keys_that_learn_nothing_may_be_asked_about(config, label):
+    runs = [a_run(0), a_run(1, **config)]
+    first, other = labels(runs, list(config)).items()
+    assert other == (label, [1]) and first[1] == [0]
+
+
+def test_of_a_group_that_is_asked_about_what_is_not_used_splits_nothing():
+    runs = [a_run(i, agent={"lr_decay_env_steps": n}) for i, n in enumerate((10, 20))]
+    assert labels(runs, ["agent"]) == {"all runs": [0, 1]}
 
 
 def test_groups_that_mix_settings_say_which():

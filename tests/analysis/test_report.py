@@ -72,6 +72,10 @@ def page(comparison, pictures):
     return report(comparison, pictures.svg, f"sac-compare '{EVIL}'")
 
 
+def test_the_page_says_where_the_best_is_found(page):
+    assert "In the table of runs and in scores.csv." in page and "<th>best</th>" in page
+
+
 def test_the_page_is_whole_and_holds_all_there_is_to_say(page, comparison):
     read = Page(page)
     assert read.open == []

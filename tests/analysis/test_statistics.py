@@ -62,15 +62,6 @@ def test_interval_of_the_iqm_is_scipys_percentile_bootstrap(n):
     assert close(iqm_interval(scores), theirs)
 
 
-def test_runs_are_drawn_anew_within_each_environment():
-    scores = drawn(6, 3) * [1, 5, 0.2] + [0, 200, -50]
-    rng, resampled = np.random.default_rng(2), []
-    for _ in range(4_000):
-        columns = [rng.choice(scores[:, task], len(scores)) for task in range(3)]
-        resampled.append(np.sort(np.concatenate(columns))[4:14].mean())
-    assert close(iqm_interval(scores), np.percentile(resampled, [2.5, 97.5]), 0.06)
-
-
 @quick
 @given(some, st.randoms(use_true_random=False))
 def test_the_same_scores_give_the_same_interval_in_any_order(scores, random):

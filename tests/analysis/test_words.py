@@ -102,7 +102,8 @@ def test_many_settings_are_not_all_named_and_some_look_different_by_chance():
     taus = {f"agent.tau={i / 100:g}": {"agent": {"tau": i / 100}} for i in range(1, 13)}
     sweep_of(10, *range(100, 1200, 100), settings=taus)
     assert said()[-1] == (
-        "0.12, 0.11, 0.1, 0.09 and 7 more are better than 0.01. Of 11 comparisons about 1 looks like that by chance."
+        "0.12, 0.11, 0.1, 0.09 and 7 more are better than 0.01. "
+        "Of 11 comparisons about 0.55 would look like that by chance."
     )
 
 
@@ -139,7 +140,10 @@ def test_a_group_of_which_no_run_is_counted():
     out = said()
     assert out[3].split() == ["alpha=fixed", "0", "of", "1", "-", "-", "-", "-"]
     assert "5 seeds of one setting" in "".join(out)
-    assert "No run of fixed is counted" in "".join(said(baseline="alpha=fixed"))
+    out = said(baseline="alpha=fixed")
+    assert "No run of fixed is counted" in "".join(out)
+    assert out[2].split() == ["alpha=fixed", "0", "of", "1", "-", "-", "baseline", "-"]
+    assert out[3].startswith("alpha=auto ") and out[3].split()[-2] == "-", out
 
 
 def test_several_environments_have_a_table_each_and_no_common_mean():

@@ -201,6 +201,7 @@ def test_help_is_short_and_needs_no_library():
     *lines, loaded = done.stdout.splitlines()
     assert loaded == "set()" and len(lines) <= 32 and max(map(len, lines)) <= 100
     assert all(option in done.stdout for option in ("--group-by", "--to-tensorboard", "examples:"))
+    assert "(default: the last step that all finished runs came to)" in " ".join(done.stdout.split())
 
 
 def test_a_pipe_that_closes_early_ends_it_quietly(sweep):

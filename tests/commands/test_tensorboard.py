@@ -16,6 +16,8 @@ from tensorboard.backend.event_processing.data_provider import MultiplexerDataPr
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams.hparams_plugin import HParamsPlugin
+from tensorboard.program import TensorBoard, WerkzeugServer
+from tensorboard.util.tb_logging import get_logger
 from werkzeug.test import Client
 
 from sac_runner.commands import tensorboard
@@ -241,8 +243,6 @@ def test_nothing_to_show(tmp_path, refused, served):
 
 
 def test_tensorboard_takes_these_arguments():
-    from tensorboard.program import TensorBoard
-
     program = TensorBoard(plugins=plugins())
     program.configure(argv=["tensorboard", *command_line(Path("outputs"), 6006)])
     assert (program.flags.logdir, program.flags.host, program.flags.port) == ("outputs", HOST, 6006)
@@ -250,10 +250,40 @@ def test_tensorboard_takes_these_arguments():
 
 def test_it_is_served_with_that_table(monkeypatch):
     given = []
-    monkeypatch.setattr("tensorboard.program.TensorBoard", lambda plugins: given.extend(plugins) or MagicMock())
+    monkeypatch.setattr("tensorboard.program.TensorBoard", lambda plugins, **_: given.extend(plugins) or MagicMock())
     tensorboard.serve([])
     kinds = [plugin for plugin in given if isinstance(plugin, type) and issubclass(plugin, HParamsPlugin)]
     assert len(kinds) == 1 and HParamsPlugin not in kinds
+
+
+def test_the_address_is_printed_once(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(TensorBoard, "_install_signal_handler", lambda *_: None)
+    monkeypatch.setattr(TensorBoard, "_register_info", lambda *_: None)
+    ready = []
+    monkeypatch.setattr(WerkzeugServer, "serve_forever", lambda server: ready.append(server) or server.server_close())
+    port = free_port(None)
+    tensorboard.serve(command_line(tmp_path, port))
+    assert [server.get_url() for server in ready] == [f"http://{HOST}:{port}/"]
+    assert "http" not in "".join(capfd.readouterr())
+
+
+def test_a_run_that_went_on_is_no_warning_and_others_are_said(tmp_path, monkeypatch, caplog):
+    for env_steps in (-1, 10):
+        log = EventLog(tmp_path, env_steps)
+        log.scalars(10, {"eval/return_mean": -3.0})
+        log.close()
+    logger = get_logger()
+    monkeypatch.setattr(logger, "filters", [])
+    monkeypatch.setattr(logger, "disabled", False)  # Hydra disables loggers that it does not know
+    caplog.set_level("WARNING", "tensorboard")
+    EventMultiplexer().AddRunsFromDirectory(str(tmp_path)).Reload()
+    assert "Purging" in caplog.text  # as it is
+    caplog.clear()
+    monkeypatch.setattr(TensorBoard, "main", lambda _: 0)
+    tensorboard.serve(command_line(tmp_path, 6006))
+    EventMultiplexer().AddRunsFromDirectory(str(tmp_path)).Reload()
+    logger.warning("another")
+    assert caplog.messages == ["another"]
 
 
 @pytest.mark.slow
