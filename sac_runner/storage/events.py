@@ -50,8 +50,7 @@ class EventLog:
         TensorBoard joins it to earlier ones, less what they hold from ``env_steps`` on (-1: less everything).
         """
         # Not an EventFileWriter: its thread would answer a full disk with a traceback of its own.
-        name = f"events.out.tfevents.{time.time_ns():020}.{os.uname().nodename}.{os.getpid()}"
-        self._file = Appended(folder / name, "xb")
+        self._file = _new_file(folder)
         self._writer = RecordWriter(self._file)
         self._add(Event(file_version="brain.Event:2"))
         restart = SessionLog(status=SessionLog.START)  # TensorBoard purges from this event's step on
@@ -145,6 +144,11 @@ def _layout() -> Summary:
         for category, charts in _CHARTS.items()
     ]
     categories[0].chart.append(spread)
+    return _charts(categories)
+
+
+def _charts(categories: list[layout_pb2.Category]) -> Summary:
+    """What tells TensorBoard of charts."""
     layout = layout_pb2.Layout(category=categories).SerializeToString()
     value = Summary.Value(
         tag=custom_scalar.CONFIG_SUMMARY_TAG,
@@ -152,6 +156,11 @@ def _layout() -> Summary:
         tensor=tensor_util.make_tensor_proto(layout),
     )
     return Summary(value=[value])
+
+
+def _new_file(folder: Path) -> Appended:
+    """Named as TensorBoard finds its files, and reads them in this order."""
+    return Appended(folder / f"events.out.tfevents.{time.time_ns():020}.{os.uname().nodename}.{os.getpid()}", "xb")
 
 
 class BandPoint(NamedTuple):
@@ -173,7 +182,7 @@ def write_band(folder: Path, tag: str, points: Sequence[BandPoint]) -> None:
         DiskFailed: Not all of it is there.
     """
     now = time.time()
-    file = Appended(folder / f"events.out.tfevents.{time.time_ns():020}.{os.uname().nodename}.{os.getpid()}", "xb")
+    file = _new_file(folder)
     writer = RecordWriter(file)
     writer.write(Event(wall_time=now, file_version="brain.Event:2").SerializeToString())
     writer.write(Event(wall_time=now, summary=_band_layout(tag)).SerializeToString())
@@ -193,10 +202,4 @@ def _band_layout(tag: str) -> Summary:
         layout_pb2.Chart(title=f"{tag}, IQM and 95 % band", margin=layout_pb2.MarginChartContent(series=[margin])),
         layout_pb2.Chart(title=f"{tag}, IQM", multiline=layout_pb2.MultilineChartContent(tag=[f"{tag}$"])),
     ]
-    layout = layout_pb2.Layout(category=[layout_pb2.Category(title="groups", chart=charts)])
-    value = Summary.Value(
-        tag=custom_scalar.CONFIG_SUMMARY_TAG,
-        metadata=custom_scalar.create_summary_metadata(),
-        tensor=tensor_util.make_tensor_proto(layout.SerializeToString()),
-    )
-    return Summary(value=[value])
+    return _charts([layout_pb2.Category(title="groups", chart=charts)])
