@@ -212,7 +212,7 @@ class StopConfig:
     max_minutes: Positive | None
     """Minutes of training of this start of the run, its last evaluation and saving not counted."""
     at_return: float | None
-    """Mean evaluation return at which the run counts as done."""
+    """Mean return of an evaluation after the first step at which the run counts as done."""
 
 
 @dataclass(frozen=True)
