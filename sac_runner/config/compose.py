@@ -12,8 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache, partial
-from itertools import pairwise
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +26,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from sac_runner.config.convert import Fault, convert, to_plain
-from sac_runner.config.diagnose import find_faults, find_groups, key_of
-from sac_runner.config.explain import explain, explain_options, find_mends, in_the_command, of_the_sweep
-from sac_runner.config.origin import by_origin
-from sac_runner.config.rewrite import as_settings, rewrite, split
+from sac_runner.config.command_line import CommandLine
+from sac_runner.config.convert import convert, to_plain
+from sac_runner.config.origin import find_groups, foreign_env
+from sac_runner.config.rewrite import as_settings, config_folders, is_sweep, rewrite, split
 from sac_runner.config.schema import Config
-from sac_runner.config.validate import find_contradictions, validate
+from sac_runner.config.validate import validate
 from sac_runner.errors import RunnerError, WrongInput, command, hears_ctrl_c, train_command
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -73,7 +71,7 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
     _outcome.cache_clear()
     meant, unknown = as_settings(arguments)
     if unknown:
-        raise explain_options(unknown, _faults(meant), meant)
+        raise _command_line(meant).of_options(unknown)
     typed, arguments = arguments, rewrite(arguments)
     failures: list[RunnerError] = []
     started = False
@@ -93,15 +91,20 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
     os.environ["SAC_TRAIN_COMMAND"] = command("train")  # for the help page
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of Hydra's own report
     options, settings = split(arguments)
+    for folder in config_folders(options):
+        if not folder.is_dir():
+            raise WrongInput(f"--config-dir {folder} is no folder")
+    own = find_groups(config_folders(options)).get("experiment", {})
+    os.environ["SAC_TRAIN_EXPERIMENTS"] = "".join(f" {name}" for name in own)
     with contextlib.ExitStack() as at_the_end:
-        if _sweeps(options):
+        if is_sweep(options):
             arguments.append(at_the_end.enter_context(_sweepers_folder(sweep)))
         at_the_end.enter_context(_explaining(typed, lambda: started or sweep() is not None))
         sys.argv = [sys.argv[0], *arguments]
         if options or any("hydra" in setting for setting in settings) or not _run_at_once(task, settings):
             hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
     if failures:
-        raise _explained(typed, failures[0]) if isinstance(failures[0], WrongInput) else failures[0]
+        raise _command_line(typed).explained(failures[0]) if isinstance(failures[0], WrongInput) else failures[0]
 
 
 @contextmanager
@@ -123,7 +126,7 @@ def _explaining(typed: list[str], has_begun: Callable[[], bool]) -> Iterator[Non
     except (*_NOT_COMPOSED, WrongInput) as e:
         if not isinstance(e, WrongInput) and has_begun():
             raise
-        raise _explained(typed, e) from e
+        raise _command_line(typed).explained(e) from e
     except (AssertionError, AttributeError) as e:  # of OmegaConf, which can't put a key into Hydra's null
         if has_begun() or not any("hydra.sweeper.params" in word for word in typed):
             raise
@@ -148,30 +151,8 @@ def _run_at_once(task: Callable[[DictConfig], float], settings: list[str]) -> bo
         return True
 
 
-def _explained(typed: list[str], error: Exception) -> WrongInput:
-    """All that is wrong with arguments that were refused with ``error``: their keys, and the values of others."""
-    (options, settings), composed = split(typed), isinstance(error, WrongInput)
-    plain = partial(_plain, options)
-    faulty = {} if composed and not any(".mode=" in setting for setting in settings) else _faults(typed)
-    job = error.job if isinstance(error, WrongInput) else None
-    keys = {key_of(setting) for setting in faulty}
-    others = [setting for setting in job or settings if key_of(setting) not in keys]
-    values: list[Fault] = []
-    if (job or not _sweeps(split(rewrite(typed))[0])) and (found := plain(others)):
-        config, values = convert(found)
-        values = by_origin(values, others, _folders(options), _choices(options, others)) if values else []
-        values += [] if faulty else find_contradictions(config)
-    if isinstance(error, WrongInput) and not faulty and not values:
-        return WrongInput(error.message, in_the_command(error.remedy, typed))
-    mends = find_mends(values, others, plain)
-    if job is None:
-        return explain(faulty, typed, values, mends, error)
-    return explain(faulty, typed, values, of_the_sweep(mends, others, typed, plain), error).of(job)
-
-
-def _plain(options: list[str], settings: list[str]) -> dict[str, Any]:
-    """What ``settings`` compose to; nothing where they don't."""
-    return _outcome(*_search_path(options), *split(rewrite(settings))[1])[0]
+def _command_line(typed: list[str]) -> CommandLine:
+    return CommandLine(typed, CONF, _outcome)
 
 
 @cache
@@ -190,26 +171,6 @@ def _outcome(*overrides: str) -> tuple[dict[str, Any], dict[str, str]]:
     return plain, choices
 
 
-def _faults(typed: list[str]) -> dict[str, WrongInput]:
-    options, overrides = split(rewrite(typed))
-    return find_faults(find_groups(_folders(options)), overrides, _choices(options, overrides), _sweeps(options))
-
-
-def _sweeps(options: list[str]) -> bool:
-    return bool({"-m", "--multirun"} & set(options))
-
-
-def _folders(options: list[str]) -> list[Path]:
-    """Of config groups: ours, and that of ``--config-dir``."""
-    words = [word for option in options for word in option.split("=", 1)]
-    return [CONF, *(Path(value).absolute() for option, value in pairwise(words) if option in ("--config-dir", "-cd"))]
-
-
-def _search_path(options: list[str]) -> list[str]:
-    """``--config-dir`` as an override."""
-    return [f"hydra.searchpath=[{str(folder)!r}]" for folder in _folders(options)[1:] if folder.is_dir()]
-
-
 def _job(cfg: DictConfig) -> Job:
     hydra_config = HydraConfig.get()
     launcher: Any = OmegaConf.to_container(hydra_config.launcher, resolve=True)
@@ -217,7 +178,7 @@ def _job(cfg: DictConfig) -> Job:
     if "hydra/launcher" not in given:
         launcher = {key: value for key, value in launcher.items() if f"hydra.launcher.{key}" in given}
     chosen = recipe(dict(hydra_config.runtime.choices))
-    return Job(to_config(cfg), list(hydra_config.overrides.task), chosen, launcher)
+    return Job(to_config(cfg, hydra_config), list(hydra_config.overrides.task), chosen, launcher)
 
 
 def recipe(choices: dict[str, str | None]) -> str | None:
@@ -228,8 +189,12 @@ def recipe(choices: dict[str, str | None]) -> str | None:
     return f"tuned for {tuned}" if tuned is not None and (CONF / "tuned" / f"{tuned}.yaml").is_file() else None
 
 
-def to_config(cfg: DictConfig) -> Config:
+def to_config(cfg: DictConfig, of_hydra: Any = None) -> Config:
     """The composed config as dataclasses, checked.
+
+    Args:
+        cfg: Without ``hydra``.
+        of_hydra: That, by which the environment is checked to be the one of the chosen file.
 
     Raises:
         WrongInput: With every fault at once.
@@ -239,6 +204,9 @@ def to_config(cfg: DictConfig) -> Config:
     except OmegaConfBaseException as e:
         raise WrongInput(f"{e.full_key}: {str(e).strip().splitlines()[0]}") from e
     config, faults = convert(plain)
+    if of_hydra is not None:
+        folders = [Path(source.path) for source in of_hydra.runtime.config_sources if source.schema == "file"]
+        faults += foreign_env(config, of_hydra.runtime.choices.get("env"), find_groups(folders))
     validate(config, faults)
     run = replace(config.run, dir=config.run.dir and os.path.expanduser(config.run.dir))
     return replace(config, outputs=os.path.expanduser(config.outputs), run=run)  # a shell leaves outputs=~/x as it is
@@ -252,15 +220,12 @@ def compose_config(overrides: list[str]) -> Config:
     """
     _outcome.cache_clear()
     try:
-        return to_config(_composed(split(rewrite(overrides))[1]))
+        cfg = _composed(split(rewrite(overrides))[1], return_hydra_config=True)
+        OmegaConf.set_struct(cfg, False)
+        of_hydra = cfg.pop("hydra")
+        return to_config(cfg, of_hydra)
     except (*_NOT_COMPOSED, WrongInput) as e:
-        raise _explained(overrides, e) from e
-
-
-def _choices(options: list[str], overrides: list[str]) -> dict[str, str]:
-    """Group -> choice, as the group overrides alone compose; empty if they don't."""
-    known = find_groups(_folders(options))
-    return _outcome(*_search_path(options), *(o for o in overrides if o.partition("=")[0] in known))[1]
+        raise _command_line(overrides).explained(e) from e
 
 
 def _composed(overrides: list[str], return_hydra_config: bool = False) -> DictConfig:

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import math
+import re
 import sys
 import types
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
@@ -99,6 +100,7 @@ def _dataclass(kind: Any, value: Any, key: str, faults: list[Fault]) -> Any:
     else:
         _fault(key, value, "a group of keys", faults)
         value = {}
+    # A group that is missing or wrong is one of NaNs, so that checks between keys may look into it.
     fields: dict[str, Any] = {name: _INVALID for name in hints}
     fields |= {n: _convert(hint, {}, n, []) for n, hint in hints.items() if dataclasses.is_dataclass(hint)}
     fields |= {n: _convert(hint, value[n], prefix + n, faults) for n, hint in hints.items() if n in value}
@@ -154,7 +156,13 @@ def _scalar(kind: type, value: Any, key: str, faults: list[Fault]) -> Any:
         return float(value)
     if kind in (str, bool) and isinstance(value, kind):
         return value
-    return _fault(key, value, _alternatives(kind), faults)
+    return _fault(key, value, _alternatives(kind), faults, _in_thousands(key, value) if kind is int else ())
+
+
+def _in_thousands(key: str, value: Any) -> tuple[str, ...]:
+    """``10k`` and ``1.5M`` in digits."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([kKM])", str(value))
+    return (f"{key}={round(float(found[1]) * (10**6 if found[2] == 'M' else 1000))}",) if found else ()
 
 
 def _no_choice(kind: Any, key: str, value: Any, faults: list[Fault]) -> Any:

@@ -3,81 +3,13 @@
 import difflib
 import re
 import shlex
-from collections import defaultdict
-from collections.abc import Iterable
-from functools import cache
-from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from collections.abc import Sequence
+from itertools import pairwise
 
-from sac_runner.config.convert import variant_mode
-from sac_runner.config.schema import Config
+from sac_runner.config.keys import key_of, nearest_keys, schema_keys
+from sac_runner.config.origin import Groups, env_of, foreign_id
+from sac_runner.config.synonyms import SYNONYMS, VALUES, not_here
 from sac_runner.errors import WrongInput, train_command
-
-# Names that SB3, CleanRL, Spinning Up and the tutorial use -> ours.
-SYNONYMS = {
-    "learning_starts": "schedule.warmup_env_steps",
-    "start_steps": "schedule.warmup_env_steps",
-    "ent_coef": "alpha.value",
-    "entropy_weight": "alpha.value",
-    "policy_lr": "agent.actor_lr",
-    "pi_lr": "agent.actor_lr",
-    "q_lr": "agent.critic_lr",
-    "qf_learning_rate": "agent.critic_lr",
-    "learning_rate": "agent.lr",
-    "lr": "agent.lr",
-    "alpha": "alpha.value",
-    "alpha_lr": "alpha.lr",
-    "target_entropy": "alpha.target_entropy",
-    "gamma": "agent.gamma",
-    "tau": "agent.tau",
-    "polyak": "agent.tau",
-    "net_arch": "agent.hidden_sizes",
-    "hidden_sizes": "agent.hidden_sizes",
-    "buffer_size": "replay.capacity",
-    "replay_buffer_size": "replay.capacity",
-    "replay_size": "replay.capacity",
-    "batch_size": "replay.batch_size",
-    "gradient_steps": "schedule.updates_per_env_step",
-    "utd_ratio": "schedule.updates_per_env_step",
-    "replay_ratio": "schedule.updates_per_env_step",
-    "autotune": "alpha",
-    "epochs": "schedule.rounds",
-    "steps_per_epoch": "schedule.updates_per_round",
-    "num_trajectories": "schedule.episodes_per_round",
-    "test_epochs_freq": "eval.every_rounds",
-    "num_test_episodes": "eval.episodes",
-    "test_seed": "eval.seed",
-    "train_seed": "seed",
-    "no_seed": "seed",
-    "eval_freq": "eval.every_env_steps",
-    "n_eval_episodes": "eval.episodes",
-    "total_timesteps": "total_env_steps",
-    "n_timesteps": "total_env_steps",
-    "total_steps": "total_env_steps",
-    "env_id": "env.id",
-    "env_name": "env.id",
-    "num_envs": "env.num_envs",
-    "n_envs": "env.num_envs",
-    "max_episode_steps": "env.max_episode_steps",
-    "reward_scale": "normalization",
-    "best_test_reward": "stop.at_return",
-    "cuda": "device",
-}
-
-# Their values that are written otherwise here: ours for theirs; None stands for any other.
-_VALUES: dict[str, dict[str | None, str]] = {
-    "ent_coef": {"auto": "alpha=auto"},
-    "alpha": {choice: f"alpha={choice}" for choice in ("auto", "fixed", "annealed")},
-    "autotune": {"False": "alpha=fixed", None: "alpha=auto"},
-    "gradient_steps": {"-1": "schedule.updates_per_env_step=1"},
-    "target_entropy": {"auto": "alpha.target_entropy=null"},
-    "reward_scale": {None: "normalization=reward"},
-    "no_seed": {None: "seed=null"},
-    "cuda": {"False": "device=cpu", None: "device=auto"},
-}
-
-Groups = dict[str, list[str]]
-"""Config group -> its choices."""
 
 
 def find_faults(
@@ -88,13 +20,15 @@ def find_faults(
     Args:
         groups: What there is.
         overrides: ``key=value``, as typed.
-        choices: Group -> choice that the run has, as far as known.
+        choices: Group -> choice that the run has, ``group.mode`` -> the mode of that, as far as known.
         sweeps: An override may name several values.
     """
     faults = {}
-    for override in overrides:
-        _, equals, value = override.partition("=")
-        fault = _fault(groups, key_of(override), value, choices, sweeps) if equals else _bare_word(groups, override)
+    for override, following in pairwise([*overrides, ""]):
+        key, (_, equals, value) = key_of(override), override.partition("=")
+        fault = _fault(groups, key, value, choices, sweeps) if equals else _bare_word(groups, override, following)
+        if fault is None and re.match(r"\+(?!\+|env\.kwargs|hydra)", override):
+            fault = WrongInput(f"{override}: {key} is there already, it needs no plus", to_paste(f"{key}={value}"))
         if fault is not None:
             faults[override] = _for_a_sweep(fault) if sweeps else fault
     return faults
@@ -107,20 +41,13 @@ def _for_a_sweep(fault: WrongInput) -> WrongInput:
     return WrongInput(fault.message, fault.remedy and fault.remedy.replace(train, train_command("-m "), 1))
 
 
-def find_groups(folders: Iterable[Path]) -> Groups:
-    """The config groups in ``folders``, and their choices."""
-    files = [path.relative_to(folder) for folder in folders for path in sorted(folder.rglob("*.yaml"))]
-    groups: Groups = defaultdict(list)
-    for file in files:
-        groups[file.parent.as_posix()].append(file.stem)
-    return {group: choices for group, choices in groups.items() if group != "."}
-
-
-def _bare_word(groups: Groups, word: str) -> WrongInput | None:
+def _bare_word(groups: Groups, word: str, following: str) -> WrongInput | None:
     if word.startswith(("~", "-")):
         return None
     group = _group_of(word, groups)
     remedy = to_paste(f"{group}={word}") if group else None
+    if (word in schema_keys() or word in groups) and following and "=" not in following:
+        remedy = to_paste(f"{word}={following}")
     return WrongInput(f"{word} is no setting; every setting is a key=value", remedy)
 
 
@@ -132,15 +59,15 @@ def _fault(groups: Groups, key: str, value: str, choices: dict[str, str], sweeps
     if key.startswith(("hydra", "env.kwargs.")):
         return None
     if key in groups:
-        return _choice_fault(key, value, groups[key], sweeps)
+        return _choice_fault(key, value, groups, sweeps)
     keys = schema_keys()
     if not key:
         return WrongInput(f"={value} names no key; a setting is key=value, without spaces")
     if key not in keys:
-        return _unknown_key(key, value, choices, groups)
+        return _unknown_key(key, value, choices, groups, sweeps)
     group, _, mode = key.partition(".")
-    if mode == "mode" and choices.get(group, value).split("_0")[0] != value:
-        fault = _choice_fault(group, value, groups[group], sweeps)
+    if mode == "mode" and choices.get(key, value) != value:
+        fault = _choice_fault(group, value, groups, sweeps)
         return fault or WrongInput(f"{key} comes with {group}={value}", to_paste(f"{group}={value}"))
     if key.endswith(("env_steps", "capacity")) and re.fullmatch(r"[1-9]\d{0,2}(,\d{3})*,000", value) and not sweeps:
         whole = to_paste(f"{key}={value.replace(',', '')}")
@@ -152,21 +79,40 @@ def _fault(groups: Groups, key: str, value: str, choices: dict[str, str], sweeps
             f"{key} is a key of {owner}; this run has {group}={choices[group]}",
             to_paste(owner, f"{key}={value}"),
         )
-    if "," in value and not sweeps and not value.startswith(("[", "'", '"', "{")):
+    if key == "env.id" and (foreign := foreign_id(value, choices.get("env"), groups)):
+        return WrongInput(foreign.text, to_paste(*_swept(foreign.mends, sweeps)))
+    if sweeps and re.fullmatch(r"\[.*\]", value) and key not in ("agent.hidden_sizes", "env.kwargs"):
+        return WrongInput(f"{key}={value}: values of a sweep need no brackets", to_paste(f"{key}={value[1:-1]}"))
+    if _is_list(value) and not sweeps:
         return _two_values(key, value)
     return None
+
+
+def _is_list(value: str) -> bool:
+    return "," in value and not value.startswith(("[", "'", '"', "{"))
+
+
+def _swept(settings: Sequence[str], sweeps: bool) -> list[str]:
+    """``settings``, the last of which may name several values, in the way that takes them."""
+    key, _, value = settings[-1].partition("=")
+    if not _is_list(value) or sweeps:
+        return [*settings]
+    if key == "agent.hidden_sizes":
+        return [*settings[:-1], f"{key}=[{value}]"]
+    return ["-m", *settings]
 
 
 def _missing_choice(key: str, choices: dict[str, str]) -> str | None:
     """``alpha=fixed`` for ``alpha.value`` where alpha is otherwise."""
     group, owner = key.split(".")[0], schema_keys().get(key)
-    if owner is None or choices.get(group, owner).split("_0")[0] == owner:
+    return None if owner is None or choices.get(f"{group}.mode", owner) == owner else f"{group}={owner}"
+
+
+def _choice_fault(group: str, value: str, groups: Groups, sweeps: bool) -> WrongInput | None:
+    there = groups[group]
+    if value in there or value == "null" or value.startswith("{"):  # keys of the choice
         return None
-    return f"{group}={owner}"
-
-
-def _choice_fault(group: str, value: str, there: list[str], sweeps: bool) -> WrongInput | None:
-    if value in there or value == "null" or (sweeps and "(" in value):  # one of Hydra's functions, choice(...)
+    if sweeps and "(" in value:  # one of Hydra's functions, choice(...)
         return None
     parts = value.split(",")
     if len(parts) > 1 and all(part in there for part in parts):
@@ -175,49 +121,48 @@ def _choice_fault(group: str, value: str, there: list[str], sweeps: bool) -> Wro
     near = difflib.get_close_matches(wrong, there, 1)
     is_id = group == "env" and re.search(r":|-v\d+$", wrong) is not None  # of Gymnasium's
     if is_id:
-        near = [name for name in there if name == wrong.lower().split("-v")[0].removesuffix("continuous")]
+        named = wrong.lower().split("-v")[0].removesuffix("continuous")
+        near = [name for name in there if name.replace("_", "") == named]
     mended = dict.fromkeys(near[0] if near and part == wrong else part for part in parts)
     remedy = to_paste(f"{group}={','.join(mended)}") if near else None
     if is_id and not near and len(parts) == 1:
         remedy = to_paste("env=custom", f"env.id={wrong}")
-    if group == "alpha" and re.fullmatch(r"\d*\.?\d+", wrong):
-        remedy = to_paste("alpha=fixed", f"alpha.value={wrong}")
+    if group == "alpha" and re.fullmatch(r"\d*\.?\d+(e-?\d+)?", wrong):
+        remedy = to_paste("alpha=fixed", f"alpha.value={wrong}") if len(parts) == 1 else None
     return WrongInput(f"{group}={wrong} is not there; {group} can be {', '.join(there)}", remedy)
 
 
 def _two_values(key: str, value: str) -> WrongInput:
+    remedy = to_paste(*_swept([f"{key}={value}"], False))
     if key == "agent.hidden_sizes":
-        return WrongInput(f"{key}={value} must be a list", to_paste(f"{key}=[{value}]"))
+        return WrongInput(f"{key}={value} must be a list", remedy)
     count = value.count(",") + 1
     number = "two" if count == 2 else str(count)
-    return WrongInput(f"{key}={value} names {number} settings; one run takes one", to_paste("-m", f"{key}={value}"))
+    return WrongInput(f"{key}={value} names {number} settings; one run takes one", remedy)
 
 
-def _unknown_key(key: str, value: str, choices: dict[str, str], groups: Groups) -> WrongInput:
+def _unknown_key(key: str, value: str, choices: dict[str, str], groups: Groups, sweeps: bool) -> WrongInput:
     theirs = key if key in SYNONYMS else key.split(".")[-1].replace("-", "_")
+    if key.startswith("env_kwargs."):
+        ours = f"env.kwargs.{key.partition('.')[2]}"
+        return WrongInput(f"unknown key {key}; here it is {ours}", to_paste(*_swept([f"{ours}={value}"], sweeps)))
     if theirs in SYNONYMS:
-        ours = _in_our_words(theirs, value, choices)
-        return WrongInput(f"unknown key {key}; here it is {SYNONYMS[theirs]}", to_paste(*ours))
-    near = nearest_key(key)
-    if near is not None:
-        return WrongInput(f"unknown key {key}", to_paste(*_with_choice(near, value, choices)))
+        settings = _in_our_words(theirs, value, choices, groups)
+        text = f"unknown key {key}; here it is {key_of(settings[-1])}"
+        return WrongInput(text, to_paste(*_swept(settings, sweeps)))
+    if (words := not_here(theirs)) is not None:
+        return WrongInput(f"unknown key {key}; {words}", to_paste())
+    near = nearest_keys(key)
+    if len(near) == 1:
+        return WrongInput(f"unknown key {key}", to_paste(*_swept(_with_choice(near[0], value, choices), sweeps)))
     group = _group_of(value.split(",")[0], groups)
     remedy = to_paste(f"{group}={value}") if group else train_command("--cfg job") + "   (every key)"
-    return WrongInput(f"unknown key {key}", remedy)
+    return WrongInput(f"unknown key {key}{'; there is ' * bool(near)}{' and '.join(near)}", remedy)
 
 
-def nearest_key(key: str) -> str | None:
-    """The key that is spelled most like ``key``, or whose last part is most like its own."""
-    keys = schema_keys()
-    leaf = {name.split(".")[-1]: name for name in keys}
-    near = difflib.get_close_matches(key, keys, 1, 0.7)
-    near += [leaf[name] for name in difflib.get_close_matches(key.split(".")[-1], leaf, 1, 0.7)]
-    return near[0] if near else None
-
-
-def _in_our_words(theirs: str, value: str, choices: dict[str, str]) -> list[str]:
+def _in_our_words(theirs: str, value: str, choices: dict[str, str], groups: Groups) -> list[str]:
     """Overrides that ask for what ``theirs=value`` asks for elsewhere."""
-    special = _VALUES.get(theirs, {})
+    special = VALUES.get(theirs, {})
     ours = special.get(value, special.get(value.capitalize(), special.get(None)))
     if ours is not None:
         return [ours]
@@ -226,7 +171,7 @@ def _in_our_words(theirs: str, value: str, choices: dict[str, str]) -> list[str]
     if theirs == "polyak" and re.fullmatch(r"0?\.\d+", value):
         return [f"agent.tau={round(1 - float(value), 10):g}"]
     if SYNONYMS[theirs] == "env.id":
-        return ["env=custom", f"env.id={value}"]
+        return env_of(value, groups)
     return _with_choice(SYNONYMS[theirs], value, choices)
 
 
@@ -234,11 +179,6 @@ def _with_choice(key: str, value: str, choices: dict[str, str]) -> list[str]:
     """``key=value``, led by the choice of its group that it belongs to."""
     group = "schedule=per_round" if key == "eval.every_rounds" else _missing_choice(key, choices)
     return [*filter(None, [group]), f"{key}={value}"]
-
-
-def key_of(override: str) -> str:
-    """``agent.lr`` of ``++agent.lr=1e-3``, ``env`` of ``env@_global_=ant``."""
-    return override.lstrip("+~").partition("=")[0].partition("@")[0]
 
 
 def to_paste(*overrides: str) -> str:
@@ -249,22 +189,3 @@ def to_paste(*overrides: str) -> str:
 def _quote(word: str) -> str:
     """In double quotes what has single ones, which ``shlex`` makes hard to read."""
     return f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word)
-
-
-@cache
-def schema_keys() -> dict[str, str | None]:
-    """Every dotted key, and the mode of its group that it belongs to (None: it is always there)."""
-    keys: dict[str, str | None] = {}
-
-    def walk(kind: Any, prefix: str, mode: str | None) -> None:
-        """Take in the fields of the dataclass ``kind``, which lies under ``prefix``."""
-        for name, hint in get_type_hints(kind).items():
-            variants = [k for k in (get_args(hint) or (hint,)) if hasattr(k, "__dataclass_fields__")]
-            for variant in variants:
-                walk(variant, f"{prefix}{name}.", variant_mode(variant) if len(variants) > 1 else mode)
-            if not variants:
-                key = f"{prefix}{name}"
-                keys[key] = None if key in keys and keys[key] != mode else mode
-
-    walk(Config, "", None)
-    return keys

@@ -1,12 +1,14 @@
 """All that was refused as one message, with one command to paste: the one typed, mended."""
 
+import difflib
 import re
 import shlex
 from collections.abc import Callable
 from typing import Any
 
 from sac_runner.config.convert import Fault, convert, flat, written
-from sac_runner.config.diagnose import key_of, schema_keys, to_paste
+from sac_runner.config.diagnose import to_paste
+from sac_runner.config.keys import TEXTS, key_of, schema_keys
 from sac_runner.config.validate import find_contradictions
 from sac_runner.errors import WrongInput, first_line, train_command
 
@@ -16,12 +18,17 @@ Mends = dict[str, list[str]]
 _TRIED = 20
 """Values of a list that are composed at most, 0.1 s each, to see which of them can be."""
 
-_TEXTS = ("run.name", "run.dir", "outputs", "resume", "init_from", "env.id")
-"""Keys whose values may hold what Hydra's grammar has another meaning for."""
+Compose = Callable[[list[str]], dict[str, Any]]
+"""Makes plain data of settings, or none where it can't."""
 
 
 def explain(
-    faults: dict[str, WrongInput], typed: list[str], values: list[Fault], mends: Mends, error: Exception
+    faults: dict[str, WrongInput],
+    typed: list[str],
+    values: list[Fault],
+    mends: Mends,
+    error: Exception,
+    compose: Compose,
 ) -> WrongInput:
     """All ``faults``, and those of ``values``, as one; or else ``error``'s own first line.
 
@@ -31,26 +38,28 @@ def explain(
         values: Faults of values, those that nobody typed too.
         mends: Of those.
         error: What was said at first.
+        compose: For the modes of choices.
     """
     if not faults and not values:
         unread, said = getattr(error, "override", None), first_line(error)
         if mark := getattr(error, "problem_mark", None):  # of a file
             said = f"{mark.name}, line {mark.line + 1}, is no YAML: {getattr(error, 'problem', said)}"
         key, _, text = (unread or "").partition("=")
-        quoted = to_paste(f"{key}='{text}'") if key in _TEXTS and "'" not in text else None
+        quoted = to_paste(f"{key}='{text}'") if key in TEXTS and "'" not in text else None
         said = f"{unread} can't be read{' without quotes of its own' * bool(quoted)}: {said}" if unread else said
-        return WrongInput(said, in_the_command(quoted, typed) or _what_there_is(error))
+        remedy = in_the_command(quoted, typed)
+        return WrongInput(said, remedy) if remedy else _what_hydra_says(said, error, typed)
     messages = [*(fault.message for fault in faults.values()), *(fault.text for fault in values)]
-    return WrongInput("; ".join(messages), _together(faults, typed, mends))
+    return WrongInput("; ".join(messages), _together(faults, typed, mends, compose))
 
 
-def find_mends(faults: list[Fault], settings: list[str], compose: Callable[[list[str]], dict[str, Any]]) -> Mends:
+def find_mends(faults: list[Fault], settings: list[str], compose: Compose) -> Mends:
     """What each fault says, or the value that a run has without the setting that has it.
 
     Args:
         faults: Of values.
         settings: As typed.
-        compose: Makes plain data of settings, or none where it can't.
+        compose: To see what a run has without some of them.
 
     Returns:
         Nothing where that does not mend all.
@@ -61,16 +70,14 @@ def find_mends(faults: list[Fault], settings: list[str], compose: Callable[[list
     mends: Mends = {}
     for fault, key in zip(faults, blamed, strict=True):
         if key is None:
-            mends.setdefault("", []).extend(fault.mends)
+            mends[""] = list(dict.fromkeys([*mends.get("", []), *fault.mends]))
         else:
             mends[typed[key]] = [*fault.mends] or ([f"{key}={written(usual[key])}"] if key in usual else [])
     others = [word for setting in settings for word in mends.get(setting, [setting])]
     return mends if any(mends.values()) and _is_faultless(compose([*others, *mends.get("", [])])) else {}
 
 
-def of_the_sweep(
-    mends: Mends, job: list[str], typed: list[str], compose: Callable[[list[str]], dict[str, Any]]
-) -> Mends:
+def of_the_sweep(mends: Mends, job: list[str], typed: list[str], compose: Compose) -> Mends:
     """``mends`` of one ``job``, as those of the arguments that were ``typed`` for all jobs of its sweep.
 
     A list of values loses each that can't be in this job. Nothing where a list is too long to try its values, or is
@@ -117,35 +124,47 @@ def in_the_command(remedy: str | None, typed: list[str]) -> str | None:
     whole = any(key in ("resume", "init_from") for key in settings)
     if whole or not all(re.fullmatch(r"[\w./]+=(\[.*\]|[^,]+)", setting) for setting in settings.values()):
         return remedy
-    last = {key_of(argument): argument for argument in typed}
-    mended = [settings.get(key_of(word), word) for word in typed if last[key_of(word)] == word]
+    keys = {word: "hydra.launcher.seeds" if word.startswith("seeds=") else key_of(word) for word in typed}
+    last = {key: word for word, key in keys.items()}
+    mended = [settings.get(key, word) for word, key in keys.items() if last[key] == word]
     mended += [setting for key, setting in settings.items() if key not in last]
     return remedy if mended == typed else to_paste(*mended)
 
 
-def _what_there_is(error: Exception) -> str | None:
-    """The choices of a group of Hydra's own that has no such one, or how to see the keys of its config."""
-    missing = re.search(r"Available options in '(hydra/\w+)':\n((?:\t\w+\n)+)", str(error))
+def _what_hydra_says(said: str, error: Exception, typed: list[str]) -> WrongInput:
+    """Of a file, of a group of Hydra's own or of a key that not all jobs have; else as it is."""
+    missing = re.search(r"Could not find '(hydra/\w+)/(\w+)'.*:\n((?:\t\w+\n)+)", str(error), re.DOTALL)
     if missing:
-        return train_command(" or ".join(f"{missing[1]}={option}" for option in missing[2].split()))
-    key = re.search(r"Could not override '([\w.]+)'", first_line(error))
+        group, wrong, there = missing[1], missing[2], missing[3].split()
+        near = difflib.get_close_matches(wrong, there, 1)
+        remedy = in_the_command(to_paste(f"{group}={near[0]}"), typed) if near else None
+        return WrongInput(f"{group}={wrong} is not there; {group} can be {', '.join(there)}", remedy)
+    key = re.search(r"Could not override '([\w.]+)'", said)
     owner = schema_keys().get(key[1]) if key else None
     if key and owner:
-        group = key[1].split(".")[0]
-        return train_command(f"-m {group}={owner} {key[1]}=..., as not every job of this sweep has {group}={owner}")
-    if re.search(r"'hydra\.", first_line(error)):
-        return train_command("--cfg hydra --package hydra.launcher, for what there is")
-    return None
+        choice = f"{key[1].split('.')[0]}={owner}"
+        return WrongInput(f"{key[1]} is a key of {choice}, which not every job of this sweep has")
+    unlike = re.search(r"In '((?:experiment|sweep)/\w+)': Could not override '\w+@(?:experiment|sweep)\.", said)
+    if unlike:
+        return WrongInput(f"{unlike[1]}.yaml needs this as its first line: # @package _global_")
+    within = re.search(r"In '((?:experiment|sweep)/\w+)': Could not find '(?:experiment|sweep)/(\w+)/(\w+)'", said)
+    if within:
+        group, choice = within[2], within[3]
+        return WrongInput(f"{within[1]}.yaml has {group}: {choice} in its defaults: write override /{group}: {choice}")
+    there_is = train_command("--cfg hydra --package hydra.launcher, for what there is")
+    return WrongInput(said, there_is if re.search(r"'hydra\.", said) else None)
 
 
-def explain_options(options: list[str], faults: dict[str, WrongInput], typed: list[str]) -> WrongInput:
+def explain_options(
+    options: list[str], faults: dict[str, WrongInput], typed: list[str], compose: Compose
+) -> WrongInput:
     """Options that there are not; ``typed`` has the settings that they mean, which may have ``faults`` themselves."""
     messages = [f"there is no option {', '.join(options)}; every setting is a key=value"]
     messages += [fault.message for fault in faults.values()]
-    return WrongInput("; ".join(messages), _together(faults, typed, {}) if faults else to_paste(*typed))
+    return WrongInput("; ".join(messages), _together(faults, typed, {}, compose) if faults else to_paste(*typed))
 
 
-def _together(faults: dict[str, WrongInput], typed: list[str], mends: Mends) -> str | None:
+def _together(faults: dict[str, WrongInput], typed: list[str], mends: Mends, compose: Compose) -> str | None:
     """The whole command once more, to be pasted, with each remedy in the place of what it mends.
 
     Remedies that are no overrides count only if alone.
@@ -164,16 +183,24 @@ def _together(faults: dict[str, WrongInput], typed: list[str], mends: Mends) -> 
     for argument in typed:
         if argument in faults or argument in mends:
             words += [w for w in mends.get(argument, []) if w not in words]
-        elif not _is_overruled(argument, {key_of(w): w.partition("=")[2] for w in mended}):
+        elif not _is_overruled(argument, {key_of(w): w.partition("=")[2] for w in mended}, compose):
             words.append(argument)
     words += mends.get("", [])
     if "-m" in mended:
         words = [*([] if "--multirun" in words else ["-m"]), *(w for w in words if w != "-m")]
-    return to_paste(*words)
+    return to_paste(*words).rstrip()
 
 
-def _is_overruled(argument: str, mended: dict[str, str]) -> bool:
+def _is_overruled(argument: str, mended: dict[str, str], compose: Compose) -> bool:
     """Whether the settings ``mended`` have another value for it, or another choice than the one it belongs to."""
     key = key_of(argument)
     group, owner = key.split(".")[0], schema_keys().get(key)
-    return key in mended or (owner is not None and mended.get(group, owner).split("_0")[0] != owner)
+    if key in mended or owner is None or group not in mended:
+        return key in mended
+    return mode_of(group, compose([f"{group}={mended[group]}"])) not in (None, owner)
+
+
+def mode_of(group: str, plain: dict[str, Any]) -> str | None:
+    """The ``mode`` that ``group`` has in composed data, where it has one."""
+    keys = plain.get(group)
+    return keys.get("mode") if isinstance(keys, dict) else None

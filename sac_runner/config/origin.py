@@ -1,14 +1,70 @@
-"""Where values that can't be come from: the command line, or a file of a config group."""
+"""Where values come from, those that can't be too: the command line, or a file of a config group."""
 
+import difflib
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from sac_runner.config.convert import Fault, flat
-from sac_runner.config.diagnose import key_of, nearest_key
+from sac_runner.config.keys import key_of, nearest_keys, schema_keys
+from sac_runner.config.schema import Config
+
+Groups = dict[str, dict[str, Path]]
+"""Config group -> its choices and their files."""
+
+_WHOLE = ("experiment", "sweep")
+"""Groups whose files have no keys of their own, but any of a run."""
+
+
+def find_groups(folders: Iterable[Path]) -> Groups:
+    """The config groups in ``folders``; of two files of one choice, that of the first folder counts."""
+    groups: Groups = defaultdict(dict)
+    for folder in folders:
+        for file in sorted(folder.rglob("*.yaml")):
+            groups[file.parent.relative_to(folder).as_posix()].setdefault(file.stem, file)
+    return {group: choices for group, choices in groups.items() if group != "."}
+
+
+def foreign_id(env_id: Any, choice: str | None, groups: Groups) -> Fault | None:
+    """That an ``env.id``, or one of a list, is not the one of the chosen file, whose tuned values the run would have.
+
+    Its mend is the choice that has this id, or ``env=custom``.
+    """
+    ids = env_id.split(",") if isinstance(env_id, str) and env_id != "null" else []
+    file = groups["env"].get(choice or "")
+    own = _id_in(file) if file else None
+    if own is None or not set(ids) - {own}:
+        return None
+    text = f"env={choice} is tuned for {own}, not for env.id={env_id}"
+    return Fault(("env.id",), text, tuple(env_of(env_id, groups)))
+
+
+def foreign_env(config: Config, choice: str | None, groups: Groups) -> list[Fault]:
+    """That of a run's environment. One that goes on has the ``env`` that it began with, not this command's."""
+    found = foreign_id(config.env.id, choice, groups) if config.resume is None else None
+    return [found] if found else []
+
+
+def env_of(env_id: str, groups: Groups) -> list[str]:
+    """What to type for the environment ``env_id``, or for each of a list."""
+    names = {_id_in(file): name for name, file in reversed(groups["env"].items())}  # of two with one id, ours
+    ids = env_id.split(",")
+    if all(each in names for each in ids):
+        return [f"env={','.join(names[each] for each in ids)}"]
+    return ["env=custom", f"env.id={env_id}"]
+
+
+def _id_in(file: Path) -> str | None:
+    """The ``env.id`` that a file of the group ``env`` sets; none where it is another key's."""
+    try:
+        written = _keys("env", file).get("env.id")
+    except yaml.YAMLError:  # which is said where it is composed
+        return None
+    return written if isinstance(written, str) and "$" not in written else None
 
 
 def by_origin(
@@ -22,7 +78,7 @@ def by_origin(
         folders: Of config groups, the one that counts first, which has ``config.yaml``.
         choices: Group -> choice.
     """
-    typed = {key_of(setting) for setting in settings}
+    typed = {key_of(setting) for setting in settings} - set(_WHOLE)  # which choose a file
     typed_whole = tuple(f"{key_of(setting)}." for setting in settings if "={" in setting)
     files = _files(folders, choices)
 
@@ -49,8 +105,12 @@ def _file_of(fault: Fault, files: dict[str, Path]) -> Path | None:
 
 
 def _naming(fault: Fault, file: Path) -> Fault:
-    near = nearest_key(fault.keys[0]) if fault.text.startswith("unknown key") else None
-    hint = f"; the nearest is {near}" if near else ""
+    hint, key = "", fault.keys[0]
+    if fault.text.startswith("unknown key"):
+        parts = {name.partition(".")[0] for name in schema_keys() if "." in name}
+        near = nearest_keys(key) or difflib.get_close_matches(key, parts, 1, 0.7)
+        hint = f"; the nearest is {' or '.join(near)}" if near else ""
+        hint = "; its first line must be # @package _global_" if key in _WHOLE else hint
     shown = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
     return fault._replace(text=f"{fault.text} (in {shown}{hint})")
 

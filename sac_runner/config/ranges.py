@@ -1,6 +1,6 @@
 """The words that the schema states ranges in.
 
-``Annotated[float, Within(low, high)]`` is a closed range; ``above``/``below`` leave the end itself out. An ``int`` that
+``Annotated[float, Within(low, high)]`` is a closed range; ``above`` leaves the end itself out. An ``int`` that
 counts also accepts ``1e6`` and ``1_000_000`` on the command line.
 """
 
@@ -15,18 +15,16 @@ class Within:
     low: float | None = None
     high: float | None = None
     above: float | None = None
-    below: float | None = None
 
     def __contains__(self, x: float) -> bool:
         return (
             (self.low is None or x >= self.low)
             and (self.high is None or x <= self.high)
             and (self.above is None or x > self.above)
-            and (self.below is None or x < self.below)
         )
 
     def __str__(self) -> str:
-        words = {"at least": self.low, "above": self.above, "at most": self.high, "below": self.below}
+        words = {"at least": self.low, "above": self.above, "at most": self.high}
         return " and ".join(f"{word} {bound:g}" for word, bound in words.items() if bound is not None)
 
 

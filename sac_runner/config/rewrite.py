@@ -2,8 +2,10 @@
 
 import re
 from itertools import islice, pairwise
+from pathlib import Path
 
-from sac_runner.config.diagnose import schema_keys, to_paste
+from sac_runner.config.diagnose import to_paste
+from sac_runner.config.keys import TEXTS, key_of, schema_keys
 from sac_runner.errors import WrongInput, train_command
 
 # Hydra's own; a part of one will do.
@@ -39,6 +41,8 @@ def rewrite(arguments: list[str]) -> list[str]:
             count = _seeds(value, arguments)
             seeds = ",".join(map(str, range(count)))
             rewritten.append(f"seed={seeds}" if foreign else f"hydra.launcher.seeds={count}")
+        elif key_of(key) in TEXTS and re.fullmatch(r"[\d_]+(\.\d+)?(e-?\d+)?", value):  # a name, not a number
+            rewritten.append(f"{key}='{value}'")
         else:
             rewritten.append(argument)
     sweeps = [s for s in settings if s.startswith(("seeds=", "sweep="))]
@@ -59,6 +63,17 @@ def split(arguments: list[str]) -> tuple[list[str], list[str]]:
         else:
             settings.append(argument)
     return options, settings
+
+
+def is_sweep(options: list[str]) -> bool:
+    """Whether they ask for several jobs."""
+    return bool({"-m", "--multirun"} & set(options))
+
+
+def config_folders(options: list[str]) -> list[Path]:
+    """Those of ``--config-dir``."""
+    words = [word for option in options for word in option.split("=", 1)]
+    return [Path(value).absolute() for option, value in pairwise(words) if option in ("--config-dir", "-cd")]
 
 
 def _schedule_of_resumed(arguments: list[str]) -> list[str]:
@@ -91,7 +106,7 @@ def as_settings(arguments: list[str]) -> tuple[list[str], list[str]]:
 def _seeds(value: str, typed: list[str]) -> int:
     others = [argument for argument in typed if argument != f"seeds={value}"]
     if re.fullmatch(r"\d+(,\d+)+", value):
-        named = to_paste(*({"-m": 1} | dict.fromkeys(others)), f"seed={value}")
+        named = to_paste(*dict.fromkeys(["-m", *others]), f"seed={value}")
         raise WrongInput(f"seeds={value}: seeds is how many; to name them use seed", named)
     if not re.fullmatch(r"[1-9]\d*", value):
         raise WrongInput(f"seeds={value} must be a whole number, at least 1", to_paste(*others, "seeds=5"))

@@ -1,11 +1,14 @@
 """What no single key can tell: contradictions between them."""
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 
-from sac_runner.config.convert import Fault
+from sac_runner.config.convert import Fault, written
 from sac_runner.config.schema import Config, PerRoundConfig, PerStepConfig
 from sac_runner.errors import WrongInput
+
+_DEVICE = r"auto|cpu|cuda(:\d+)?"
 
 
 def validate(config: Config, faults: Sequence[Fault] = ()) -> None:
@@ -79,7 +82,15 @@ def _schedule_faults(config: Config) -> Iterator[Fault]:
 
 
 def _run_faults(config: Config) -> Iterator[Fault]:
-    if isinstance(config.device, str) and not re.fullmatch(r"auto|cpu|cuda(:\d+)?", config.device):
-        yield Fault(("device",), f"device={config.device} must be auto, cpu, cuda or cuda:N")
+    if isinstance(config.device, str) and not re.fullmatch(_DEVICE, config.device):
+        meant = config.device.lower().replace("gpu", "cuda")
+        mends = (f"device={meant}",) if re.fullmatch(_DEVICE, meant) else ()
+        yield Fault(("device",), f"device={config.device} must be auto, cpu, cuda or cuda:N", mends)
+    wanted, never = config.stop.at_return, config.eval.every_env_steps is None and config.eval.every_rounds is None
+    if wanted is not None and math.isfinite(wanted) and never:
+        text = f"stop.at_return={written(wanted)} ends nothing, as nothing is evaluated in training"
+        every = "eval.every_rounds=100" if isinstance(config.schedule, PerRoundConfig) else "eval.every_env_steps=10000"
+        keys = "eval.every_env_steps", "eval.every_rounds", "stop.at_return"
+        yield Fault(keys, text, (every, f"stop.at_return={written(wanted)}"))
     if config.env.id is None:
         yield Fault(("env.id",), "env=custom needs env.id, such as env.id=my_package:MyEnv-v0")

@@ -80,7 +80,7 @@ class SweepLauncher(Launcher):
             bare = cfg.copy()
             del bare["hydra"]
         try:
-            return Proposed(job, setting_of(job, fixed), to_config(bare), recipe(choices))
+            return Proposed(job, setting_of(job, fixed), to_config(bare, cfg.hydra), recipe(choices))
         except WrongInput as e:
             raise e.of(job) from e
 

@@ -15,7 +15,7 @@ from hydra.errors import ConfigCompositionException
 from sac_runner.config import compose as module
 from sac_runner.config.compose import CONF, compose_config, to_yaml
 from sac_runner.config.convert import flat
-from sac_runner.config.diagnose import schema_keys
+from sac_runner.config.keys import schema_keys
 from sac_runner.errors import WrongInput
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.resume import stored_config

@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sac_runner.config.convert import flat, from_plain, to_plain
-from sac_runner.config.diagnose import schema_keys
+from sac_runner.config.keys import schema_keys
 from sac_runner.config.ranges import Within
 from sac_runner.config.validate import validate
 from sac_runner.errors import WrongInput
@@ -142,7 +142,7 @@ def test_what_is_no_config_at_all_is_refused(data):
     ("bounds", "inside", "outside", "words"),
     [
         (Within(low=0, high=1), [0, 0.5, 1], [-1e-9, 1.1], "at least 0 and at most 1"),
-        (Within(above=0, below=1), [1e-9, 0.5], [0, 1], "above 0 and below 1"),
+        (Within(above=0, high=1), [1e-9, 1], [0, 1.1], "above 0 and at most 1"),
         (Within(), [-1e9, 1e9], [], ""),
     ],
 )

@@ -9,16 +9,20 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sac_runner.config.compose import CONF, compose_config
-from sac_runner.config.diagnose import SYNONYMS, find_faults, find_groups, schema_keys
+from sac_runner.config.compose import CONF, compose_config, from_command_line
+from sac_runner.config.diagnose import find_faults
 from sac_runner.config.explain import explain, explain_options, in_the_command
+from sac_runner.config.keys import schema_keys
+from sac_runner.config.origin import find_groups
+from sac_runner.config.synonyms import SYNONYMS
 from sac_runner.errors import WrongInput
 from sac_runner.storage.run_directory import RunDirectory
 from tests.runs import TINY, compose_all, train
 
 SPACES = "env=custom env.id=tests.scripted:Spaces-v0"
 GROUPS = find_groups([CONF])
-DEFAULTS = {"alpha": "auto", "schedule": "per_step", "agent": "sac"}
+DEFAULTS = {"alpha": "auto", "schedule": "per_step", "agent": "sac", "env": "lunarlander"}
+DEFAULTS |= {"alpha.mode": "auto", "schedule.mode": "per_step"}
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +94,31 @@ UNKNOWN = [
     ("net_arch=[64,64] agent.hidden_sizes=[8,8]", "try: sac-train 'agent.hidden_sizes=[64,64]'\n"),
     ("'output=my folder' seed=1", "try: sac-train 'outputs=my folder' seed=1\n"),
     ("agent.lr.x=3", "unknown key agent.lr.x", "agent.lr=3"),
-    ("+agent.momentum=3", "unknown key agent.momentum"),
+    ("+agent.momentum=3", "unknown key agent.momentum", "try: sac-train --cfg job   (every key)\n"),
+    ("agent.eps=1e-8", "unknown key agent.eps\n", "try: sac-train --cfg job "),
+    ("agent.beta=0.9", "unknown key agent.beta\n", "try: sac-train --cfg job "),
+    ("agent.foo=3", "unknown key agent.foo\n", "try: sac-train --cfg job "),
+    ("sed=3", "unknown key sed\n", "try: sac-train seed=3\n"),
+    ("evaluation.num_env=3", "unknown key evaluation.num_env\n", "try: sac-train eval.num_envs=3\n"),
+    ("every_env_steps=3", "there is eval.every_env_steps and checkpoint.every_env_steps and log.every_env_steps\n"),
+    ("+lr=3", "here it is agent.lr\n", "try: sac-train agent.lr=3\n"),
+    ("+agent.lr=1e-3", "agent.lr is there already, it needs no plus\n", "try: sac-train agent.lr=1e-3\n"),
+    ("+alpha=fixed seed=1", "alpha is there already, it needs no plus\n", "try: sac-train alpha=fixed seed=1\n"),
+    ("agent.lr 1e-3 seed=1", "agent.lr is no setting", "try: sac-train agent.lr=1e-3 seed=1\n"),
+    ("env hopper", "env is no setting", "try: sac-train env=hopper\n"),
+    ("lr=1e-3,3e-4 seed=1", "here it is agent.lr\n", "try: sac-train -m agent.lr=1e-3,3e-4 seed=1\n"),
+    ("agent.lrr=1e-3,3e-4", "unknown key agent.lrr\n", "try: sac-train -m agent.lr=1e-3,3e-4\n"),
+    ("net_arch=64,64", "here it is agent.hidden_sizes\n", "try: sac-train 'agent.hidden_sizes=[64,64]'\n"),
+    ("ent_coef=auto_0.1", "here it is alpha.initial\n", "try: sac-train alpha=auto alpha.initial=0.1\n"),
+    ("env_kwargs.g=9 env=pendulum", "here it is env.kwargs.g\n", "try: sac-train env.kwargs.g=9 env=pendulum\n"),
+    ("torch_deterministic=true seed=1", "key torch_deterministic; runs are deterministic", "try: sac-train seed=1\n"),
+    ("--track --wandb-entity me --seed 1", "key track; each", "key wandb_entity; each", "try: sac-train seed=1\n"),
+    ("capture_video=true", "unknown key capture_video; sac-record makes videos of a run\n", "try: sac-train\n"),
+    ("train_freq=4 seed=1", "schedule.updates_per_env_step is the ratio", "try: sac-train seed=1\n"),
+    ("hydra/launcher=slrm seed=1", "can be basic, local, slurm\n", "try: sac-train hydra/launcher=slurm seed=1\n"),
+    ("--env-id Pendulum-v1", "here it is env\n", "try: sac-train env=pendulum\n"),
+    ("-m env_id=Pendulum-v1,Hopper-v5", "here it is env\n", "try: sac-train -m env=pendulum,hopper\n"),
+    ("env=BipedalWalkerHardcore-v3", "is not there", "try: sac-train env=bipedalwalker_hardcore\n"),
     ("/tmp=3", "unknown key /tmp"),
     ("env/../agent=sac", "unknown key env/../agent"),
     ("=3", "=3 names no key"),
@@ -107,6 +135,12 @@ UNKNOWN = [
     ("agent.alpha=0.2", "here it is alpha.value", "try: sac-train alpha=fixed alpha.value=0.2\n"),
     ("agent=3", "agent=3 is not there; agent can be sac, sac_tutorial"),
     ("alpha=0.1", "alpha=0.1 is not there", "alpha=fixed alpha.value=0.1"),
+    ("alpha=1e-2", "alpha=1e-2 is not there", "try: sac-train alpha=fixed alpha.value=1e-2\n"),
+    ("-m alpha=auto,0.2", "alpha=0.2 is not there; alpha can be annealed, auto, fixed, fixed_0.05\n"),
+    (
+        "-m alpha=auto,fixed alpha.value=0.2",
+        "alpha.value is a key of alpha=fixed, which not every job of this sweep has",
+    ),
     ("normalization=True", "normalization=True is not there"),
     ("experiment=tutorial", "experiment=tutorial is not there", "sac-train experiment="),
     ("-m alpha=auto,fixd", "alpha=fixd is not there", "sac-train -m alpha=auto,fixed\n"),
@@ -130,12 +164,29 @@ VALUES = [
     ("env=pendulum total_env_steps=1.5", "error: total_env_steps=1.5 must", "env=pendulum total_env_steps=20000\n"),
     ("agent.activation=gelu", "must be relu or leaky_relu", "try: sac-train agent.activation=elu\n"),
     ("agent.activation=leaky", "try: sac-train agent.activation=leaky_relu\n"),
-    ("precision=medum device=gpu", "must be highest or medium", "try: sac-train precision=medium device=auto\n"),
+    ("precision=medum device=gpu", "must be highest or medium", "try: sac-train precision=medium device=cuda\n"),
     (
         "agent.hidden_sizes=[0,-1] seed=3",
         "=0 must be",
         "=-1 must",
         "try: sac-train 'agent.hidden_sizes=[128,128]' seed=3\n",
+    ),
+    ("total_env_steps=10k env=pendulum", "=10k must be", "try: sac-train total_env_steps=10000 env=pendulum\n"),
+    ("replay.capacity=1.5M", "=1.5M must be a whole number\n", "try: sac-train replay.capacity=1500000\n"),
+    ("device=GPU:1", "device=GPU:1 must be auto", "try: sac-train device=cuda:1\n"),
+    (
+        "stop.at_return=200 eval.every_env_steps=null",
+        "stop.at_return=200 ends nothing",
+        "try: sac-train eval.every_env_steps=10000 stop.at_return=200\n",
+    ),
+    (
+        "experiment=lunarlander_tutorial eval.every_rounds=null stop.at_return=-5",
+        "try: sac-train experiment=lunarlander_tutorial eval.every_rounds=100 stop.at_return=-5\n",
+    ),
+    ("-m agent.lr=[3e-4,1e-3]", "values of a sweep need no brackets\n", "try: sac-train -m agent.lr=3e-4,1e-3\n"),
+    (
+        "experiment=lunarlander_tutorial schedule=per_step",
+        "experiment=lunarlander_tutorial schedule=per_round total_env_steps=null env.episode_seed=per_round eval.",
     ),
     ("seed=a", "seed=a must be a whole number or null", "try: sac-train seed=0\n"),
     ("agent.max_grad_norm=-1", "must be above 0", "try: sac-train agent.max_grad_norm=null\n"),
@@ -192,6 +243,19 @@ VALUES = [
     ),
     ("agent.hidden_sizes=[8,8", "agent.hidden_sizes=[8,8 can't be read"),
     ("env=custom", "env=custom needs env.id"),
+    (
+        "env.id=Pendulum-v1 seed=1",
+        "env=lunarlander is tuned for LunarLanderContinuous-v3, not for env.id=Pendulum-v1\n",
+        "try: sac-train env=pendulum seed=1\n",
+    ),
+    ("env=hopper env.id=a:Mine-v3", "for Hopper-v5, not", "try: sac-train env=custom env.id=a:Mine-v3\n"),
+    ("env.id=Pendulum-v1 agent.tau=7", "env.id=Pendulum-v1", "tau=7 must", "try: sac-train env=pendulum agent.tau=0.1"),
+    ("env.id=Pendulum-v1 seeds=2", "not for env.id=Pendulum-v1\n", "try: sac-train -m env=pendulum seeds=2\n"),
+    ("-m env.id=Pendulum-v1,Hopper-v5 seed=0,1", "try: sac-train -m env=pendulum,hopper seed=0,1\n"),
+    (
+        "-m env.id=Pendulum-v1,Hopper-v4 alpha=auto,fixed",
+        "try: sac-train -m env=custom env.id=Pendulum-v1,Hopper-v4 alpha=auto,fixed\n",
+    ),
 ]
 CHOICES = [
     ("alpha.value=0.1", "alpha.value is a key of alpha=fixed; this run has alpha=auto", "alpha=fixed alpha.value=0.1"),
@@ -252,6 +316,7 @@ RUNS = [
     ("env=pendulum run.dir=a_file", "run.dir=a_file is there and is no run"),
     ("env=pendulum run.dir=a_folder", "run.dir=a_folder is there and is no run"),
     ("resume=last", "there are no runs in outputs/"),
+    ("resume=20261122", "there are no runs in outputs/"),
     ("resume=a_folder", "no run"),
     ("resume=./a_folder", "is no run: it has no config.yaml"),
     ("init_from=nothing", "there are no runs in outputs/"),
@@ -334,8 +399,9 @@ THEIRS = [
     ("total_timesteps=1e6", "total_env_steps=1e6"),
     ("n_timesteps=1e6", "total_env_steps=1e6"),
     ("total_steps=1e6", "total_env_steps=1e6"),
-    ("env_id=Hopper-v5", "env=custom env.id=Hopper-v5"),
-    ("env_name=Hopper-v5", "env=custom env.id=Hopper-v5"),
+    ("env_id=Hopper-v4", "env=custom env.id=Hopper-v4"),
+    ("env_id=LunarLanderContinuous-v3", "env=lunarlander"),
+    ("env_name=BipedalWalkerHardcore-v3", "env=bipedalwalker_hardcore"),
     ("num_envs=4", "env.num_envs=4"),
     ("n_envs=4", "env.num_envs=4"),
     ("max_episode_steps=500", "env.max_episode_steps=500"),
@@ -343,20 +409,25 @@ THEIRS = [
     ("best_test_reward=200", "stop.at_return=200"),
     ("cuda=True", "device=auto"),
     ("cuda=false", "device=cpu"),
+    ("exp_name=mine", "run.name=mine"),
+    ("env_kwargs={g: 5}", "'env.kwargs={g: 5}'"),
+    ("save_freq=5000", "checkpoint.every_env_steps=5000"),
+    ("log_interval=500", "log.every_env_steps=500"),
+    ("tensorboard_log=there", "outputs=there"),
 ]
 
 
 @pytest.mark.parametrize(("theirs", "ours"), THEIRS)
 def test_names_that_others_use_are_answered_with_ours(theirs, ours):
     fault = find_faults(GROUPS, [theirs], DEFAULTS)[theirs]
-    assert shlex.split(fault.remedy) == ["sac-train", *ours.split()]
+    assert shlex.split(fault.remedy) == ["sac-train", *shlex.split(ours)]
     assert f"unknown key {theirs.partition('=')[0]}; here it is " in fault.message
 
 
 def test_the_answers_to_names_that_others_use_compose():
     by_choice = defaultdict(dict)
     for _, ours in THEIRS:
-        first, *more = ours.split()
+        first, *more = shlex.split(ours)
         choice = first if first.partition("=")[0] in GROUPS else ""
         by_choice[choice] |= dict(setting.split("=", 1) for setting in (more if choice else [first]))
     for choice, settings_ in by_choice.items():
@@ -413,7 +484,7 @@ def test_lists_of_a_sweep_stay_as_they_are_typed():
 
 
 def test_a_sweep_whose_seeds_are_named_twice_is_told_of_one_way():
-    refused("-m seed=0,1 seeds=3", "seed and seeds both name", "try: sac-train seeds=3 ...")
+    refused("-m seed=0,1 seeds=3", "both name", "try: sac-train -m seed=0,1 hydra.launcher.seeds=null\n")
 
 
 def test_resume_of_a_damaged_run_is_wrong_input(elsewhere):
@@ -434,6 +505,77 @@ def test_choices_of_ones_own_are_known(elsewhere):
     refused("alpha=mine agent.lrr=3 --config-dir my_conf", "unknown key agent.lrr")
     (elsewhere / "my_conf" / "alpha" / "mine.yaml").write_text("mode: [1\nvalue: 0.7\n")
     refused("alpha=mine --config-dir my_conf", "my_conf/alpha/mine.yaml, line 2, is no YAML: expected")
+
+
+@pytest.fixture
+def files(elsewhere):
+    """Writes files of a config folder of one's own, of which each is named with its text."""
+
+    def write(**texts):
+        for name, text in texts.items():
+            file = elsewhere / "my_conf" / name.replace("__", "/")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.with_suffix(".yaml").write_text(text)
+
+    return write
+
+
+def test_the_mode_of_a_choice_of_ones_own_is_known(files):
+    files(alpha__gentle="defaults: [fixed]\n")
+    own = "--config-dir my_conf alpha"
+    refused(
+        f"{own}=gentle alpha.value=0.1 agent.lrr=3", "unknown key agent.lrr\n", "alpha=gentle alpha.value=0.1 agent."
+    )
+    refused(f"{own}=gentl alpha.value=0.1", "can be annealed", f"try: sac-train {own}=gentle alpha.value=0.1\n")
+    refused(f"{own}=gentle alpha.lr=1", "this run has alpha=gentle\n", f"try: sac-train {own}=auto alpha.lr=1\n")
+
+
+def test_an_environment_that_a_file_puts_under_the_tuned_values_of_another_is_refused(files):
+    files(
+        experiment__known="# @package _global_\nenv: {id: Pendulum-v1}\n",
+        experiment__own="# @package _global_\nenv: {id: 'a:Mine-v0'}\n",
+        experiment__right="# @package _global_\ndefaults: [override /env: custom]\nenv: {id: Pendulum-v1}\n",
+        env__mine="defaults: [pendulum, _self_]\nid: a:Other-v0\n",
+        env__global="# @package _global_\nenv: {id: Pendulum-v1}\n",
+    )
+    for name, remedy in ("known", "env=pendulum"), ("own", "env=custom env.id=a:Mine-v0"):
+        said = refused(
+            f"--config-dir my_conf experiment={name}", "not for env.id=", f"in my_conf/experiment/{name}.yaml"
+        )
+        assert said.endswith(f"try: sac-train --config-dir my_conf experiment={name} {remedy}\n")
+    refused("--config-dir my_conf env=mine env.id=Pendulum-v1", "my_conf env=pendulum\n")
+    refused("resume=x env.id=Pendulum-v1", "there are no runs in outputs/")
+    with pytest.raises(WrongInput, match="not for env.id=Pendulum-v1"):
+        compose_config(["env.id=Pendulum-v1"])
+    custom = "env=custom env.id=Pendulum-v1 env.name=hopper"
+    right = ["env.id=LunarLanderContinuous-v3", custom, "experiment=right", "experiment=known env=custom", "env=global"]
+    for line in right:
+        jobs = []
+        from_command_line(["-cd", "my_conf", *line.split()], lambda job: jobs.append(job) or 0.0, lambda: None)  # noqa: B023
+        assert len(jobs) == 1
+    sweep = ["-m", "env=custom", "env.num_envs=2", "env.id=Pendulum-v1", "seed=0,1", "dry_run=true"]
+    assert train(*sweep).code == 0
+    refused(
+        "-m env=pendulum,hopper env.id=Pendulum-v1", "env=hopper is tuned for Hopper-v5, not for env.id=Pendulum-v1"
+    )
+    refused("--config-dir my_conf experiment=known seeds=2", "not for env.id=Pendulum-v1")
+
+
+def test_what_is_wrong_with_a_file_of_ones_own_is_said_in_its_words(files):
+    files(
+        experiment__no_package="defaults: [override /env: pendulum]\n",
+        experiment__no_package2="agent: {lr: 1}\n",
+        experiment__no_override="# @package _global_\ndefaults: [env: custom]\n",
+        experiment__group="# @package _global_\nagnet: {lr: 1}\n",
+    )
+    own = "--config-dir my_conf experiment"
+    refused(f"{own}=no_package", "experiment/no_package.yaml needs this as its first line: # @package _global_")
+    refused(
+        f"{own}=no_package2", "(in my_conf/experiment/no_package2.yaml; its first line must be # @package _global_)"
+    )
+    refused(f"{own}=no_override", "has env: custom in its defaults: write override /env: custom")
+    refused(f"{own}=group", "unknown key agnet (in my_conf/experiment/group.yaml; the nearest is agent)")
+    refused("--config-dir nope experiment=group", "error: --config-dir ", "/nope is no folder\n")
 
 
 @pytest.mark.parametrize("group", ["eval", "replay", "agent", "run", "stop", "schedule", "env", "alpha"])
@@ -515,12 +657,12 @@ KEY = st.sampled_from([*schema_keys(), *SYNONYMS, *GROUPS]) | WORD
 @example("", "", True, False)
 def test_explaining_never_fails_and_names_what_was_typed(key, value, equals, sweeps):
     override = f"{key}={value}" if equals else key
-    for choices in ({}, DEFAULTS, {"alpha": "fixed_0.05", "schedule": "per_round"}):
+    for choices in ({}, DEFAULTS, {"alpha": "fixed_0.05", "alpha.mode": "fixed", "schedule.mode": "per_round"}):
         faults = find_faults(GROUPS, [override], choices, sweeps)
-        fault = explain(faults, [override], [], {}, ValueError(f"about {override}\nand more"))
+        fault = explain(faults, [override], [], {}, ValueError(f"about {override}\nand more"), lambda _: {})
         assert isinstance(fault, WrongInput) and len(str(fault).splitlines()) <= 3
         assert key.lstrip("+~").partition("=")[0].partition("@")[0] in fault.message
-        assert isinstance(explain_options([f"--{key}"], faults, [override]), WrongInput)
+        assert isinstance(explain_options([f"--{key}"], faults, [override], lambda _: {}), WrongInput)
 
 
 @settings(max_examples=15)

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from sac_runner.config.compose import CONF
-from sac_runner.config.diagnose import schema_keys
+from sac_runner.config.keys import schema_keys
 from tests.runs import train
 
 GROUPS = ["env", "agent", "alpha", "normalization", "schedule", "experiment", "sweep"]
@@ -38,6 +38,13 @@ def test_it_lists_every_key_that_is_in_no_group_and_every_group_of_keys(page):
     single = {key for key in schema_keys() if "." not in key} | {"run.dir", "run.name", "seeds"}
     groups = {f"{key.split('.')[0]}.*" for key in schema_keys() if "." in key} - {"run.*"}
     assert set(run) == single and set(parts) == groups
+
+
+def test_it_lists_the_recipes_of_a_folder_too(tmp_path, page):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\n")
+    assert " pendulum_quick mine\n" in train("--config-dir", tmp_path, "--help").out
+    assert train("--help").out.rstrip("\n") == page
 
 
 @pytest.mark.parametrize(("scripts", "name"), [("scripts", "scripts/train"), ("", "sac-train")])

@@ -24,6 +24,8 @@ from sac_runner.errors import WrongInput
         (["env=pendulum", "--cfg", "job", "-cd", "conf"], ["--cfg", "job", "-cd", "conf", "env=pendulum"]),
         (["resume=last", "schedule.rounds=9"], ["schedule=per_round", "resume=last", "schedule.rounds=9"]),
         (["schedule.rounds=9"], ["schedule.rounds=9"]),
+        (["resume=20261122", "run.name=20261122_1"], ["resume='20261122'", "run.name='20261122_1'"]),
+        (["outputs=1e5", "seed=20261122", "run.name=a1"], ["outputs='1e5'", "seed=20261122", "run.name=a1"]),
         (["--help"], ["--help"]),
     ],
 )

@@ -41,6 +41,8 @@ def faults(**overrides):
         ({"device": "cuda:1"}, []),
         ({"resume": "a", "init_from": "b"}, ["give one of them"]),
         ({"resume": "a", "run": {"dir": "b"}}, ["leave run.dir out"]),
+        ({"stop": {"at_return": 5.0}, "eval": {"every_env_steps": None}}, ["stop.at_return=5 ends nothing"]),
+        ({"stop": {"at_return": 5.0}, "eval": {"every_env_steps": 9}}, []),
         ({"env": {"id": None}}, ["env=custom needs env.id"]),
     ],
 )

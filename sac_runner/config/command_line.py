@@ -1,0 +1,100 @@
+"""A command line that was refused: what is wrong with it is seen from what it, and parts of it, compose to."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sac_runner.config.convert import Fault, convert
+from sac_runner.config.diagnose import find_faults
+from sac_runner.config.explain import explain, explain_options, find_mends, in_the_command, mode_of, of_the_sweep
+from sac_runner.config.keys import key_of
+from sac_runner.config.origin import Groups, by_origin, find_groups, foreign_env
+from sac_runner.config.rewrite import config_folders, is_sweep, rewrite, split
+from sac_runner.config.validate import find_contradictions
+from sac_runner.errors import WrongInput
+
+_MISREAD = re.compile(r" env\.id=|\.mode=|=\[| \+\w")
+"""Settings that compose and may yet not be what was meant."""
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """As it was typed."""
+
+    typed: list[str]
+    conf: Path
+    """Our config groups."""
+    compose: Callable[..., tuple[dict[str, Any], dict[str, str]]]
+    """What overrides compose to, and group -> choice; nothing where they don't."""
+
+    def explained(self, error: Exception) -> WrongInput:
+        """All that is wrong with arguments that were refused with ``error``: their keys, and the values of others."""
+        typed, (_, settings), composed = self.typed, split(self.typed), isinstance(error, WrongInput)
+        faulty = {} if composed and not self._may_be_misread(settings) else self.faults()
+        job = error.job if isinstance(error, WrongInput) else None
+        keys = {key_of(setting) for setting in faulty}
+        others = [setting for setting in job or settings if key_of(setting) not in keys]
+        values: list[Fault] = []
+        if (job or not self._sweeps) and (found := self._plain(others)):
+            config, values = convert(found)
+            choices = self._choices(others)
+            values += foreign_env(config, choices.get("env"), self._groups)
+            values = by_origin(values, others, self._folders, choices) if values else []
+            values += [] if faulty else find_contradictions(config)
+        if isinstance(error, WrongInput) and not faulty and not values:
+            return WrongInput(error.message, in_the_command(error.remedy, typed))
+        mends = find_mends(values, others, self._plain)
+        if job is None:
+            return explain(faulty, typed, values, mends, error, self._plain)
+        mends = of_the_sweep(mends, others, typed, self._plain)
+        return explain(faulty, typed, values, mends, error, self._plain).of(job)
+
+    def faults(self) -> dict[str, WrongInput]:
+        """Those of single arguments."""
+        overrides = split(rewrite(self.typed))[1]
+        return find_faults(self._groups, overrides, self._choices(overrides), self._sweeps)
+
+    def of_options(self, unknown: list[str]) -> WrongInput:
+        """The options ``unknown`` to Hydra, which were made settings here, and what is wrong with any."""
+        return explain_options(unknown, self.faults(), self.typed, self._plain)
+
+    @staticmethod
+    def _may_be_misread(settings: list[str]) -> bool:
+        return "resume" not in map(key_of, settings) and _MISREAD.search(f" {' '.join(settings)}") is not None
+
+    @property
+    def _sweeps(self) -> bool:
+        return is_sweep(split(rewrite(self.typed))[0])
+
+    @property
+    def _folders(self) -> list[Path]:
+        """Of config groups: ours, and that of ``--config-dir``."""
+        return [self.conf, *config_folders(split(self.typed)[0])]
+
+    @property
+    def _groups(self) -> Groups:
+        return find_groups(self._folders)
+
+    @property
+    def _search_path(self) -> list[str]:
+        """``--config-dir`` as an override."""
+        return [f"hydra.searchpath=[{str(folder)!r}]" for folder in self._folders[1:] if folder.is_dir()]
+
+    def _plain(self, settings: list[str]) -> dict[str, Any]:
+        """What ``settings`` compose to; nothing where they don't."""
+        return self.compose(*self._search_path, *split(rewrite(settings))[1])[0]
+
+    def _choices(self, overrides: list[str]) -> dict[str, str]:
+        """Group -> choice, and ``group.mode`` -> mode, as the group overrides alone compose; empty if they don't.
+
+        Those that a sweep has several of are left out.
+        """
+        chosen = [override for override in overrides if override.partition("=")[0] in self._groups]
+        several = {key_of(override) for override in chosen if re.search(r"[,(]", override)}
+        if "experiment" in several:  # which may choose any other
+            return {}
+        plain, choices = self.compose(*self._search_path, *(o for o in chosen if key_of(o) not in several))
+        modes = {f"{group}.mode": mode for group in plain if (mode := mode_of(group, plain)) is not None}
+        return {key: x for key, x in (choices | modes).items() if key.split(".")[0] not in several}

@@ -1,0 +1,85 @@
+"""What other codebases call our keys, and how they write their values."""
+
+# Names that SB3, CleanRL, Spinning Up and the tutorial use -> ours.
+SYNONYMS = {
+    "learning_starts": "schedule.warmup_env_steps",
+    "start_steps": "schedule.warmup_env_steps",
+    "ent_coef": "alpha.value",
+    "entropy_weight": "alpha.value",
+    "policy_lr": "agent.actor_lr",
+    "pi_lr": "agent.actor_lr",
+    "q_lr": "agent.critic_lr",
+    "qf_learning_rate": "agent.critic_lr",
+    "learning_rate": "agent.lr",
+    "lr": "agent.lr",
+    "alpha": "alpha.value",
+    "alpha_lr": "alpha.lr",
+    "target_entropy": "alpha.target_entropy",
+    "gamma": "agent.gamma",
+    "tau": "agent.tau",
+    "polyak": "agent.tau",
+    "net_arch": "agent.hidden_sizes",
+    "hidden_sizes": "agent.hidden_sizes",
+    "buffer_size": "replay.capacity",
+    "replay_buffer_size": "replay.capacity",
+    "replay_size": "replay.capacity",
+    "batch_size": "replay.batch_size",
+    "gradient_steps": "schedule.updates_per_env_step",
+    "utd_ratio": "schedule.updates_per_env_step",
+    "replay_ratio": "schedule.updates_per_env_step",
+    "autotune": "alpha",
+    "epochs": "schedule.rounds",
+    "steps_per_epoch": "schedule.updates_per_round",
+    "num_trajectories": "schedule.episodes_per_round",
+    "test_epochs_freq": "eval.every_rounds",
+    "num_test_episodes": "eval.episodes",
+    "test_seed": "eval.seed",
+    "train_seed": "seed",
+    "no_seed": "seed",
+    "eval_freq": "eval.every_env_steps",
+    "n_eval_episodes": "eval.episodes",
+    "total_timesteps": "total_env_steps",
+    "n_timesteps": "total_env_steps",
+    "total_steps": "total_env_steps",
+    "env_id": "env.id",
+    "env_name": "env.id",
+    "num_envs": "env.num_envs",
+    "n_envs": "env.num_envs",
+    "max_episode_steps": "env.max_episode_steps",
+    "reward_scale": "normalization",
+    "best_test_reward": "stop.at_return",
+    "cuda": "device",
+    "exp_name": "run.name",
+    "env_kwargs": "env.kwargs",
+    "save_freq": "checkpoint.every_env_steps",
+    "log_interval": "log.every_env_steps",
+    "tensorboard_log": "outputs",
+}
+
+# Their names for what has no key here.
+_NOT_HERE = {
+    "capture_video": "sac-record makes videos of a run",
+    "track": "each run has its TensorBoard events and metrics.csv in its folder",
+    "torch_deterministic": "runs are deterministic as they are",
+    "policy_frequency": "each update is one of the critics, the actor and alpha",
+    "train_freq": "schedule.updates_per_env_step is the ratio of updates to env steps",
+    "target_network_frequency": "agent.tau is what each update moves the targets by",
+    "target_update_interval": "agent.tau is what each update moves the targets by",
+}
+
+# Their values that are written otherwise here: ours for theirs; None stands for any other.
+VALUES: dict[str, dict[str | None, str]] = {
+    "ent_coef": {"auto": "alpha=auto"},
+    "alpha": {choice: f"alpha={choice}" for choice in ("auto", "fixed", "annealed")},
+    "autotune": {"False": "alpha=fixed", None: "alpha=auto"},
+    "gradient_steps": {"-1": "schedule.updates_per_env_step=1"},
+    "target_entropy": {"auto": "alpha.target_entropy=null"},
+    "reward_scale": {None: "normalization=reward"},
+    "no_seed": {None: "seed=null"},
+    "cuda": {"False": "device=cpu", None: "device=auto"},
+}
+
+
+def not_here(theirs: str) -> str | None:
+    """What there is instead of ``theirs``, if that is a name for what has no key here."""
+    return _NOT_HERE.get("track" if theirs.startswith("wandb") else theirs)
