@@ -365,7 +365,7 @@ def test_an_optimizing_sweeper_grows_one_sweep_and_never_tunes_a_seed(sweeps, se
 
 
 def test_a_job_that_was_continued_by_hand_is_finished_by_its_sweep(sweeps):
-    fails = ["env=custom", "env.id=tests.scripted:Faulty-v0", "env.kwargs.at=40", "env.kwargs.what=raises", *BUDGET]
+    fails = ["env=custom", "env.id=tests.scripted:Faulty-v0", "env.kwargs.at=5", "env.kwargs.what=raises", *BUDGET]
     assert sweeps.train(*fails, "seeds=1")[0].code == 70
     job = sweeps.sweep.path / "default" / "s0"
     files = {file: file.read_bytes() for file in sweeps.sweep.path.rglob("*") if file.is_file()}
