@@ -18,6 +18,9 @@ from sac_runner.errors import WrongInput
 _MISREAD = re.compile(r" env\.id=|\.mode=|=\[| \+\w")
 """Settings that compose and may yet not be what was meant."""
 
+_TWICE = re.compile(r"(?:An item is already at '|Multiple values for )([\w./]+?)(?:'|\. )")
+"""Of Hydra, which was told to add what is there."""
+
 
 @dataclass(frozen=True)
 class CommandLine:
@@ -32,7 +35,7 @@ class CommandLine:
     def explained(self, error: Exception) -> WrongInput:
         """All that is wrong with arguments that were refused with ``error``: their keys, and the values of others."""
         typed, (_, settings), composed = self.typed, split(self.typed), isinstance(error, WrongInput)
-        faulty = {} if composed and not self._may_be_misread(settings) else self.faults()
+        faulty = {} if composed and not self._may_be_misread(settings) else self.faults(error)
         job = error.job if isinstance(error, WrongInput) else None
         keys = {key_of(setting) for setting in faulty}
         others = [setting for setting in job or settings if key_of(setting) not in keys]
@@ -51,10 +54,10 @@ class CommandLine:
         mends = of_the_sweep(mends, others, typed, self._plain)
         return explain(faulty, typed, values, mends, error, self._plain).of(job)
 
-    def faults(self) -> dict[str, WrongInput]:
-        """Those of single arguments."""
-        overrides = split(rewrite(self.typed))[1]
-        return find_faults(self._groups, overrides, self._choices(overrides), self._sweeps)
+    def faults(self, error: Exception | None = None) -> dict[str, WrongInput]:
+        """Those of single arguments, which may have been refused with ``error``."""
+        overrides, twice = split(rewrite(self.typed))[1], _TWICE.search(str(error))
+        return find_faults(self._groups, overrides, self._choices(overrides), self._sweeps, twice and twice[1])
 
     def of_options(self, unknown: list[str]) -> WrongInput:
         """The options ``unknown`` to Hydra, which were made settings here, and what is wrong with any."""

@@ -13,7 +13,11 @@ from sac_runner.errors import WrongInput, train_command
 
 
 def find_faults(
-    groups: Groups, overrides: list[str], choices: dict[str, str], sweeps: bool = False
+    groups: Groups,
+    overrides: list[str],
+    choices: dict[str, str],
+    sweeps: bool = False,
+    twice: str | None = None,
 ) -> dict[str, WrongInput]:
     """Those of ``overrides`` that can't be right, explained.
 
@@ -22,12 +26,13 @@ def find_faults(
         overrides: ``key=value``, as typed.
         choices: Group -> choice that the run has, ``group.mode`` -> the mode of that, as far as known.
         sweeps: An override may name several values.
+        twice: The key or group that is there already, but was to be added.
     """
     faults = {}
     for override, following in pairwise([*overrides, ""]):
         key, (_, equals, value) = key_of(override), override.partition("=")
         fault = _fault(groups, key, value, choices, sweeps) if equals else _bare_word(groups, override, following)
-        if fault is None and re.match(r"\+(?!\+|env\.kwargs|hydra)", override):
+        if fault is None and key == twice and override.startswith("+"):
             fault = WrongInput(f"{override}: {key} is there already, it needs no plus", to_paste(f"{key}={value}"))
         if fault is not None:
             faults[override] = _for_a_sweep(fault) if sweeps else fault

@@ -24,20 +24,19 @@ def find_groups(folders: Iterable[Path]) -> Groups:
     """The config groups in ``folders``; of two files of one choice, that of the first folder counts."""
     groups: Groups = defaultdict(dict)
     for folder in folders:
-        for file in sorted(folder.rglob("*.yaml")):
+        for file in sorted(file for depth in ("*/", "*/*/") for file in folder.glob(f"{depth}*.yaml")):
             groups[file.parent.relative_to(folder).as_posix()].setdefault(file.stem, file)
-    return {group: choices for group, choices in groups.items() if group != "."}
+    return dict(groups)
 
 
 def foreign_id(env_id: Any, choice: str | None, groups: Groups) -> Fault | None:
-    """That an ``env.id``, or one of a list, is not the one of the chosen file, whose tuned values the run would have.
+    """That an ``env.id``, or one of a list, is not the world of the chosen file, whose tuned values the run would have.
 
     Its mend is the choice that has this id, or ``env=custom``.
     """
     ids = env_id.split(",") if isinstance(env_id, str) and env_id != "null" else []
-    file = groups["env"].get(choice or "")
-    own = _id_in(file) if file else None
-    if own is None or not set(ids) - {own}:
+    own = _id_in(groups["env"][choice]) if choice in groups.get("tuned", {}) and choice in groups["env"] else None
+    if own is None or not set(map(_world, ids)) - {_world(own)}:
         return None
     text = f"env={choice} is tuned for {own}, not for env.id={env_id}"
     return Fault(("env.id",), text, tuple(env_of(env_id, groups)))
@@ -62,9 +61,14 @@ def _id_in(file: Path) -> str | None:
     """The ``env.id`` that a file of the group ``env`` sets; none where it is another key's."""
     try:
         written = _keys("env", file).get("env.id")
-    except yaml.YAMLError:  # which is said where it is composed
+    except (yaml.YAMLError, TypeError):  # or no group of keys: which is said where it is composed
         return None
     return written if isinstance(written, str) and "$" not in written else None
+
+
+def _world(env_id: str) -> str:
+    """``Hopper`` of ``Hopper-v4`` and of ``gymnasium.envs.mujoco:Hopper-v5``."""
+    return re.sub(r"^.*:|-v\d+$", "", env_id)
 
 
 def by_origin(

@@ -21,6 +21,9 @@ _WITH_VALUE = (
 
 _OWN_LAUNCHERS = ("local", "slurm")
 
+_NAMES = tuple(key for key in TEXTS if key != "env.id")
+"""What digits alone are a name for, such as a run's time."""
+
 
 def rewrite(arguments: list[str]) -> list[str]:
     """``env.kwargs.x=1`` works without a ``+``, ``seeds`` and ``sweep`` imply ``-m``, options may come last.
@@ -41,7 +44,7 @@ def rewrite(arguments: list[str]) -> list[str]:
             count = _seeds(value, arguments)
             seeds = ",".join(map(str, range(count)))
             rewritten.append(f"seed={seeds}" if foreign else f"hydra.launcher.seeds={count}")
-        elif key_of(key) in TEXTS and re.fullmatch(r"[\d_]+(\.\d+)?(e-?\d+)?", value):  # a name, not a number
+        elif key_of(key) in _NAMES and re.fullmatch(r"[\d_]+(\.\d+)?([eE][+-]?\d+)?", value):
             rewritten.append(f"{key}='{value}'")
         else:
             rewritten.append(argument)

@@ -88,7 +88,7 @@ def _run_faults(config: Config) -> Iterator[Fault]:
         yield Fault(("device",), f"device={config.device} must be auto, cpu, cuda or cuda:N", mends)
     wanted, never = config.stop.at_return, config.eval.every_env_steps is None and config.eval.every_rounds is None
     if wanted is not None and math.isfinite(wanted) and never:
-        text = f"stop.at_return={written(wanted)} ends nothing, as nothing is evaluated in training"
+        text = f"stop.at_return={written(wanted)} ends nothing, as nothing is evaluated in training (null: no such end)"
         every = "eval.every_rounds=100" if isinstance(config.schedule, PerRoundConfig) else "eval.every_env_steps=10000"
         keys = "eval.every_env_steps", "eval.every_rounds", "stop.at_return"
         yield Fault(keys, text, (every, f"stop.at_return={written(wanted)}"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sac_runner.errors import DiskFailed, WrongInput, train_command
 
-_LONGEST = 100
+_LONGEST, _SHORT = 100, 40
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _TIME = re.compile(r"\d{8}-\d{6}")
 
@@ -39,12 +39,14 @@ def joined(parts: list[str]) -> str:
 
 
 def override_name(override: str) -> str:
-    """``lr-1e-3`` for ``agent.lr=1e-3``; a run to begin from is named by its time."""
+    """``lr-1e-3`` for ``agent.lr=1e-3``; of a run to begin from the last parts, as far as they are short."""
     key, _, value = override.lstrip("+~").partition("=")
+    value = value.strip("'\"")
     if key == "init_from":
-        source = Path(value).name
-        began = _TIME.search(source)
-        value = began[0] if began else source[:20]
+        parts = Path(value).parts[-2:]
+        source = "-".join(parts if parts and re.fullmatch(r"s\d+", parts[-1]) else parts[-1:])
+        began = _TIME.match(source)
+        value = source if len(source) <= _SHORT else f"{began[0]}-{source[-20:]}" if began else source[-_SHORT:]
     return safe_name(f"{key.rsplit('.', 1)[-1]}-{value}")
 
 

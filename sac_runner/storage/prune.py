@@ -26,7 +26,7 @@ def prune_run(run: RunDirectory, outputs: Path) -> None:
 
     Raises:
         RunInUse: A process owns it, or the sweep that it is a job of.
-        WrongInput: It is no run under ``outputs``, or can't be written.
+        WrongInput: It is no run under ``outputs``, holds another one, or can't be written.
         DiskFailed: The disk refuses it; it is as it was, or plainly gone.
     """
     _require_own(run.path, outputs)
@@ -36,8 +36,16 @@ def prune_run(run: RunDirectory, outputs: Path) -> None:
             locks.enter_context(RunLock(sweep.path))
         locks.enter_context(RunLock(run.path))
         _require_run(run)
+        _require_alone(run)
         _remove(run.path)
     _drop_empty(run.path.parent, outputs)
+
+
+def _require_alone(run: RunDirectory) -> None:
+    """What else lies in its folder would go with it: ``run.dir`` can be the folder of an environment's runs."""
+    for name in ("config.yaml", ".lock"):
+        for other in (path.parent for path in run.path.rglob(name) if path.parent != run.path):
+            raise WrongInput(f"{run.path} stays: it holds another run, {other}")
 
 
 def prune_sweep(sweep: SweepDirectory, outputs: Path) -> None:

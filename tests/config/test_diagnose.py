@@ -102,6 +102,9 @@ UNKNOWN = [
     ("evaluation.num_env=3", "unknown key evaluation.num_env\n", "try: sac-train eval.num_envs=3\n"),
     ("every_env_steps=3", "there is eval.every_env_steps and checkpoint.every_env_steps and log.every_env_steps\n"),
     ("+lr=3", "here it is agent.lr\n", "try: sac-train agent.lr=3\n"),
+    ("+run.name=x env=custom env.id=Nope-v0", "env.id=Nope-v0 is unknown to Gymnasium"),
+    ("+stop.at_return=5 agent.lr=-1", "agent.lr=-1 must be above 0\n", "agent.lr=0.001\n"),
+    ("+stop.at_return=5 agent.lrr=1", "unknown key agent.lrr\n", "try: sac-train +stop.at_return=5 agent.lr=1\n"),
     ("+agent.lr=1e-3", "agent.lr is there already, it needs no plus\n", "try: sac-train agent.lr=1e-3\n"),
     ("+alpha=fixed seed=1", "alpha is there already, it needs no plus\n", "try: sac-train alpha=fixed seed=1\n"),
     ("agent.lr 1e-3 seed=1", "agent.lr is no setting", "try: sac-train agent.lr=1e-3 seed=1\n"),
@@ -537,18 +540,21 @@ def test_an_environment_that_a_file_puts_under_the_tuned_values_of_another_is_re
         experiment__right="# @package _global_\ndefaults: [override /env: custom]\nenv: {id: Pendulum-v1}\n",
         env__mine="defaults: [pendulum, _self_]\nid: a:Other-v0\n",
         env__global="# @package _global_\nenv: {id: Pendulum-v1}\n",
+        env__notes="- no\n- mapping\n",
     )
     for name, remedy in ("known", "env=pendulum"), ("own", "env=custom env.id=a:Mine-v0"):
         said = refused(
             f"--config-dir my_conf experiment={name}", "not for env.id=", f"in my_conf/experiment/{name}.yaml"
         )
         assert said.endswith(f"try: sac-train --config-dir my_conf experiment={name} {remedy}\n")
-    refused("--config-dir my_conf env=mine env.id=Pendulum-v1", "my_conf env=pendulum\n")
+    refused("--config-dir my_conf env=pendulum env.id=Ant-v5", "my_conf env=ant\n")
     refused("resume=x env.id=Pendulum-v1", "there are no runs in outputs/")
     with pytest.raises(WrongInput, match="not for env.id=Pendulum-v1"):
         compose_config(["env.id=Pendulum-v1"])
     custom = "env=custom env.id=Pendulum-v1 env.name=hopper"
     right = ["env.id=LunarLanderContinuous-v3", custom, "experiment=right", "experiment=known env=custom", "env=global"]
+    right += ["env=hopper env.id=Hopper-v4", "env=pendulum env.id=my.own:Pendulum-v1"]  # the same world
+    right += ["env=mine env.id=Pendulum-v1"]  # nothing is tuned for it
     for line in right:
         jobs = []
         from_command_line(["-cd", "my_conf", *line.split()], lambda job: jobs.append(job) or 0.0, lambda: None)  # noqa: B023

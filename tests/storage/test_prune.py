@@ -216,6 +216,19 @@ def test_a_disk_that_refuses_leaves_the_run_or_what_is_plainly_gone(outputs, run
     assert tree(outputs) == []
 
 
+@pytest.mark.parametrize("other", ["20260101-000000_s0", "deeper/s0"])
+def test_a_run_that_holds_another_stays(outputs, other):
+    above, within = make_run(outputs / "runs/ant"), make_run(outputs / "runs/ant" / other)
+    before = tree(outputs)
+    with pytest.raises(WrongInput, match=f"ant stays: it holds another run, .*{other}"):
+        prune_run(above, outputs)
+    (above.path / ".lock").unlink()
+    assert tree(outputs) == before
+    prune_run(within, outputs)
+    prune_run(above, outputs)
+    assert list_runs(outputs) == []
+
+
 def test_a_leftover_right_below_runs_goes_too(outputs):
     make_run(outputs / "runs/.mine.removed")
     clean_up_removed(outputs)

@@ -39,7 +39,7 @@ def test_environments_name_themselves():
 
 
 def test_a_folder_is_named_by_whole_parts_of_its_setting():
-    assert folder_name({"init_from": "outputs/20261127-182324_s0", "agent.lr": "1"}) == "init_from-20261127-182324_lr-1"
+    assert folder_name({"init_from": "x/20261127-182324_s0", "agent.lr": "1"}) == "init_from-20261127-182324_s0_lr-1"
     assert folder_name({"env": 99 * "x", "agent.lr": "1"}) == 99 * "x"
     assert folder_name({"env": 200 * "x", "agent.lr": "1"}) == 100 * "x"
 
