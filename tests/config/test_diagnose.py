@@ -559,8 +559,6 @@ def test_an_environment_that_a_file_puts_under_the_tuned_values_of_another_is_re
         jobs = []
         from_command_line(["-cd", "my_conf", *line.split()], lambda job: jobs.append(job) or 0.0, lambda: None)  # noqa: B023
         assert len(jobs) == 1
-    sweep = ["-m", "env=custom", "env.num_envs=2", "env.id=Pendulum-v1", "seed=0,1", "dry_run=true"]
-    assert train(*sweep).code == 0
     refused(
         "-m env=pendulum,hopper env.id=Pendulum-v1", "env=hopper is tuned for Hopper-v5, not for env.id=Pendulum-v1"
     )
