@@ -33,18 +33,10 @@ def _record(arguments: Sequence[str] | None) -> None:
     run = RunDirectory(find_run(options.run, options.outputs))
     _draw_without_screen()
 
-    from sac_runner.playback.show import record
+    from sac_runner.playback.show import Showing, record
 
-    path = record(
-        run,
-        options.checkpoint,
-        options.episodes or 1,
-        options.seed,
-        options.sampled,
-        options.trust,
-        options.out,
-        partial(print, flush=True),
-    )
+    showing = Showing(options.checkpoint, options.episodes or 1, options.seed, options.sampled, options.trust)
+    path = record(run, showing, options.out, partial(print, flush=True))
     print(f"saved       {path}")
 
 

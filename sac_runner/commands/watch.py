@@ -26,7 +26,7 @@ def _watch(arguments: Sequence[str] | None) -> None:
     run = RunDirectory(find_run(options.run, options.outputs))
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
-    from sac_runner.playback.show import watch
+    from sac_runner.playback.show import Showing, watch
 
-    say = partial(print, flush=True)
-    watch(run, options.checkpoint, options.episodes or 5, options.seed, options.sampled, options.trust, say)
+    showing = Showing(options.checkpoint, options.episodes or 5, options.seed, options.sampled, options.trust)
+    watch(run, showing, partial(print, flush=True))

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ class CommandLine:
         """Of config groups: ours, and that of ``--config-dir``."""
         return [self.conf, *config_folders(split(self.typed)[0])]
 
-    @property
+    @cached_property  # which reads folders
     def _groups(self) -> Groups:
         return find_groups(self._folders)
 

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from gymnasium.spaces.utils import flatdim
@@ -19,24 +20,26 @@ from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.video import Video
 
 
-def watch(
-    run: RunDirectory,
-    which: str,
-    episodes: int,
-    seed: int | None,
-    sampled: bool,
-    trusted: bool,
-    say: Callable[[str], None],
-) -> None:
-    """Play ``episodes`` in a window, each with the policy as it is on disk by then.
+class Showing(NamedTuple):
+    """What is to be seen of a run."""
+
+    checkpoint: str
+    """``best``, ``latest`` or a number of env steps."""
+    episodes: int
+    seed: int | None
+    """Of the first episode; None takes seeds that chose no checkpoint."""
+    sampled: bool
+    """Draw actions instead of taking the deterministic ones."""
+    trusted: bool
+    """The package that the run's ``env.id`` names may be imported."""
+
+
+def watch(run: RunDirectory, showing: Showing, say: Callable[[str], None]) -> None:
+    """Play episodes in a window, each with the policy as it is on disk by then.
 
     Args:
         run: May go on meanwhile.
-        which: ``best``, ``latest`` or a number of env steps.
-        episodes: How many.
-        seed: Of the first; None takes seeds that chose no checkpoint.
-        sampled: Draw actions instead of taking the deterministic ones.
-        trusted: The package that the run's ``env.id`` names may be imported.
+        showing: What is to be seen of it.
         say: Takes each line for the terminal.
 
     Raises:
@@ -47,7 +50,7 @@ def watch(
     no_display = WrongInput("there is no display to open a window on", elsewhere)
     if not has_display():
         raise no_display
-    config, read = policy_reader(run, which, trusted)
+    config, read = policy_reader(run, showing.checkpoint, showing.trusted)
     frames, shown = 0, None
 
     def on_frame() -> None:
@@ -62,38 +65,25 @@ def watch(
     with closing(make_drawing_env(evaluation_env(config), "human")) as env, suppress(WindowClosed):
         if aborts(env):
             raise no_display
-        for index, reset_seed in enumerate(fresh_seeds(config, episodes, seed)):
+        for index, seed in enumerate(fresh_seeds(config, showing.episodes, showing.seed)):
             stored = read()
             stored.require_fit(flatdim(env.observation_space), flatdim(env.action_space))
             if stored.checkpoint != shown:
                 shown = stored.checkpoint
                 say(policy_line(config, shown, run))
             try:
-                episode = play_episode(stored.policy, env, reset_seed, sampled, on_frame)
+                episode = play_episode(stored.policy, env, seed, showing.sampled, on_frame)
             except EnvironmentFailed as e:
                 raise e if frames else WrongInput(f"can't open a window: {e.message}", elsewhere) from e
-            say(episode_line(index, reset_seed, episode))
+            say(episode_line(index, seed, episode))
 
 
-def record(
-    run: RunDirectory,
-    which: str,
-    episodes: int,
-    seed: int | None,
-    sampled: bool,
-    trusted: bool,
-    out: Path | None,
-    say: Callable[[str], None],
-) -> Path:
-    """Write ``episodes``, one after the other, as one mp4.
+def record(run: RunDirectory, showing: Showing, out: Path | None, say: Callable[[str], None]) -> Path:
+    """Write episodes, one after the other, as one mp4.
 
     Args:
         run: May go on meanwhile; all episodes are of the policy that is there now.
-        which: ``best``, ``latest`` or a number of env steps.
-        episodes: How many.
-        seed: Of the first; None takes seeds that chose no checkpoint.
-        sampled: Draw actions instead of taking the deterministic ones.
-        trusted: The package that the run's ``env.id`` names may be imported.
+        showing: What is to be seen of it.
         out: The file; None names one in ``videos/`` of the run.
         say: Takes each line for the terminal.
 
@@ -101,10 +91,10 @@ def record(
         WrongInput: The file can't be written, the run can't be read, or its environment can't be drawn.
         EnvironmentFailed: It raised, or there is nothing to draw with.
     """
-    config, read = policy_reader(run, which, trusted)
+    config, read = policy_reader(run, showing.checkpoint, showing.trusted)
     stored = read()
-    seeds = fresh_seeds(config, episodes, seed)
-    how = "_sampled" if sampled else ""
+    seeds = fresh_seeds(config, showing.episodes, showing.seed)
+    how = "_sampled" if showing.sampled else ""
     name = f"{stored.checkpoint.kind}-{stored.checkpoint.env_steps}_seed-{seeds[0]}_episodes-{len(seeds)}{how}.mp4"
     path = out or run.path / "videos" / name
     remedy = f"{command('record')} {shlex.quote(str(run.path))} --out ANOTHER_PLACE.mp4"
@@ -113,11 +103,14 @@ def record(
         stored.require_fit(flatdim(env.observation_space), flatdim(env.action_space))
         with closing(env), Video(path, env.metadata.get("render_fps", 30), remedy) as video:
             say(policy_line(config, stored.checkpoint, run))
-            for index, reset_seed in enumerate(seeds):
-                episode = play_episode(
-                    stored.policy, env, reset_seed, sampled, lambda: video.add(np.asarray(env.render()))
-                )
-                say(episode_line(index, reset_seed, episode))
+
+            def on_frame() -> None:
+                """Add what is to be seen."""
+                video.add(np.asarray(env.render()))
+
+            for index, seed in enumerate(seeds):
+                episode = play_episode(stored.policy, env, seed, showing.sampled, on_frame)
+                say(episode_line(index, seed, episode))
     return path
 
 
