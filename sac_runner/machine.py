@@ -2,6 +2,7 @@
 
 import math
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def available_memory() -> int | None:
 
 def available_cores() -> int:
     """Cores that this process may use: those it is bound to, or fewer where a container has a share of the time."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(_bound_to())
     for line in _lines(Path("/proc/self/cgroup")):
         _, found, own = line.partition("0::")
         root = Path("/sys/fs/cgroup")
@@ -37,6 +38,30 @@ def available_cores() -> int:
             if quota.isdecimal() and period.isdecimal():
                 cores = min(cores, math.ceil(int(quota) / int(period)))
     return max(cores, 1)
+
+
+def busy_cores(over_s: float) -> float | None:
+    """How many of the cores that this process may use compute for others while it sleeps ``over_s`` seconds.
+
+    None where the system does not say, or allows but a share of their time.
+    """
+    if available_cores() < len(_bound_to()):
+        return None
+    before = _core_times()
+    time.sleep(over_s)
+    idle, all_of_it = (now - then for now, then in zip(_core_times(), before, strict=True))
+    return len(_bound_to()) * (1.0 - idle / all_of_it) if all_of_it > 0 else None
+
+
+def _bound_to() -> set[int]:
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+
+
+def _core_times() -> tuple[int, int]:
+    """Time that these cores were idle, and time in all, in the kernel's ticks; zero where it does not say."""
+    cores = {f"cpu{core}" for core in _bound_to()}
+    times = [[int(x) for x in words[1:9]] for line in _lines(Path("/proc/stat")) if (words := line.split())[0] in cores]
+    return sum(idle + io for _, _, _, idle, io, *_ in times), sum(map(sum, times))
 
 
 def _known_limits() -> Iterator[int]:

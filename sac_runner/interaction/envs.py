@@ -1,12 +1,13 @@
 """Environments: the only place that calls ``gymnasium.make``, and the door where actions meet their bounds."""
 
+import contextlib
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,8 +19,10 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 
 from sac_runner.config.schema import Config, EnvConfig
-from sac_runner.errors import EnvironmentFailed, EnvironmentFault, WrongInput, first_line, train_command
+from sac_runner.errors import EnvironmentFailed, EnvironmentFault, WrongInput, first_line, train_command, warn
 from sac_runner.interaction.faults import STOP_SIGNALS, Watched, WorkerEnvs
+
+_mujoco_warned: set[str] = set()
 
 
 class MadeEachEpisode(gym.Wrapper[Any, Any, Any, Any]):
@@ -76,7 +79,7 @@ def _make_watched(config: EnvConfig, index: int) -> gym.Env[Any, Any]:
     return Watched(make_env(config), index)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _signals_held() -> Iterator[None]:
     """A signal that comes while workers begin takes effect once they have: Python loses an exception raised in a fork.
 
@@ -112,6 +115,7 @@ def _make(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
         sys.path.append(os.getcwd())  # last: what is installed wins over a file of that name in a stranger's run
     if render_mode is not None and sys.platform == "linux" and not os.environ.get("DISPLAY"):
         os.environ.setdefault("MUJOCO_GL", "egl")  # not otherwise: where libEGL is missing, MuJoCo's import would fail
+    _hear_mujoco()
     kwargs = config.kwargs if render_mode is None else config.kwargs | {"render_mode": render_mode}
     try:
         return gym.make(config.id, max_episode_steps=config.max_episode_steps, **kwargs)
@@ -127,6 +131,24 @@ def _make(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
         raise WrongInput(f"env.id={config.id} does not take env.kwargs={config.kwargs}: {first_line(e)}") from e
     except Exception as e:
         raise EnvironmentFailed(f"env.id={config.id} can't be made: {type(e).__name__}: {first_line(e)}") from e
+
+
+def _hear_mujoco() -> None:
+    """MuJoCo's warnings as ours, each kind once a process.
+
+    By itself it prints them for every environment that is made, and leaves a MUJOCO_LOG.TXT in the user's folder.
+    """
+    with contextlib.suppress(Exception):  # an environment that needs it says better what is wrong
+        import mujoco
+
+        mujoco.set_mju_user_warning(_mujoco_warns)
+
+
+def _mujoco_warns(text: str) -> None:
+    kind = re.sub(r"[-\d.]+", "", text)  # without its time and place
+    if "is deprecated" not in text and kind not in _mujoco_warned:  # that is for who wrote the model
+        _mujoco_warned.add(kind)
+        warn(f"MuJoCo: {text}")
 
 
 def _with_flat_obs(env: gym.Env[Any, Any], config: EnvConfig) -> gym.Env[Any, Any]:

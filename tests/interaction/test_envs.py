@@ -200,3 +200,17 @@ def test_of_what_environments_say_beside_only_success_is_gathered(vectorization)
     infos = [envs.reset(seed=[0, 1])[1], envs.step(np.zeros((2, 3), np.float32))[-1]]
     envs.close()
     assert infos == [{}, {}]
+
+
+def test_mujoco_warns_once_of_what_happens_and_leaves_no_file(capfd, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sac_runner.interaction.envs._mujoco_warned", set())
+    make("HalfCheetah-v5").close()  # its model file is deprecated, which is for its author to hear
+    env = make("Hopper-v5")
+    for speed in (1e12, -2e12):
+        env.reset(seed=0)
+        env.unwrapped.data.qvel[:] = speed
+        env.step(np.zeros(3, np.float32))
+    said = capfd.readouterr()
+    assert said.out == "" and said.err.startswith("warning: MuJoCo: Nan, Inf or huge value in QVEL")
+    assert said.err.count("\n") == 1 and list(tmp_path.iterdir()) == []

@@ -106,6 +106,31 @@ def test_medium_precision_where_it_makes_updates_slower_is_warned_of(machine, av
 
 
 @pytest.mark.parametrize(
+    ("cores", "busy", "said"),
+    [
+        (2, 2.0, "other processes keep 2.0 of 2 cores busy; threads=1 is faster beside them"),
+        (2, 0.6, "keep 0.6 of 2 cores busy; threads=1 "),
+        (2, 0.4, ""),
+        (4, 1.3, "keep 1.3 of 4 cores busy; threads=3 "),
+        (8, 3.0, ""),  # four of them are enough
+        (2, None, ""),
+        (1, 1.0, ""),  # fewer than one there are not
+    ],
+)
+def test_other_processes_that_threads_would_fight_with_are_warned_of(cores, busy, said, monkeypatch, capsys):
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(device, "available_cores", lambda: cores)
+    monkeypatch.setattr(device, "busy_cores", lambda over_s: busy)
+    device.set_up_torch(config(device="cpu", threads="auto"))
+    heard = capsys.readouterr().err
+    assert said in heard and bool(heard) == bool(said)
+    device.set_up_torch(config(device="cpu", threads=2))  # as asked for
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    device.set_up_torch(config(device="cpu", threads="auto"))
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("place", "float32", "sizes", "more", "way"),
     [
         ("cpu", True, (64, 256), {}, "medium"),
