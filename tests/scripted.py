@@ -169,6 +169,14 @@ class Prints(Countdown):
         return super().step(action)
 
 
+class Hears(Countdown):
+    """Keeps the options of its last reset."""
+
+    def reset(self, *, seed=None, options=None):
+        self.options = options
+        return super().reset(seed=seed)
+
+
 class Faulty(Countdown):
     """Does ``what`` in its ``at``-th step or reset, unless there is a file named mended; other words are no fault."""
 
@@ -220,9 +228,9 @@ def needs_a_package():
     raise gym.error.DependencyNotInstalled("pip install no-such-physics\nor build it")
 
 
-def breaks():
+def breaks(error=ZeroDivisionError):
     """An entry point that fails by itself."""
-    raise ZeroDivisionError("in its constructor")
+    raise error("in its constructor")
 
 
 for _name, _entry in {
@@ -234,6 +242,7 @@ for _name, _entry in {
     "Fails-v0": Fails,
     "Waits-v0": Waits,
     "Prints-v0": Prints,
+    "Hears-v0": Hears,
     "Faulty-v0": Faulty,
     "NeedsAPackage-v0": needs_a_package,
     "Breaks-v0": breaks,

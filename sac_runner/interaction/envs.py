@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from sac_runner.config.schema import Config, EnvConfig
 from sac_runner.errors import EnvironmentFailed, EnvironmentFault, WrongInput, first_line, train_command, warn
-from sac_runner.interaction.faults import STOP_SIGNALS, Watched, WorkerEnvs
+from sac_runner.interaction.faults import Watched, WorkerEnvs, place_of, stop_signals
 
 _mujoco_warned: set[str] = set()
 
@@ -91,7 +91,7 @@ def _signals_held() -> Iterator[None]:
     came: list[int] = []
     forks = multiprocessing.get_start_method() == "fork"
     hold = (lambda number, frame: came.append(number)) if forks else signal.SIG_IGN
-    handlers = {number: signal.signal(number, hold) for number in STOP_SIGNALS}
+    handlers = {number: signal.signal(number, hold) for number in stop_signals()}
     try:
         yield
     finally:
@@ -106,6 +106,12 @@ def raw_spaces(config: EnvConfig) -> tuple[spaces.Space[Any], spaces.Space[Any]]
     env = _make(config, None)
     env.close()
     return env.observation_space, env.action_space
+
+
+def is_endless(config: EnvConfig) -> bool:
+    """Whether an episode ends only where the environment, made before, says so: Gymnasium sets it no time limit."""
+    registered = gym.registry.get((config.id or "").rpartition(":")[2])
+    return config.max_episode_steps is None and registered is not None and registered.max_episode_steps is None
 
 
 def _make(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
@@ -127,10 +133,11 @@ def _make(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
         raise WrongInput(f"env.id={config.id} can't be made: {first_line(e)}") from e
     except ImportError as e:
         raise WrongInput(f"env.id={config.id} can't be imported: {first_line(e)}") from e
-    except TypeError as e:
-        raise WrongInput(f"env.id={config.id} does not take env.kwargs={config.kwargs}: {first_line(e)}") from e
     except Exception as e:
-        raise EnvironmentFailed(f"env.id={config.id} can't be made: {type(e).__name__}: {first_line(e)}") from e
+        if isinstance(e, TypeError) and re.search("unexpected keyword|missing .* argument", str(e)):
+            raise WrongInput(f"env.id={config.id} does not take env.kwargs={config.kwargs}: {first_line(e)}") from e
+        why = f"{type(e).__name__}: {first_line(e)}{place_of(e.__context__ or e)}"  # Gymnasium raises some anew
+        raise EnvironmentFailed(f"env.id={config.id} can't be made: {why}") from e
 
 
 def _hear_mujoco() -> None:

@@ -4,9 +4,11 @@ import contextlib
 import ctypes
 import multiprocessing
 import multiprocessing.connection
+import os
 import signal
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,8 +21,8 @@ from gymnasium.vector.async_vector_env import AsyncState, _async_worker
 
 from sac_runner.errors import EnvironmentFault, first_line
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-"""Asked to stop by Ctrl-C or by a scheduler, a run saves first."""
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""Asked to stop by Ctrl-C, by a terminal that is closed or by a scheduler, a run saves first."""
 
 _CLOSING_S = 2.0
 _PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
@@ -44,7 +46,7 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
         """
         self._seed, self._steps = seed, 0
         try:
-            obs, info = self.env.reset(seed=seed, options=options)
+            obs, info = self.env.reset(seed=seed, options=options or None)  # a vector environment's mask is taken out
             return self._checked(obs), _of_use(info)
         except EnvironmentFault:
             raise
@@ -73,11 +75,23 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
         return x
 
     def _raised(self, error: BaseException) -> "EnvironmentFault":
-        return EnvironmentFault(f"{self._named()} raised {type(error).__name__}: {first_line(error)}")
+        return EnvironmentFault(f"{self._named()} raised {type(error).__name__}: {first_line(error)}{place_of(error)}")
 
     def _named(self) -> str:
         when = f"in step {self._steps}" if self._steps else "in the reset"
         return f"env {self._index}, {when} of its episode with seed {self._seed},"
+
+
+def stop_signals() -> list[signal.Signals]:
+    """``STOP_SIGNALS``, less a SIGHUP that is ignored, as below ``nohup``."""
+    return [x for x in STOP_SIGNALS if x != signal.SIGHUP or signal.getsignal(x) is not signal.SIG_IGN]
+
+
+def place_of(error: BaseException) -> str:
+    """`` (my_env.py:14, in step)``: where ``error`` was raised, if not here."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    here = frame.filename == __file__
+    return "" if here else f" ({os.path.basename(frame.filename)}:{frame.lineno}, in {frame.name})"
 
 
 def _of_use(info: Any) -> dict[str, Any]:
@@ -138,7 +152,7 @@ class WorkerEnvs(AsyncVectorEnv):
             raise
 
     def _raise_if_errors(self, successes: Iterable[bool]) -> None:
-        """As Gymnasium's, less the traceback that it prints as a warning: the error says where and why."""
+        """As Gymnasium's, less the traceback that it prints as a warning: the error says when, why and where."""
         if not all(successes):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")

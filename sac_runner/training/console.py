@@ -45,7 +45,7 @@ class Console:
             self._show(text)
             if now >= self._next_noted:
                 self._next_noted = now + _PLAIN_S
-                self._note(text)
+                self.note(text)
 
     def _parts(self, counters: Counters, record: Record, seconds: float, began: Counters) -> list[str]:
         done, total, unit = self._share(counters)
@@ -95,9 +95,10 @@ class Console:
         """Print whole lines."""
         self.clear()
         self._write(text + "\n")
-        self._note(text)
+        self.note(text)
 
-    def _note(self, text: str) -> None:
+    def note(self, text: str) -> None:
+        """Write to the log alone."""
         if self._log is not None:
             self._log.write(f"{text}\n".encode())
             with contextlib.suppress(DiskFailed):  # a log never stops a training

@@ -14,6 +14,7 @@ from sac_runner.config.convert import flat, from_plain, to_plain
 from sac_runner.config.schema import Config
 from sac_runner.config.validate import validate
 from sac_runner.errors import WrongInput, first_line, train_command
+from sac_runner.interaction.spaces import EnvSpaces
 from sac_runner.storage.find import find_run
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.stored_config import plain_config
@@ -141,6 +142,18 @@ def _differences(there: dict[str, Any], here: dict[str, Any], asked: str, ignore
     ]
 
 
+def require_same_spaces(run: RunDirectory, here: EnvSpaces) -> None:
+    """What ``run`` has stored must mean the same in the environment as it is now.
+
+    Raises:
+        WrongInput: It observes or takes something else.
+    """
+    there, now = run.read_meta().get("spaces"), here.to_plain()
+    if isinstance(there, dict) and (other := [key for key in now if there.get(key) != now[key]]):
+        differs = f"{other[0]} was {there.get(other[0])}, now {now[other[0]]}"
+        raise WrongInput(f"{run.path} was trained in an environment of other spaces than env.id has now ({differs})")
+
+
 def initialize(agent: SAC, run: RunDirectory) -> None:
     """``init_from``: start ``agent`` from the newest networks and observation statistics of ``run``.
 
@@ -154,7 +167,8 @@ def initialize(agent: SAC, run: RunDirectory) -> None:
     except RuntimeError as e:
         here = {name: tuple(x.shape) for name, x in agent.state_dict().items()}
         there = {name: tuple(x.shape) for name, x in state.items()}
-        other = [name for name in here if not name.startswith("adam.") and here[name] != there.get(name)]
+        taken = ("policy.", "critic.", "critic_target.", "reward_normalizer.moments.")
+        other = [name for name in here if name.startswith(taken) and here[name] != there.get(name)]
         which = f"{other[0]} is {there.get(other[0], 'not there')}, here {here[other[0]]}" if other else first_line(e)
         text = f"the networks of init_from={run.path} have other shapes or normalization than this run's ({which})"
         raise WrongInput(text) from e

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -15,8 +16,9 @@ from types import FrameType
 from sac_runner.config.compose import to_yaml
 from sac_runner.config.convert import flat
 from sac_runner.config.schema import Config
-from sac_runner.errors import Interrupted, NotFinite, RunnerError
-from sac_runner.interaction.faults import STOP_SIGNALS
+from sac_runner.errors import EnvironmentFailed, Interrupted, NotFinite, RunnerError, warn
+from sac_runner.interaction.envs import is_endless
+from sac_runner.interaction.faults import stop_signals
 from sac_runner.interaction.spaces import spaces_of
 from sac_runner.storage.checkpoints import find
 from sac_runner.storage.crash import crash_traces, how_it_died
@@ -32,7 +34,7 @@ from sac_runner.training.provenance import provenance
 from sac_runner.training.record import Record
 from sac_runner.training.recovery import newest_whole
 from sac_runner.training.report import closing, header, shown, stopped
-from sac_runner.training.resume import initialize
+from sac_runner.training.resume import initialize, require_same_spaces
 from sac_runner.training.trainer import Ending, Trainer
 
 _ECHO_S = 2.0
@@ -81,11 +83,14 @@ def train(
         require_fit(trainer, continued)
         least_s = 0.0 if continued else least_seconds(trainer)
         env_spaces = spaces_of(config.env)
+        _warn_of_no_end(config)
         glance = at_a_glance(trainer, env_spaces.action)
         with own_directory() as lock, stop_on_signals() as stop, contextlib.ExitStack() as at_the_end:
             run = RunDirectory(lock.run)
             heed = partial(_asked, lock, stop)
             record = Record(config, run, hyperparameters(config, swept))
+            if continued:
+                require_same_spaces(run, env_spaces)
             try:
                 cut = record.restore(newest_whole(run), trainer.state, heed) if continued else []
             except Interrupted:
@@ -126,6 +131,7 @@ def dry_run(config: Config, overrides: list[str], recipe: str | None, done: int 
         else:
             print(f"continuing at {done:,} env steps")
         print(preflight(trainer, done or 0))
+        _warn_of_no_end(config)
         require_fit(trainer, continued=done is not None)
 
 
@@ -136,6 +142,12 @@ def _begin_from_another(config: Config, trainer: Trainer) -> Config:
     source = find_run(config.init_from, config.outputs)
     initialize(trainer.agent, RunDirectory(source))
     return replace(config, init_from=str(source.resolve()))
+
+
+def _warn_of_no_end(config: Config) -> None:
+    if is_endless(config.env):
+        text = "has no time limit: an episode that it does not end itself goes on for ever"
+        warn(f"{config.env.id} {text}; env.max_episode_steps=1000 sets one")
 
 
 def _cut_short(cut: list[int]) -> str:
@@ -169,6 +181,8 @@ def _summarized(trainer: Trainer, record: Record, console: Console) -> Iterator[
         console.clear()
         if isinstance(e, NotFinite):
             e.message += _what_leads_there(record.run, trainer)
+        if isinstance(e, EnvironmentFailed):
+            console.note("".join(traceback.format_exception(e)))  # for whoever wrote the environment
         status = "failed" if isinstance(e, Exception) else "stopped"
         record.abandon(status, e.message if isinstance(e, RunnerError) else repr(e), trainer.counters)
         raise
@@ -233,7 +247,8 @@ class StopRequest:
             if self._is_an_echo(number):
                 return
             signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
+            os.kill(os.getpid(), number)  # the process: while it compiles, this thread takes none
+            return
         self.signal, self._heard_at = number, time.monotonic()
         with contextlib.suppress(OSError):
             os.write(2, b"\nstopping and saving; once more stops at once, unsaved\n")
@@ -251,7 +266,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = {number: signal.signal(number, stop.handle) for number in STOP_SIGNALS}
+    before = {number: signal.signal(number, stop.handle) for number in stop_signals()}
     try:
         yield stop
     finally:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from itertools import cycle
 from pathlib import Path
@@ -22,12 +23,14 @@ from tensorboard.plugins.hparams import metadata
 from sac_runner.commands import train as command
 from sac_runner.config.compose import CONF, compose_config
 from sac_runner.errors import RunInUse, WrongInput
+from sac_runner.interaction.spaces import spaces_of
 from sac_runner.storage.checkpoints import find
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.preflight import _time
 from sac_runner.training.resume import stored_config
 from tests.runs import BUDGET, SIZE, TINY, metrics_rows, the_run, train, trained
+from tests.support import config
 
 COUNTDOWN = "env.id=tests.scripted:Countdown-v0"
 FAILS = ["env=custom", "env.id=tests.scripted:Fails-v0", *SIZE, "total_env_steps=60", "schedule.warmup_env_steps=20"]
@@ -365,7 +368,11 @@ def test_a_dry_run_says_what_it_would_need_and_writes_nothing(outputs, elsewhere
 @pytest.mark.parametrize("normalization", ["none", "obs"])
 def test_init_from_starts_from_the_weights_and_statistics_of_another_run(normalization):
     assert train(*TINY, f"normalization={normalization}", "run.dir=first").code == 0
-    at_once = ("stop.at_return=-1e9", "eval.every_env_steps=1")  # after one random step, before any update
+    at_once = [
+        "total_env_steps=1",
+        "schedule.warmup_env_steps=0",
+        "schedule.updates_per_env_step=0.5",
+    ]  # without an update
     assert train(*TINY, f"normalization={normalization}", "init_from=./first", "run.dir=second", *at_once).code == 0
     first, second = (RunDirectory(Path(name)).checkpoint("latest").arrays("train") for name in ("first", "second"))
     networks = [name for name in first if name.startswith(("agent.policy.actor", "agent.critic"))]
@@ -393,6 +400,32 @@ def test_init_from_refuses_other_shapes_before_anything_is_made(finished, elsewh
     assert f"init_from={the_run().path} have other shapes" in said and "weight is (8, 3), here (9, 3)" in said
     assert "have other shapes or normalization" in refused(*TINY, "normalization=obs", "init_from=last")
     assert sorted(elsewhere.rglob("*")) == before
+
+
+def test_init_from_names_what_is_other_and_not_what_is_not_taken(finished):
+    said = refused(*TINY, "alpha=fixed", "normalization=reward", "init_from=last")
+    assert "reward_normalizer.moments.mean is not there" in said
+    assert train(*TINY, "normalization=reward", "run.dir=normalized").code == 0
+    said = refused(*TINY, "alpha=fixed", "init_from=./normalized")
+    assert "(the critics' values are those of normalized rewards)" in said
+    assert train(*TINY, "alpha=fixed", "init_from=last", "run.dir=third").code == 0
+
+
+def test_a_run_goes_on_in_no_environment_with_other_spaces(finished, monkeypatch):
+    now = spaces_of(config(env={"id": "MountainCarContinuous-v0"}).env)
+    monkeypatch.setattr("sac_runner.training.run.spaces_of", lambda env: now)
+    said = refused("resume=last", "total_env_steps=70")
+    assert "of other spaces than env.id has now (obs was [{" in said
+    now = replace(now, obs=spaces_of(config().env).obs, obs_dim=3)
+    assert "(action was {" in refused("resume=last", "total_env_steps=70")
+
+
+def test_an_environment_without_a_time_limit_is_warned_of(elsewhere):
+    endless = ["env=custom", "env.id=tests.scripted:Countdown-v0", *SIZE, "schedule.warmup_env_steps=20"]
+    for more in ("dry_run=true", "run.dir=run"):
+        said = train(*endless, "total_env_steps=30", more).err
+        assert "Countdown-v0 has no time limit: " in said and "; env.max_episode_steps=1000 sets one\n" in said
+    assert "has no time limit" not in train(*endless, "total_env_steps=30", "env.max_episode_steps=9").err
 
 
 @pytest.fixture

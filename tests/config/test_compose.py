@@ -176,6 +176,13 @@ def test_any_choice_goes_with_any_recipe(recipe):
     composed(f"experiment={recipe}", "schedule=per_round")
 
 
+@pytest.mark.parametrize("recipe", choices("experiment"))
+def test_a_recipe_stays_the_same_whatever_is_tuned(recipe):
+    ours = composed(f"experiment={recipe}")
+    untuned = composed(f"experiment={recipe}", "env=custom", f"env.id={ours['env.id']}")
+    assert {key for key in ours if ours[key] != untuned[key]} <= {"env.name", "env.id"}
+
+
 def test_evaluation_has_the_time_limit_of_training_unless_told_otherwise():
     limits = ("env.max_episode_steps", "eval.max_episode_steps")
     pendulum = composed("env=pendulum", "env.max_episode_steps=30")

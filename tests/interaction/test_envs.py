@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sac_runner.errors import EnvironmentFailed, WrongInput
-from sac_runner.interaction.envs import from_unit, make_env
+from sac_runner.interaction.envs import from_unit, is_endless, make_env
 from tests.scripted import Echo
 from tests.support import config, vector_env
 
@@ -168,6 +168,12 @@ def test_a_remade_world_is_a_new_one_behind_the_same_door():
         ("tests.scripted:NeedsAPackage-v0", {}, WrongInput, "is not installed: pip install no-such-physics$"),
         ("Pendulum-v1", {"no_such_knob": 1}, WrongInput, "does not take env.kwargs=.*no_such_knob"),
         ("tests.scripted:Breaks-v0", {}, EnvironmentFailed, "can't be made: ZeroDivisionError: in its constructor"),
+        (
+            "tests.scripted:Breaks-v0",
+            {"error": TypeError},
+            EnvironmentFailed,
+            r"in its constructor .*py:\d+, in breaks",
+        ),
         (None, {}, WrongInput, "env=custom needs env.id"),
     ],
 )
@@ -200,6 +206,20 @@ def test_of_what_environments_say_beside_only_success_is_gathered(vectorization)
     infos = [envs.reset(seed=[0, 1])[1], envs.step(np.zeros((2, 3), np.float32))[-1]]
     envs.close()
     assert infos == [{}, {}]
+
+
+@pytest.mark.parametrize(
+    ("env_id", "limit", "endless"),
+    [
+        ("Pendulum-v1", None, False),
+        ("tests.scripted:Countdown-v0", None, True),
+        ("tests.scripted:Countdown-v0", 9, False),
+    ],
+)
+def test_an_environment_without_a_time_limit_is_known(env_id, limit, endless):
+    env = config(env={"id": env_id, "max_episode_steps": limit}).env
+    make_env(env).close()
+    assert is_endless(env) == endless
 
 
 def test_mujoco_warns_once_of_what_happens_and_leaves_no_file(capfd, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from sac_runner.errors import DiskFailed
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.status import status
+from sac_runner.training.compilation import _signals_blocked
 from sac_runner.training.run import hyperparameters, stop_on_signals, train
 from tests.fault_layer import Layer
 from tests.support import config
@@ -31,6 +33,7 @@ SHORT = config(total_env_steps=4, eval={"episodes": 1, "max_episode_steps": 3})
         (signal.SIGTERM, signal.SIGTERM, 3.0, True),
         (signal.SIGUSR2, signal.SIGTERM, 30.0, False),  # as SLURM says it
         (signal.SIGTERM, signal.SIGUSR1, 0.0, False),
+        (signal.SIGHUP, signal.SIGINT, 0.0, True),
     ],
 )
 def test_a_second_signal_ends_the_process_at_once_unless_it_is_an_echo(monkeypatch, first, second, later, ends):
@@ -47,6 +50,35 @@ def test_a_second_signal_ends_the_process_at_once_unless_it_is_an_echo(monkeypat
     process.start()
     process.join(60)
     assert process.exitcode == (-second if ends else 0)
+
+
+def test_a_terminal_that_is_closed_stops_no_run_below_nohup():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_on_signals() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stop()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+def test_so_it_does_while_updates_are_compiled():
+    def run():
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()  # there is one, of PyTorch or TensorBoard
+        with stop_on_signals() as stop, _signals_blocked():
+            os.kill(os.getpid(), signal.SIGINT)
+            while not stop():
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+            os._exit(1)
+
+    process = multiprocessing.get_context("fork").Process(target=run)
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGINT
 
 
 def test_that_the_trainer_asks_is_a_sign_of_life(tmp_path):

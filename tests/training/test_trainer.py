@@ -202,14 +202,16 @@ def test_a_run_whose_budget_and_minutes_are_used_up_in_one_turn_is_finished(tmp_
     minutes = {"max_minutes": 1e-9, "at_return": None}
     assert ended(tmp_path / "a", stop=minutes, total_env_steps=1) is Ending.FINISHED
     assert ended(tmp_path / "b", stop=minutes, total_env_steps=2) is Ending.MAX_MINUTES
-    both = {"max_minutes": 1e-9, "at_return": -1e9}
-    assert ended(tmp_path / "c", stop=both, total_env_steps=2, eval={"every_env_steps": 1}) is Ending.AT_RETURN
+    both, at_once = {"max_minutes": 1e-9, "at_return": -1e9}, PER_STEP | {"warmup_env_steps": 0}
+    more = {"total_env_steps": 2, "eval": {"every_env_steps": 1}}
+    assert ended(tmp_path / "c", stop=both, schedule=at_once, **more) is Ending.AT_RETURN
 
 
-def test_the_evaluation_before_the_first_step_ends_no_run(tmp_path):
-    at_once = {"max_minutes": None, "at_return": -1e9}
-    assert ran(tmp_path / "a", stop=at_once, total_env_steps=20).counters.env_steps == 20
-    assert ran(tmp_path / "b", stop=at_once, total_env_steps=20, eval={"every_env_steps": 7}).counters.env_steps == 7
+@pytest.mark.parametrize(("warmup", "end"), [(0, 7), (6, 7), (7, 14), (20, 20)])
+def test_an_evaluation_before_the_first_update_ends_no_run(tmp_path, warmup, end):
+    stop, schedule = {"max_minutes": None, "at_return": -1e9}, PER_STEP | {"warmup_env_steps": warmup}
+    more = {"stop": stop, "schedule": schedule, "total_env_steps": 20, "eval": {"every_env_steps": 7}}
+    assert ran(tmp_path, **more).counters.env_steps == end
 
 
 def test_a_run_past_the_end_of_its_learning_rate_is_refused(tmp_path, monkeypatch):
