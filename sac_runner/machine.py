@@ -1,4 +1,7 @@
-"""What this process may use: the memory and the cores that the system has, and that a container or batch job allows."""
+"""What this process may use: memory and cores that the system has and that a container or batch job allows.
+
+Control groups of version 1 are asked for memory alone.
+"""
 
 import math
 import os

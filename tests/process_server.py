@@ -143,7 +143,7 @@ class _Job:
         global _marks
         os.setsid()
         _marks = _Marks()
-        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         for descriptor, file in enumerate([os.open(os.devnull, os.O_RDONLY), log.fileno(), log.fileno()]):

@@ -75,7 +75,7 @@ class SAC:
         return self.critic.out.weight.is_cuda
 
     def observe(self, frames: NDArray[np.float32], reward: NDArray[np.float64], done: NDArray[np.bool_]) -> None:
-        """Show the normalizers one environment step; nothing else moves their statistics.
+        """Show the normalizers one environment step; nothing but this and ``begin`` moves their statistics.
 
         Args:
             frames: (M, obs_dim), every observation that is new, those of resets included.

@@ -66,7 +66,12 @@ def add_run(parser: Parser) -> None:
         "--checkpoint", type=_checkpoint, default="best", metavar="best|latest|STEP", help="default: best"
     )
     parser.add_argument("--sampled", action="store_true", help="draw actions from the policy (default: its mean)")
-    parser.add_argument("--seed", type=_seed, metavar="S", help="episode i has seed S + i (default: fresh ones)")
+    parser.add_argument(
+        "--seed",
+        type=_seed,
+        metavar="S",
+        help="episode i has seed S + i (default: 1000000, or others that chose nothing)",
+    )
     parser.add_argument("--trust", action="store_true", help="import the package that the run's env.id names")
     add_outputs(parser)
 

@@ -209,7 +209,10 @@ def to_config(cfg: DictConfig, of_hydra: Any = None) -> Config:
         faults += foreign_env(config, of_hydra.runtime.choices.get("env"), find_groups(folders))
     validate(config, faults)
     run = replace(config.run, dir=config.run.dir and os.path.expanduser(config.run.dir))
-    return replace(config, outputs=os.path.expanduser(config.outputs), run=run)  # a shell leaves outputs=~/x as it is
+    outputs = (
+        os.path.expanduser(config.outputs) or "outputs"
+    )  # a shell leaves ~/x as it is, and SAC_OUTPUTS may be empty
+    return replace(config, outputs=outputs, run=run)
 
 
 def compose_config(overrides: list[str]) -> Config:

@@ -21,7 +21,7 @@ class EnvConfig:
     num_envs: PositiveInt
     """Environments stepped side by side."""
     vectorization: Literal["sync", "async"]
-    """``sync`` steps them in this process, ``async`` in a process each."""
+    """``sync`` steps them in this process, ``async`` in a process each, those of evaluations too."""
     timeout_s: Positive | None
     """Seconds that a process of ``async`` may take for its start, a step or a reset; null waits for ever."""
     episode_seed: Literal["per_episode", "per_round"]
@@ -143,7 +143,7 @@ class PerRoundConfig:
 
     mode: Literal["per_round"]
     rounds: PositiveInt
-    """Rounds in the run. The tutorial: 2000."""
+    """Rounds in the run, if ``total_env_steps`` does not end it before. The tutorial: 2000."""
     episodes_per_round: PositiveInt
     """Episodes collected in a round. The tutorial: 10."""
     updates_per_round: PositiveInt
@@ -178,7 +178,7 @@ class EvalConfig:
     seed: Count
     """Episode i is reset with ``seed + i``, in every evaluation of every run."""
     num_envs: PositiveInt
-    """Environments, and so the constant batch size, of an evaluation."""
+    """Environments, and so the constant batch size, of an evaluation: all step until its last episode has ended."""
     max_episode_steps: PositiveInt | None
     """Time limit in steps of evaluation, watching and recording; null keeps the registered one."""
 
@@ -210,9 +210,10 @@ class StopConfig:
     """Reasons to end a run early."""
 
     max_minutes: Positive | None
-    """Minutes of training of this start of the run, its last evaluation and saving not counted."""
+    """Minutes of training of this start of the run, from its first step on; evaluations at its start and end come on top.
+    A run that it ended is finished for a sweep; ``resume=RUN`` goes on with it."""
     at_return: float | None
-    """Mean return of an evaluation after the first step at which the run counts as done."""
+    """Mean return of an evaluation, after updates began, at which the run counts as done."""
 
 
 @dataclass(frozen=True)
@@ -220,9 +221,9 @@ class RunConfig:
     """Where the run goes."""
 
     dir: str | None
-    """The run directory itself; null makes one under ``outputs``."""
+    """The run directory itself; null makes one under ``outputs``. By name it is found as runs/X or runs/X/Y alone."""
     name: str | None
-    """Replaces the list of overrides in the directory's name."""
+    """Replaces the list of overrides in the directory's name, of a sweep the swept keys."""
 
 
 @dataclass(frozen=True)
@@ -251,13 +252,13 @@ class Config:
     precision: Literal["highest", "medium"]
     """Of the products of updates: float32, or with ``medium`` bfloat16 where layers are wide."""
     compile_after_updates: Count | None
-    """Updates before the rest are compiled into one function; null compiles none. What compiling takes, some 10
-    to 30 s, comes back within 5,000 to 20,000 updates more."""
+    """Updates before the rest are compiled into one function; null compiles none. What compiling takes, 20 to 30 s,
+    from a cache some 5, comes back within 5,000 to 20,000 updates more."""
     outputs: str
     """Folder of all runs and sweeps; the environment variable SAC_OUTPUTS sets it too."""
     resume: str | None
-    """Run to continue: a path, a unique part of its name, or ``last``."""
+    """Run to continue or sweep to finish: a path, a unique part of its name, or ``last``."""
     init_from: str | None
-    """Run whose weights and statistics a new run starts from."""
+    """Run whose newest weights and statistics a new run starts from; alpha, Adam's moments and replay start new."""
     dry_run: bool
     """Say what would run, and run nothing."""

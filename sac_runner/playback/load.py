@@ -37,8 +37,8 @@ class LoadedPolicy:
         """Choose the action for one observation, or for each of a batch.
 
         Args:
-            obs: As the environment gives it (a mapping where it observes a Dict), or flat as (obs_dim,); a batch has
-                one more axis in front. Raw: normalization happens inside.
+            obs: As the environment gives it (a mapping where it observes a Dict of Boxes), or flat as (obs_dim,); a
+                batch has one more axis in front. Raw: normalization happens inside.
             sampled: Draw from the policy instead of taking its deterministic action, tanh(mean).
 
         Returns:

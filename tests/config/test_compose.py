@@ -286,6 +286,8 @@ def test_outputs_follow_the_environment_variable(monkeypatch):
     monkeypatch.setenv("SAC_OUTPUTS", "/somewhere/else")
     assert compose_config([]).outputs == "/somewhere/else"
     assert compose_config(["outputs=here"]).outputs == "here"
+    monkeypatch.setenv("SAC_OUTPUTS", "")
+    assert compose_config([]).outputs == "outputs"
 
 
 def test_a_home_folder_is_one_also_where_the_shell_leaves_it_as_typed(monkeypatch):

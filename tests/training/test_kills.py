@@ -32,7 +32,7 @@ WORKERS = "env.vectorization=async"
 WAITING = [*RUN, "env=custom", "env.id=tests.scripted:Waits-v0"]
 """A run whose steps take as long as there is a file named wait."""
 TRAINING = {"stepping", "evaluating", "saving", "dropping"}
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 CLI = [sys.executable, "-c", "from sac_runner.commands.train import main; main()"]
 
 

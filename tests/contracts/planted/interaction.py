@@ -75,6 +75,13 @@ EPISODES = [
         "tests/interaction/test_faulty_envs.py::test_a_process_whose_run_is_gone_ends_without_a_word",
     ),
     (
+        "resets have empty options",
+        "sac_runner/interaction/faults.py",
+        "options=options or None",
+        "options=options",
+        "tests/interaction/test_faulty_envs.py::test_options_of_a_reset_are_none_as_they_are_by_themselves",
+    ),
+    (
         "the current episode is not played again on resume",
         COLLECTOR,
         "self.obs = self._replay_episodes(taken, stop_requested)",
