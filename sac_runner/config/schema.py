@@ -210,7 +210,7 @@ class StopConfig:
     """Reasons to end a run early."""
 
     max_minutes: Positive | None
-    """Minutes of training of this start of the run, from its first step on; evaluations at its start and end come on top.
+    """Minutes that this start of the run trains, from its first step on; evaluations at its start and end come on top.
     A run that it ended is finished for a sweep; ``resume=RUN`` goes on with it."""
     at_return: float | None
     """Mean return of an evaluation, after updates began, at which the run counts as done."""
