@@ -7,10 +7,15 @@ import sys
 from collections.abc import Callable, Iterator
 
 
+def say(text: str) -> None:
+    """Print to standard error; a terminal or a pipe that is gone must end nothing."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
 def warn(text: str) -> None:
     """Say what the user should know and the run survives."""
-    with contextlib.suppress(OSError):
-        print(f"warning: {text}", file=sys.stderr, flush=True)
+    say(f"warning: {text}")
 
 
 @contextlib.contextmanager

@@ -100,6 +100,7 @@ def _fork(command, number, marks):
     _marks, code = marks, 130
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background begins without
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as one below nohup does
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: not to outlive the server
         said = os.open(f"said-{number}", os.O_WRONLY | os.O_APPEND)
         for descriptor, file in enumerate([os.open(os.devnull, os.O_RDONLY), said, said]):
@@ -129,13 +130,13 @@ class _Job:
     """A job of a sweep, as ``subprocess.Popen`` would start it, but forked: without the seconds of its imports."""
 
     def __init__(self, command, *, stdin, stdout, stderr, env, start_new_session):
-        assert command[1:4] == ["-m", "sac_runner.commands.train", "--job"] and start_new_session
+        assert command[1:5] == ["-P", "-m", "sac_runner.commands.train", "--job"] and start_new_session
         self.returncode = None
         self.pid = os.fork()
         if not self.pid:
             code = 1
             try:
-                code = self._become(command[3:], stdout, env)
+                code = self._become(command[4:], stdout, env)
             finally:
                 os._exit(code)
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from sac_runner.errors import RunnerError, WrongInput, command
+from sac_runner.errors import RunnerError, WrongInput, command, say
 
 _SETTING = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*)=(.*)")
 
@@ -135,7 +135,7 @@ def open_door(body: Callable[[], None]) -> None:
     try:
         body()
     except RunnerError as e:
-        print(*str(e).splitlines()[:3], sep="\n", file=sys.stderr)
+        say("\n".join(str(e).splitlines()[:3]))
         sys.exit(e.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

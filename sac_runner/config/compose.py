@@ -97,11 +97,11 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
     own = find_groups(config_folders(options)).get("experiment", {})
     os.environ["SAC_TRAIN_EXPERIMENTS"] = "".join(f" {name}" for name in own)
     with contextlib.ExitStack() as at_the_end:
-        if is_sweep(options):
-            arguments.append(at_the_end.enter_context(_sweepers_folder(sweep)))
         at_the_end.enter_context(_explaining(typed, lambda: started or sweep() is not None))
         sys.argv = [sys.argv[0], *arguments]
         if options or any("hydra" in setting for setting in settings) or not _run_at_once(task, settings):
+            if is_sweep(options) or not options:  # hydra.mode or a file may ask for one
+                sys.argv.append(at_the_end.enter_context(_sweepers_folder(sweep)))
             hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
     if failures:
         raise _command_line(typed).explained(failures[0]) if isinstance(failures[0], WrongInput) else failures[0]
@@ -111,7 +111,7 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
 def _sweepers_folder(sweep: Callable[[], Path | None]) -> Iterator[str]:
     """A folder for what Hydra's sweeper writes, as an override; in the end the sweep has it."""
     with tempfile.TemporaryDirectory(prefix="sac-train-") as scratch:
-        yield f"hydra.sweep.dir={scratch}"
+        yield f"hydra.sweep.dir='{scratch}'"
         if (folder := sweep()) is not None:
             for file in set(Path(scratch).iterdir()) - {Path(scratch, "multirun.yaml")}:  # which sweep.json says better
                 shutil.copy(file, folder)

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from sac_runner.config.schema import Config, EnvConfig
 from sac_runner.errors import EnvironmentFailed, EnvironmentFault, WrongInput, first_line, train_command, warn
-from sac_runner.interaction.faults import Watched, WorkerEnvs, place_of, stop_signals
+from sac_runner.interaction.faults import Watched, WorkerEnvs, place_of
+from sac_runner.signals import stop_signals
 
 _mujoco_warned: set[str] = set()
 

@@ -20,9 +20,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from gymnasium.vector.async_vector_env import AsyncState, _async_worker
 
 from sac_runner.errors import EnvironmentFault, first_line
-
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-"""Asked to stop by Ctrl-C, by a terminal that is closed or by a scheduler, a run saves first."""
+from sac_runner.signals import STOP_SIGNALS
 
 _CLOSING_S = 2.0
 _PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
@@ -80,11 +78,6 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
     def _named(self) -> str:
         when = f"in step {self._steps}" if self._steps else "in the reset"
         return f"env {self._index}, {when} of its episode with seed {self._seed},"
-
-
-def stop_signals() -> list[signal.Signals]:
-    """``STOP_SIGNALS``, less a SIGHUP that is ignored, as below ``nohup``."""
-    return [x for x in STOP_SIGNALS if x != signal.SIGHUP or signal.getsignal(x) is not signal.SIG_IGN]
 
 
 def place_of(error: BaseException) -> str:

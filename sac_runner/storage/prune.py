@@ -6,6 +6,7 @@ gone, which ``clean_up_removed`` deletes later.
 
 import contextlib
 import os
+import resource
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
@@ -57,6 +58,7 @@ def prune_sweep(sweep: SweepDirectory, outputs: Path) -> None:
         DiskFailed: The disk refuses it; it is as it was, or plainly gone.
     """
     _require_own(sweep.path, outputs)
+    _allow_many_files()
     with ExitStack() as locks:
         locks.enter_context(RunLock(sweep.path))
         if not sweep.is_sweep:
@@ -64,13 +66,22 @@ def prune_sweep(sweep: SweepDirectory, outputs: Path) -> None:
         for folder in (path for pattern in ("*", "*/*") for path in sweep.path.glob(pattern)):
             if why := RunDirectory(folder).why_closed:
                 raise WrongInput(f"can't read {folder}, where somebody may train: {why}")
-        for folder in sorted(
-            {path.parent for name in ("config.yaml", ".lock") for path in sweep.path.glob(f"*/*/{name}")}
-        ):
+        patterns = [
+            f"{place}/{name}" for place in ("**", "*/*") for name in ("config.yaml", ".lock")
+        ]  # ** leaves links out
+        runs = {path.parent for pattern in patterns for path in sweep.path.glob(pattern)}
+        for folder in sorted(runs - {sweep.path}):
             _require_own(folder, outputs)
             locks.enter_context(RunLock(folder))
         _remove(sweep.path)
     _drop_empty(sweep.path.parent, outputs)
+
+
+def _allow_many_files() -> None:
+    """Each lock keeps one open; the usual 1,024 are fewer than a great sweep has runs."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def prune_replay(run: RunDirectory, outputs: Path) -> None:

@@ -28,7 +28,7 @@ class SweepJob(NamedTuple):
     path: str
     """Of its run directory within the sweep: ``<setting>/s<seed>``."""
     setting: dict[str, str]
-    """Swept key -> value as typed, such as ``alpha`` -> ``fixed_0.05``; the seed aside."""
+    """Swept key -> value as Hydra writes it, such as ``alpha`` -> ``fixed_0.05``; the seed aside."""
     seed: int
     total_env_steps: int | None
     """Its budget; None where rounds alone end it."""

@@ -1,6 +1,7 @@
 """The launchers that Hydra's sweepers hand their jobs to: each setting composed and checked, then frozen and run."""
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
@@ -13,10 +14,10 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sac_runner.config.compose import recipe, to_config
-from sac_runner.errors import WrongInput, train_command
+from sac_runner.errors import WrongInput, say, train_command
 from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
 from sac_runner.sweep.board import Board
-from sac_runner.sweep.plan import setting_of
+from sac_runner.sweep.plan import setting_of, values_of
 from sac_runner.sweep.pool import Pool
 from sac_runner.sweep.resources import Allotment
 from sac_runner.sweep.session import Execute, Limits, Proposed, Session, refuse_own_directories
@@ -24,6 +25,7 @@ from sac_runner.sweep.slurm import check
 from sac_runner.sweep.submission import Submission
 
 _PACKAGE = "hydra_plugins.sac_runner"
+_WORTH_SAYING = 20  # settings, each of which takes a tenth of a second and more
 
 
 class SweepLauncher(Launcher):
@@ -51,11 +53,17 @@ class SweepLauncher(Launcher):
         """
         setup_globals()
         self._refuse_batches()
+        if not job_overrides:
+            raise WrongInput("this sweep has no jobs: a glob or a range of it holds nothing")
         self._refuse_twice(job_overrides)
+        if len(job_overrides) > _WORTH_SAYING:
+            say(f"checking {len(job_overrides)} settings")
         fixed = _fixed(self.config)
         proposed = [self._propose(list(job), initial_job_idx + i, fixed) for i, job in enumerate(job_overrides)]
         refuse_own_directories([p.config for p in proposed])
         swept = list(dict.fromkeys(key for p in proposed for key in p.setting))
+        if of_all := {"dry_run", "outputs"}.intersection(swept):
+            raise WrongInput(f"{min(of_all)} is one for a whole sweep")
         returns = self.session.run(proposed, swept, limits(self.parameters), executor(self.parameters))
         return [_returned(p.overrides, x) for p, x in zip(proposed, returns, strict=True)]
 
@@ -68,7 +76,8 @@ class SweepLauncher(Launcher):
 
     def _refuse_twice(self, jobs: Sequence[Sequence[str]]) -> None:
         """The same job again would count as another seed."""
-        twice = next((job for i, job in enumerate(jobs) if job in jobs[:i]), None)
+        said = [repr(values_of(job)) for job in jobs]
+        twice = next((job for job, count in zip(jobs, map(Counter(said).get, said), strict=True) if count != 1), None)
         if twice is not None and "BasicSweeper" in self.config.hydra.sweeper.get("_target_", ""):
             raise WrongInput(f"job {' '.join(twice)} is there twice: name each value once")
 
@@ -90,7 +99,8 @@ def _fixed(config: DictConfig) -> set[str]:
     params: Any = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create({}))
     given = [*config.hydra.overrides.task, *(f"{key}={value}" for key, value in params.items())]
     parsed = OverridesParser.create().parse_overrides(given)
-    single = [override for override in parsed if not override.is_sweep_override()]
+    swept = {override.get_key_element().lstrip("+~") for override in parsed if override.is_sweep_override()}
+    single = [override for override in parsed if override.get_key_element().lstrip("+~") not in swept]
     as_typed = {(override.input_line or "").lstrip("+~") for override in single}
     return as_typed | {f"{o.get_key_element().lstrip('+~')}={o.get_value_element_as_str()}" for o in single}
 

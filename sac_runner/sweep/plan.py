@@ -1,6 +1,7 @@
 """Which jobs a sweep has, and where they go: one folder for each setting, one in it for each seed."""
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 from sac_runner.errors import WrongInput, train_command
@@ -8,7 +9,7 @@ from sac_runner.storage.names import joined, override_name, safe_name
 from sac_runner.storage.sweep_directory import SweepJob
 
 Setting = dict[str, str]
-"""Swept key -> value as typed, the seed aside."""
+"""Swept key -> value as Hydra writes it, the seed aside."""
 
 
 def sweep_path(outputs: str, time: str, swept: list[str], name: str | None) -> Path:
@@ -17,10 +18,16 @@ def sweep_path(outputs: str, time: str, swept: list[str], name: str | None) -> P
     return Path(outputs) / "sweeps" / f"{time}_{safe_name(name or '_'.join(keys))}"
 
 
-def setting_of(job: list[str], fixed: set[str]) -> Setting:
-    """What the overrides of ``job`` say that is not the same for every job: those outside of ``fixed``."""
+def values_of(job: Sequence[str]) -> dict[str, str]:
+    """Key -> value of the overrides of ``job``; of several for a key, such as ``x=1 ++x=2``, the last one holds."""
     pairs = [override.lstrip("+~").partition("=") for override in job]
-    return {key: value for key, _, value in pairs if f"{key}={value}" not in fixed and key != "seed"}
+    return {key: value for key, _, value in pairs}
+
+
+def setting_of(job: Sequence[str], fixed: set[str]) -> Setting:
+    """What the overrides of ``job`` say that is not the same for every job: those outside of ``fixed``."""
+    values = values_of(job).items()
+    return {key: value for key, value in values if f"{key}={value}" not in fixed and key != "seed"}
 
 
 def folder_name(setting: Setting) -> str:

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Self
 
 from sac_runner.errors import DiskFailed
+from sac_runner.signals import stop_signals
 from sac_runner.storage.status import is_owned, owner_of, sign_of_life
 from sac_runner.storage.sweep_directory import Ended, SweepDirectory, SweepJob, last_line
 from sac_runner.sweep.board import Board
@@ -28,10 +29,9 @@ LAUNCHER = "SAC_LAUNCHER"
 
 _PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 _POLL_S = 0.1
-_LAST_WORDS_S = 5.0  # for a process that is told to say where it hangs
+_LAST_WORDS_S = 5.0  # for a process that is told to say where it hangs, or to end at once
 _SAVING_S = 30.0  # for a process that is told to stop, after an error of ours
 _STARTS, _RETRY_S = 3, 10.0  # tries of a job, and the pause after one that fails
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 @dataclass
@@ -124,6 +124,7 @@ class Pool:
         self._next_start = 0.0
         self._told_of: set[int] = set()
         self._stop_told = False
+        self._kill_at = float("inf")
 
     def run(self, jobs: list[SweepJob]) -> int | None:
         """Run ``jobs`` to their ends, failed ones too.
@@ -132,13 +133,15 @@ class Pool:
             The signal that stopped it, if one did: running jobs have saved, the others have not begun.
         """
         waiting = list(jobs)
-        with handling(_STOP_SIGNALS, self._handle):  # Ctrl-C and a scheduler's signals reach every job
+        with handling(stop_signals(), self._handle):  # Ctrl-C and a scheduler's signals reach every job
             try:
                 while self._running or (waiting and self.stop_signal is None):
                     self._start_some(waiting)
                     self._reap()
                     for process in self._running.values():
                         process.end_if_hung(self.hang_s)
+                        if time.monotonic() >= self._kill_at:
+                            process.popen.kill()
                     self._tell_of_stop()
                     self.board.update()
                     time.sleep(_POLL_S)
@@ -194,7 +197,9 @@ class Pool:
                     self.board.say(words)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        """Jobs know all of these signals, and which of them said twice means at once."""
+        """Jobs know all of these signals, and which of them said twice means at once; one that hangs hears none."""
+        if self.stop_signal is not None and number == signal.SIGINT:
+            self._kill_at = min(self._kill_at, time.monotonic() + _LAST_WORDS_S)
         self.stop_signal = self.stop_signal or number
         for process in list(self._running.values()):
             if process.popen.poll() is None:
@@ -237,8 +242,8 @@ def handling(signals: Iterable[int], handler: Callable[[int, FrameType | None], 
 
 
 def job_command(sweep: SweepDirectory, job: SweepJob) -> list[str]:
-    """The command line of one job: ``sac-train`` on what was frozen."""
-    return [sys.executable, "-m", "sac_runner.commands.train", "--job", str(sweep.job_file(job))]
+    """The command line of one job, ``sac-train`` on what was frozen; no file of the working directory is a library."""
+    return [sys.executable, "-P", "-m", "sac_runner.commands.train", "--job", str(sweep.job_file(job))]
 
 
 def failure(sweep: SweepDirectory, job: SweepJob) -> str | None:

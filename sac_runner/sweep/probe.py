@@ -58,7 +58,7 @@ def _transitions(config: Config) -> int:
 
 def ask(request: str) -> str:
     """The lines that ``sac-train --probe`` answers, as far as it came."""
-    command = [sys.executable, "-m", "sac_runner.commands.train", "--probe"]
+    command = [sys.executable, "-P", "-m", "sac_runner.commands.train", "--probe"]
     try:
         done = subprocess.run(
             command, input=request, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=_TIMEOUT_S

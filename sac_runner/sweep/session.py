@@ -2,6 +2,7 @@
 
 import secrets
 import shlex
+import shutil
 import signal
 import sys
 import time
@@ -14,11 +15,11 @@ from typing import Any, NamedTuple
 
 from sac_runner.config.convert import from_plain, to_plain
 from sac_runner.config.schema import Config
-from sac_runner.errors import WrongInput, train_command
+from sac_runner.errors import WrongInput, say, train_command
 from sac_runner.machine import MOST_THREADS, available_cores, available_memory, threads_asked_for
 from sac_runner.storage.find import find_run
 from sac_runner.storage.lock import RunLock
-from sac_runner.storage.names import create_exclusively, refuse_where_none_can_be_made
+from sac_runner.storage.names import create_exclusively, nearest_there, refuse_where_none_can_be_made
 from sac_runner.storage.signed import read_signed
 from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
 from sac_runner.sweep.plan import Setting, number_jobs, seeds_of, sweep_path
@@ -92,15 +93,16 @@ class Session:
         configs = [replace(c, threads=allotment.threads if c.threads == "auto" else c.threads) for c in configs]
         seeds = [c.seed for c in configs if c.seed is not None]
         jobs = number_jobs(self._jobs, [p.setting for p, _ in drawn], seeds, [c.total_env_steps for c in configs])
+        free = shutil.disk_usage(nearest_there(_path(configs[0], swept))).free
         if configs[0].dry_run:
-            print(_announcement(jobs, allotment, needs, None))
+            print(_announcement(jobs, allotment, needs, free, None))
             return [0.0] * len(proposed)
         sweep = self._open(configs[0], swept)
         self._jobs += jobs
         self._plan |= {"at_a_time": allotment.at_a_time, "launcher": limits.launcher}
         frozen = [_job_data(p, c, job) for (p, _), c, job in zip(drawn, configs, jobs, strict=True)]
         sweep.write_plan(self._plan, self._jobs, frozen)
-        print(_announcement(jobs, allotment, needs, sweep.path), file=sys.stderr)
+        say(_announcement(jobs, allotment, needs, free, sweep.path))
         self._execute(sweep, jobs, allotment, execute)
         returns = [job_return(sweep, job, self._jobs) for job in jobs]
         of_setting = [[x for x, (p, _) in zip(returns, drawn, strict=True) if p is one] for one in proposed]
@@ -122,12 +124,13 @@ class Session:
         if dry_run:
             print("\n".join([words, *(f"  {job.path}  {sweep.status(job).state}" for job in left)]))
             return
-        print(words, file=sys.stderr)
+        say(words)
         refuse_if_queued(sweep)
         self._own(sweep)
         if left:
             allotment, _ = self._allot([stored_config(sweep, job) for job in left], limits)
-            sweep.write_plan(sweep.read_plan() | {"at_a_time": allotment.at_a_time}, jobs, [])
+            now = {"at_a_time": allotment.at_a_time, "started": time.strftime("%FT%T%z")}
+            sweep.write_plan(sweep.read_plan() | now, jobs, [])
             self._execute(sweep, left, allotment, execute)
 
     def _allot(self, configs: list[Config], limits: Limits) -> tuple[Allotment, list[Needs]]:
@@ -174,7 +177,7 @@ class Session:
     ) -> None:
         with self._at_the_end:
             if self.sweep is not None and self.sweep.is_sweep:  # else a full disk took no plan
-                print(summarize(self.sweep), file=sys.stderr)
+                say(summarize(self.sweep))
 
     def exit_code(self) -> int:
         """0 where every job is finished, else that of one that is not."""
@@ -218,7 +221,7 @@ def stored_config(sweep: SweepDirectory, job: SweepJob) -> Config:
     return from_plain(read_signed(sweep.job_file(job))["config"])
 
 
-def _announcement(jobs: list[SweepJob], allotment: Allotment, needs: list[Needs], path: Path | None) -> str:
+def _announcement(jobs: list[SweepJob], allotment: Allotment, needs: list[Needs], free: int, path: Path | None) -> str:
     """The plan, before anything starts."""
     settings = list(dict.fromkeys(job.label for job in jobs))
     seeds = len(jobs) // len(settings)
@@ -229,7 +232,8 @@ def _announcement(jobs: list[SweepJob], allotment: Allotment, needs: list[Needs]
     seconds = sum(need.seconds for need in needs) / allotment.at_a_time
     time_needed = f"about {duration(seconds)} in all, evaluation aside; " if seconds else "time not measured; "
     disk = sum(need.disk for need in needs)
-    disk_needed = f"{size(disk)} of disk" if disk else "disk not measured"
+    scarce = " (too little is free)" if disk > free else ""
+    disk_needed = f"{size(disk)} of disk{scarce}" if disk else "disk not measured"
     gpus = f" on GPU {', '.join(allotment.gpus)}" if allotment.gpus else ""
     where = f" -> {path}" if path is not None else "; a dry run: nothing is written"
     share = f"{allotment.at_a_time} at a time, {plural(allotment.threads, 'thread')} each{gpus}"

@@ -15,7 +15,7 @@ from torch import Tensor
 from sac_runner.algorithm.agent import SAC
 from sac_runner.algorithm.cuda_graph import recorded
 from sac_runner.errors import first_line
-from sac_runner.interaction.faults import STOP_SIGNALS
+from sac_runner.signals import STOP_SIGNALS
 from sac_runner.training.tryout import Update, as_written, copied, difference
 from sac_runner.types import Batch, Scalars, UpdateNoise
 

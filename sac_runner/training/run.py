@@ -18,8 +18,8 @@ from sac_runner.config.convert import flat
 from sac_runner.config.schema import Config
 from sac_runner.errors import EnvironmentFailed, Interrupted, NotFinite, RunnerError, warn
 from sac_runner.interaction.envs import is_endless
-from sac_runner.interaction.faults import stop_signals
 from sac_runner.interaction.spaces import spaces_of
+from sac_runner.signals import stop_signals
 from sac_runner.storage.checkpoints import find
 from sac_runner.storage.crash import crash_traces, how_it_died
 from sac_runner.storage.files import Appended
@@ -67,7 +67,7 @@ def train(
         recipe: What it follows, for the header.
         own_directory: Gives the run directory, locked; called once everything else is known to be right.
         continued: The directory holds a run to go on with.
-        swept: Of a sweep's job, key -> value as typed of what differs between jobs, the seed aside.
+        swept: Of a sweep's job, key -> value, as Hydra writes it, of what differs between jobs, the seed aside.
 
     Raises:
         RunnerError: Once the run's config is written, with its ``summary.json`` saying why, if the disk takes that.
@@ -219,7 +219,7 @@ def hyperparameters(config: Config, swept: dict[str, str] | None = None) -> dict
 
 
 def _scalar(typed: str) -> bool | float | str:
-    """The number or truth value that was typed, else the text; TensorBoard can't show a number that is not finite."""
+    """The number or truth value that ``typed`` is, else the text; TensorBoard shows no number that is not finite."""
     if typed.lower() in ("true", "false"):
         return typed.lower() == "true"
     try:

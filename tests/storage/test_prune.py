@@ -1,3 +1,5 @@
+import multiprocessing
+import resource
 import shutil
 import sys
 
@@ -88,6 +90,29 @@ def test_a_sweep_stays_as_long_as_any_process_owns_a_part_of_it(outputs, sweep, 
     assert sweep.is_sweep and first.is_run
     prune_sweep(sweep, outputs)
     assert tree(outputs) == []
+
+
+@pytest.mark.parametrize("where", ["mine", "a/b/c"])
+def test_a_sweep_stays_where_somebody_trains_in_it_at_another_depth(outputs, sweep, where):
+    mine = make_run(sweep.path / where)
+    with RunLock(mine.path), pytest.raises(RunInUse):
+        prune_sweep(sweep, outputs)
+    assert mine.is_run and sweep.is_sweep
+
+
+@forks
+def test_a_sweep_of_more_runs_than_files_may_be_open_goes(outputs, sweep):
+    for i in range(60):
+        make_run(sweep.path / f"alpha-{i}" / "s0")
+
+    def prune():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (50, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        prune_sweep(sweep, outputs)
+
+    process = multiprocessing.get_context("fork").Process(target=prune)
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0 and not sweep.path.exists()
 
 
 def test_what_is_no_run_stays(outputs, run):

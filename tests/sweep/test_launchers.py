@@ -207,6 +207,10 @@ def test_tuned_values_follow_each_environment_of_a_sweep(sweeps):
         ["sweep=alpha,learning_rate"],
         ["hydra.sweeper.params={alpha: auto}"],
         ["++hydra.sweeper.params.alpha=auto"],
+        ["agent.tau=0.1,0.2", "++agent.tau=0.3"],
+        ["env=glob(penduluu*)"],
+        ["seed=range(5,5)"],
+        ["dry_run=false,true"],
     ],
     ids=" ".join,
 )
@@ -223,6 +227,18 @@ def test_a_dry_run_of_a_sweep_makes_nothing(sweeps):
     ending, said = sweeps.train("-m", *TINY, "seed=0,1", "agent.tau=0.1,0.2", "dry_run=true")
     assert ending.code == 0 and "4 runs: 2 settings x 2 seeds" in said and "a dry run: nothing is written" in said
     assert not sweeps.outputs.exists()
+
+
+def test_a_value_that_is_typed_twice_is_swept(sweeps):
+    _, said = sweeps.train("-m", *TINY, "agent.tau=0.1", "agent.tau=0.1,0.2", "dry_run=true")
+    assert said.splitlines()[:3] == ["2 runs: 2 settings x 1 seed", "  agent.tau=0.1", "  agent.tau=0.2"]
+
+
+def test_a_sweep_by_hydras_mode_leaves_no_file(sweeps, server):
+    before = {path.name for path in server.folder.iterdir()}
+    ending, said = sweeps.train("hydra.mode=MULTIRUN", *TINY, "agent.tau=0.1,0.2", "dry_run=true")
+    assert ending.code == 0 and said.startswith("2 runs: 2 settings x 1 seed")
+    assert not {name for name in {path.name for path in server.folder.iterdir()} - before if "multirun" in name}
 
 
 def test_a_ready_sweep_needs_no_m(sweeps):

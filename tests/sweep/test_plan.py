@@ -21,6 +21,11 @@ def test_a_setting_is_what_is_not_the_same_for_every_job():
     assert setting_of(job, {"env=pendulum", "alpha=auto", "env.kwargs.g=5"}) == {"alpha": "fixed_0.05"}
 
 
+def test_of_several_values_for_a_key_the_last_one_is_its_setting():
+    assert setting_of(["agent.lr=1", "seed=1", "++agent.lr=2"], {"agent.lr=1"}) == {"agent.lr": "2"}
+    assert setting_of(["agent.lr=1", "++agent.lr=2"], {"agent.lr=2"}) == {}
+
+
 def test_a_sweep_is_named_by_when_and_by_what_is_swept():
     assert str(sweep_path("outputs", "20260101-120000", ["alpha"], None)) == "outputs/sweeps/20260101-120000_alpha"
     assert sweep_path("outputs", "T", [], None).name == "T_seeds"

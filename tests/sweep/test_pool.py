@@ -139,16 +139,24 @@ def test_what_another_process_still_trains_is_waited_for_and_begun_once(run, swe
     assert [end.exit_code for end in ended] == [0, 0] and len(looks) >= 3
 
 
+@pytest.fixture
+def terminal():
+    """What closes with SIGHUP, also for tests below nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 HEARS = "import os, signal, sys, time\nheard = []\n"
-HEARS += "for s in (2, 10, 12, 15): signal.signal(s, lambda n, f: heard.append(n))\n"
+HEARS += "for s in (1, 2, 10, 12, 15): signal.signal(s, lambda n, f: heard.append(n))\n"
 HEARS += "print('up', flush=True)\n"
 ENDS = "\nend = time.monotonic() + 20\n"
 ENDS += "while len(heard) < {0} and time.monotonic() < end: time.sleep(0.01)\n"
 ENDS += "time.sleep(0.2); print(*heard); sys.exit(143)"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
-def test_a_signal_is_passed_on_as_it_is_and_nothing_more_is_begun(run, sweep, number):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+def test_a_signal_is_passed_on_as_it_is_and_nothing_more_is_begun(run, sweep, number, terminal):
     tells = HEARS + f"os.kill({os.getpid()}, {int(number)})" + ENDS.format(1)
     stopped, said, ended = run(tells, "pass", at_a_time=1)
     assert stopped == number and log(sweep, 0).split() == ["up", str(int(number))]
@@ -160,6 +168,15 @@ def test_of_two_signals_the_first_is_why_and_jobs_hear_both(run, sweep):
     kills = f"for n in (10, 15): os.kill({os.getpid()}, n); time.sleep(0.3)"
     stopped, said, _ = run(HEARS + kills + ENDS.format(2))
     assert stopped == signal.SIGUSR1 and log(sweep, 0).split() == ["up", "10", "15"] and len(said) == 1
+
+
+def test_one_that_hears_nothing_is_killed_soon_after_the_second_ctrl_c(run, monkeypatch):
+    monkeypatch.setattr(pool, "_LAST_WORDS_S", 0.5)
+    deaf = "import os, signal, time\nsignal.signal(2, signal.SIG_IGN)\n"
+    deaf += f"for _ in 1, 2: os.kill({os.getpid()}, 2); time.sleep(0.3)\ntime.sleep(60)"
+    begun = time.monotonic()
+    stopped, _, (ended,) = run(deaf)
+    assert stopped == signal.SIGINT and ended.exit_code == 128 + signal.SIGKILL and time.monotonic() - begun < 20
 
 
 def test_a_signal_that_comes_while_a_job_is_begun_reaches_it(run, sweep, monkeypatch):

@@ -99,7 +99,7 @@ def test_the_other_side_tries_all_before_it_measures_any():
 
 def test_an_environment_that_hangs_is_not_waited_for_without_end(monkeypatch):
     def run(command, timeout, **_):
-        assert command[1:] == ["-m", "sac_runner.commands.train", "--probe"] and timeout <= 60
+        assert command[1:] == ["-P", "-m", "sac_runner.commands.train", "--probe"] and timeout <= 60
         raise subprocess.TimeoutExpired(command, timeout, output=b'{"needs": [1.0, 2, 3, 0]}\n{"nee')
 
     monkeypatch.setattr(probe.subprocess, "run", run)

@@ -38,6 +38,7 @@ SHORT = config(total_env_steps=4, eval={"episodes": 1, "max_episode_steps": 3})
 )
 def test_a_second_signal_ends_the_process_at_once_unless_it_is_an_echo(monkeypatch, first, second, later, ends):
     def run():
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also below nohup
         with stop_on_signals() as stop:
             signal.raise_signal(first)
             assert stop() and stop.signal == first

@@ -123,7 +123,7 @@ COMMANDS = [
     ),
     (
         "a terminal that is closed loses the run",
-        "sac_runner/interaction/faults.py",
+        "sac_runner/signals.py",
         "signal.SIGTERM, signal.SIGHUP, ",
         "signal.SIGTERM, ",
         "tests/training/test_run.py::test_a_second_signal_ends_the_process_at_once_unless_it_is_an_echo",
