@@ -16,8 +16,8 @@ _NEAR = 0.1  # of the env steps: by so much the ends of runs of rounds differ, a
 Aspect = Callable[[Run], str]
 
 
-def cautions(grouping: Grouping, metric: str) -> list[str]:
-    """Of the groups of one environment."""
+def cautions(grouping: Grouping, metric: str, counted: list[Run]) -> list[str]:
+    """Of the groups of one environment, of which the runs ``counted`` have a score."""
     runs = [run for group in grouping.groups for run in group.runs]
     said = [_mixed(label, keys) for label, keys in grouping.mixed.items()] + [_without_meta(runs)]
     if metric.startswith("eval/"):
@@ -34,6 +34,9 @@ def cautions(grouping: Grouping, metric: str) -> list[str]:
         _differs("precision", _of_meta("precision"), "not the same arithmetic", grouping),
         _differs("device", _device, "minutes can't be compared", grouping),
         *[_same_seeds(group) for group in grouping.groups],
+        *[_shared_sources(group) for group in grouping.groups],
+        *[_survivors(group, counted) for group in grouping.groups],
+        *[_chosen_ends(group, metric) for group in grouping.groups],
     ]
     return [caution for caution in said if caution]
 
@@ -108,6 +111,28 @@ def _same_seeds(group: Group) -> str:
     return f"{group.label} has seed {', '.join(twice)} more than once: not independent of each other" if twice else ""
 
 
+def _shared_sources(group: Group) -> str:
+    """Each seed may begin from a run of its own; where several share one, that is a setting by itself."""
+    sources = {source for run in group.runs if (source := run.config.get("init_from")) is not None}
+    shared = 1 < len(sources) < len(group.runs) and "init_from" not in group.values
+    return f"{group.label} mixes runs that began from {len(sources)} others (--group-by init_from)" if shared else ""
+
+
+def _survivors(group: Group, counted: list[Run]) -> str:
+    """A setting whose bad runs fail would look good by those that are left."""
+    failed = [run for run in group.runs if run.status.state == "failed" and run not in counted]
+    lost = f"{len(failed)} of {plural(len(group.runs), 'run')} of {group.label} failed"
+    return f"{lost} and are not counted: its score is that of the others" if failed else ""
+
+
+def _chosen_ends(group: Group, metric: str) -> str:
+    ended = [run for run in group.runs if run.status.cause == "reached stop.at_return"]
+    so_many = (
+        f"{len(ended)} of {plural(len(group.runs), 'run')} of {group.label} ended because stop.at_return was reached"
+    )
+    return f"{so_many}: there their score is high by choice (--to-reach LEVEL compares how soon)" if ended else ""
+
+
 def _uncommitted(grouping: Grouping) -> str:
     labels = [group.label for group in grouping.groups if any(_is_dirty(run) for run in group.runs)]
     where = _listed(labels) if len(labels) < len(grouping.groups) else "all groups"
@@ -123,7 +148,8 @@ def _of_meta(key: str) -> Aspect:
 
 
 def _device(run: Run) -> str:
-    return f"{run.meta['device']} (threads: {run.meta.get('threads')})" if "device" in run.meta else _UNKNOWN
+    starts = [f"{start['device']} (threads: {start.get('threads')})" for start in _starts(run) if "device" in start]
+    return ", then ".join(dict.fromkeys(starts)) or _UNKNOWN
 
 
 def _starts(run: Run) -> list[dict[str, Any]]:

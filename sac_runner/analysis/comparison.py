@@ -198,7 +198,9 @@ def _panel(
     rows = [_row(x, members[x.label], members[base.label], x is base) for x in grouping.groups]
     rows.sort(key=lambda row: (row.group is not base, not row.scores, -row.iqm if row.scores else 0.0))
     short = [LeftOut(run.name, _how_far(run)) for run in runs if id(run) not in scores]
-    said = [*of_the_step(at, counted, metric, asked_at is not None), *cautions(grouping, metric)]
+    said = [*of_the_step(at, counted, metric, asked_at is not None), *cautions(grouping, metric, counted)]
+    if baseline and _named(baseline, grouping) is None:
+        said.insert(0, f"--baseline {baseline} is no group here: {base.label} is what the others are held against")
     return Panel(grouping.env_id, at, grouping, rows, short, said, alike(grouping))
 
 

@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 from sac_runner.analysis.load import Run
@@ -85,12 +86,17 @@ def _group(runs: list[Run], by: list[str] | None) -> Grouping:
     values = [{key: meant[own[0]][key] for key in chosen if key in meant[own[0]]} for own in members.values()]
     own_runs = [[runs[i] for i in own] for own in members.values()]
     within = [_followed(_differing(differing, [meant[i] for i in own]), meant) for own in members.values()]
-    labels = (_as_typed(own_runs) if by is None else None) or _labels(values, chosen, _exact(by, keys))
+    followed = _followed(chosen if by is None else [key for key in chosen if key in differing], meant)
+    labels = _as_typed(own_runs) if by is None else None
+    if labels is None:
+        labels = _labels(values, chosen, _exact(by, keys))
+    elif apart := _apart(followed, runs, meant):
+        labels = [f"{label} {_text(own, apart)}" for label, own in zip(labels, values, strict=True)]
     groups = [Group(*parts) for parts in zip(labels, own_runs, values, strict=True)]
     return Grouping(
         runs[0].env_id,
         groups,
-        _followed(chosen if by is None else [key for key in chosen if key in differing], meant),
+        followed,
         sum(not _is_aside(key) for key in keys) - sum(not _is_aside(key) for key in differing),
         {label: list(keys) for label, keys in zip(labels, within, strict=True) if keys},
     )
@@ -177,6 +183,15 @@ def _as_typed(groups: list[list[Run]]) -> list[str] | None:
     of_groups = dict(zip((id(run) for run in runs), texts, strict=True))
     labels = [of_groups[id(own[0])] or "all runs" for own in groups]
     return labels if len(set(labels)) == len(labels) else None
+
+
+def _apart(keys: Iterable[str], runs: list[Run], configs: list[dict[str, Any]]) -> list[str]:
+    """Of ``keys`` those that tell whole sweeps apart, as no setting says: each sweep has one value of them."""
+    values: dict[tuple[str, Path], set[Any]] = {}
+    for run, config in zip(runs, configs, strict=True):
+        for key in keys:
+            values.setdefault((key, run.path.absolute().parent.parent), set()).add(_value(config, key))
+    return [key for key in keys if all(len(seen) == 1 for (of, _), seen in values.items() if of == key)]
 
 
 def _labels(groups: list[dict[str, Any]], keys: Sequence[str], always: Iterable[str]) -> list[str]:

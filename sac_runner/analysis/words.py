@@ -8,7 +8,10 @@ from sac_runner.analysis.grouping import Grouping
 from sac_runner.analysis.load import LeftOut
 from sac_runner.text import columns, cut, number, plural, short
 
-_MORE_IS_BETTER = ("eval/return_", "eval/success", "rollout/episode_return", "rollout/success")
+_MORE_IS_BETTER = (
+    *("eval/return_mean", "eval/return_min", "eval/return_max", "eval/success_rate"),
+    *("rollout/episode_return", "rollout/success"),
+)
 _SURE = 0.05  # how often chance may look like what is called a difference
 _LISTED = 5  # groups in a sentence, and runs that were left out; the report lists all
 _CELL = 60  # characters, of a long label; the report has all of them
@@ -37,7 +40,7 @@ def overall(comparison: Comparison) -> list[str]:
 
 
 def _better_than(metric: str) -> str:
-    return "better than" if metric.startswith(_MORE_IS_BETTER) else "above"
+    return "better than" if metric in _MORE_IS_BETTER else "above"
 
 
 def _of_panel(panel: Panel, comparison: Comparison) -> list[str]:
@@ -155,8 +158,12 @@ def verdict(panel: Panel, metric: str, names: dict[str, str]) -> str:
     if not base.scores:
         return f"No run of {name} is counted, so there is nothing to hold the others against."
     if not others:
-        return f"{_seeds([base])} of one setting: nothing to hold it against."
-    more, less = ("better", "worse") if metric.startswith(_MORE_IS_BETTER) else ("above", "below")
+        rest = [names[row.group.label] for row in panel.rows[1:]]
+        if rest:
+            return f"No run of {_and(rest, 'or')} is counted, so there is nothing to hold {name} against."
+        of = "one group" if panel.grouping.mixed else "one setting"
+        return f"{_seeds([base])} of {of}: nothing to hold it against."
+    more, less = ("better", "worse") if metric in _MORE_IS_BETTER else ("above", "below")
     kinds: dict[str, list[str]] = {}
     for row in others:
         kinds.setdefault(_kind(row, base), []).append(names[row.group.label])
@@ -165,10 +172,11 @@ def verdict(panel: Panel, metric: str, names: dict[str, str]) -> str:
     if "open" in kinds:
         parts.append(f"{_seeds([base, *others])} do not separate {_and(kinds['open'], 'or')} from {name}")
     if "few" in kinds:
-        times = round(1 / max(_least_chance(row, base) for row in others if names[row.group.label] in kinds["few"]))
-        proof = f"even if every one of them did better, it would be chance 1 time in {times}"
+        chances = {_least_chance(row, base) for row in others if names[row.group.label] in kinds["few"]}
+        times = f"1 time in {round(1 / max(chances - {1}, default=1))}{' or more often' if 1 in chances else ''}"
+        proof = f"even if every one of them did better, it would be chance {times}"
         few = f"too few seeds to tell {_and(kinds['few'], 'or')} from {name}: "
-        parts.append(few + (proof if times > 1 else "one run each is an anecdote"))
+        parts.append(few + ("one run each is an anecdote" if chances == {1} else proof))
     return "; ".join(parts) + "." + _of_many(others, kinds)
 
 

@@ -303,6 +303,44 @@ def test_what_makes_runs_hard_to_compare_is_said_with_the_groups(change, words):
     assert "alpha=fixed" in cautions[0]
 
 
+def test_a_score_of_the_runs_that_did_not_fail_is_called_so():
+    flat_runs(3, 1)
+    flat_runs(2, 9, **FIXED)
+    made("diverged", [1.0], seed=7, state="failed", steps=[0], cause="a number became NaN", **FIXED)
+    lost = "1 of 3 runs of alpha=fixed failed and are not counted: its score is that of the others"
+    assert panel().cautions == [lost]
+    made("full disk", [1.0] * 4, seed=8, state="failed", cause="No space left on device", **FIXED)  # and is counted
+    assert panel().cautions == [lost.replace("3 runs", "4 runs")]
+
+
+def test_a_run_that_ended_by_its_score_is_named():
+    flat_runs(3, 1)
+    made("good", [1.0, 99.0], seed=7, cause="reached stop.at_return")
+    assert any(caution.startswith("1 of 4 runs of all runs ended because stop.at_ret") for caution in panel().cautions)
+
+
+@pytest.mark.parametrize(("sources", "said"), [("ab", False), ("aab", True), ("abc", False), ("aaa", False)])
+def test_runs_that_began_from_others_are_not_mixed_in_silence(sources, said):
+    for i, source in enumerate(sources):
+        made(f"run{i}", [1.0], seed=i, init_from=source)
+    assert panel().cautions == ["all runs mixes runs that began from 2 others (--group-by init_from)"] * said
+
+
+def test_a_baseline_that_an_environment_does_not_have_is_named():
+    made("a", [1.0])
+    made("b", [1.0], **FIXED)
+    made("c", [1.0], env={"id": "Hopper-v5"}, agent={"tau": 0.1})
+    made("d", [1.0], env={"id": "Hopper-v5"})
+    said = [panel.cautions for panel in compared(baseline="alpha=fixed").panels]
+    assert said[0] == [] and said[1][0].startswith("--baseline alpha=fixed is no group here: agent.tau=")
+
+
+def test_a_run_that_went_on_elsewhere_has_minutes_of_both():
+    made("a", [1.0], meta={"earlier_starts": [META | {"device": "cuda:0", "threads": 8}]})
+    made("b", [1.0], seed=1, **FIXED)
+    assert "device differs, so minutes can't be compared: cuda:0 (threads: 8), then cpu" in panel().cautions[0]
+
+
 def test_runs_alike_need_no_caution_and_share_code_and_versions():
     flat_runs(3, 1)
     flat_runs(3, 9, **FIXED)

@@ -47,6 +47,25 @@ def verdict(*levels, seeds=5, rise=1.0, **options):
 def test_seeds_that_separate_and_seeds_that_do_not():
     assert verdict(10, 100) == "fixed_0.05 is better than auto."
     assert said(metric="eval/return_std")[-1] == "5 seeds do not separate fixed_0.05 from auto."  # all of them 1
+    assert "P(above auto)" in said(metric="eval/return_std")[1] and "P(better than auto)" in said()[1]
+
+
+def test_one_run_beside_three_is_no_anecdote():
+    sweep_of(10, 1000, 2000, seeds=1)
+    for seed in (1, 2):
+        make_run(Path(f"sweeps/more{seed}"), [1000.0, 2000.0 + seed], seed=seed, alpha={"mode": "fixed", "value": 0.2})
+    proof = "even if every one of them did better, it would be chance 1 time in 2 or more often."
+    assert f"alpha=auto: {proof}" in "".join(said(baseline="alpha=auto"))
+
+
+def test_what_whole_sweeps_differ_in_is_named_with_what_was_swept():
+    for gamma, taus in ((0.99, (0.1, 0.2)), (0.9, (0.3, 0.4))):
+        settings = {f"agent.tau={tau}": {"agent": {"tau": tau, "gamma": gamma}} for tau in taus}
+        make_sweep(Path(f"sweeps/{gamma}"), settings, 1, lambda i, s: [1.0, 2.0 + i])
+    assert {" ".join(line.split()[:2]) for line in said()[2:6]} == {
+        *("agent.tau=0.1 agent.gamma=0.99", "agent.tau=0.2 agent.gamma=0.99"),
+        *("agent.tau=0.3 agent.gamma=0.9", "agent.tau=0.4 agent.gamma=0.9"),
+    }
 
 
 def test_two_that_are_worse():
@@ -139,7 +158,7 @@ def test_a_group_of_which_no_run_is_counted():
     make_run(Path("sweeps/gone"), [1.0], seed=20, state="killed", alpha={"mode": "fixed", "value": 1.0})
     out = said()
     assert out[3].split() == ["alpha=fixed", "0", "of", "1", "-", "-", "-", "-"]
-    assert "5 seeds of one setting" in "".join(out)
+    assert "No run of fixed is counted, so there is nothing to hold auto against." in out
     out = said(baseline="alpha=fixed")
     assert "No run of fixed is counted" in "".join(out)
     assert out[2].split() == ["alpha=fixed", "0", "of", "1", "-", "-", "baseline", "-"]
