@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from sac_runner.errors import RunnerError, WrongInput, command, say
 
+_NEGATIVE = re.compile(r"-\.?\d[\d.,_]*([eE][+-]?\d+)?")
 _SETTING = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*)=(.*)")
 
 
@@ -27,13 +28,23 @@ class Parser(argparse.ArgumentParser):
         Raises:
             WrongInput: They are none of this command's.
         """
-        given = list(sys.argv[1:] if arguments is None else arguments)
+        given = self._joined(sys.argv[1:] if arguments is None else arguments)
         for position, text in enumerate(given):
             self._refuse_setting(given, position, text)
             if text.startswith("--") and text.partition("=")[0] not in [*self._options(), "--"]:
                 near = difflib.get_close_matches(text.partition("=")[0], self._options(), 1)
                 raise WrongInput(f"{self.prog} has no option {text}", near[0] if near else f"{self.prog} --help")
         return self.parse_args(given)
+
+    def _joined(self, arguments: Sequence[str]) -> list[str]:
+        """``--to-reach -1e3`` as ``--to-reach=-1e3``: argparse would take the number for an option."""
+        given: list[str] = []
+        for text in arguments:
+            if _NEGATIVE.fullmatch(text) and given and self._is_value([*given, text], len(given)):
+                given[-1] += f"={text}"
+            else:
+                given.append(text)
+        return given
 
     def error(self, message: str) -> NoReturn:
         """Called by argparse."""
@@ -122,12 +133,20 @@ def port_number(text: str) -> int:
     return int(text)
 
 
+def number(text: str) -> float:
+    """``100000``, ``100_000``, ``100,000`` and ``1e5`` alike; ``1,5`` is none.
+
+    Raises:
+        ValueError: It is no number.
+    """
+    return float(text.replace(",", "") if re.fullmatch(r"-?\d{1,3}(,\d{3})+(\.\d+)?", text) else text)
+
+
 def _whole(text: str) -> int:
-    """``100000``, ``100_000``, ``100,000`` and ``1e5`` alike."""
-    number = float(text.replace(",", "_"))
-    if not number.is_integer():
+    x = number(text)
+    if not x.is_integer():
         raise ValueError(text)
-    return int(number)
+    return int(x)
 
 
 def open_door(body: Callable[[], None]) -> None:

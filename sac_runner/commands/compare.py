@@ -11,7 +11,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from sac_runner.commands.arguments import Parser, add_outputs, open_door
+from sac_runner.commands.arguments import Parser, add_outputs, number, open_door
 from sac_runner.errors import WrongInput, command
 from sac_runner.storage.find import outputs_folder, typed_path
 from sac_runner.storage.names import create, create_exclusively, safe_name
@@ -54,7 +54,7 @@ def _parser() -> Parser:
 
 def _number(text: str) -> float:
     try:
-        value = float(text.replace(",", ""))
+        value = number(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):

@@ -156,7 +156,16 @@ def _scalar(kind: type, value: Any, key: str, faults: list[Fault]) -> Any:
         return float(value)
     if kind in (str, bool) and isinstance(value, kind):
         return value
-    return _fault(key, value, _alternatives(kind), faults, _in_thousands(key, value) if kind is int else ())
+    mends = _in_thousands(key, value) if kind is int else _yes_or_no(key, value) if kind is bool else ()
+    return _fault(key, value, _alternatives(kind), faults, mends)
+
+
+def _yes_or_no(key: str, value: Any) -> tuple[str, ...]:
+    """``yes``, ``on`` and ``1`` as it is written here."""
+    said = {"yes": "true", "on": "true", "1": "true", "no": "false", "off": "false", "0": "false"}.get(
+        str(value).lower()
+    )
+    return (f"{key}={said}",) if said else ()
 
 
 def _in_thousands(key: str, value: Any) -> tuple[str, ...]:

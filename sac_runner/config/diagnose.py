@@ -115,8 +115,11 @@ def _missing_choice(key: str, choices: dict[str, str]) -> str | None:
 
 def _choice_fault(group: str, value: str, groups: Groups, sweeps: bool) -> WrongInput | None:
     there = groups[group]
-    if value in there or value == "null" or value.startswith("{"):  # keys of the choice
+    folder, _, name = value.rpartition("/")
+    if value in there or name in groups.get(f"{group}/{folder}", {}) or value.startswith("{"):  # keys of the choice
         return None
+    if value == "null":
+        return WrongInput(f"{group}=null: a group has a choice, or is left out; {group} can be {', '.join(there)}")
     if sweeps and "(" in value:  # one of Hydra's functions, choice(...)
         return None
     parts = value.split(",")
@@ -173,8 +176,8 @@ def _in_our_words(theirs: str, value: str, choices: dict[str, str], groups: Grou
         return [ours]
     if theirs == "ent_coef" and value.startswith("auto_"):
         return ["alpha=auto", f"alpha.initial={value[5:]}"]
-    if theirs == "polyak" and re.fullmatch(r"0?\.\d+", value):
-        return [f"agent.tau={round(1 - float(value), 10):g}"]
+    if theirs == "polyak" and re.fullmatch(r"0?\.\d+(,0?\.\d+)*", value):
+        return [f"agent.tau={','.join(f'{round(1 - float(each), 10):g}' for each in value.split(','))}"]
     if SYNONYMS[theirs] == "env.id":
         return env_of(value, groups)
     return _with_choice(SYNONYMS[theirs], value, choices)

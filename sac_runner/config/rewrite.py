@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sac_runner.config.diagnose import to_paste
 from sac_runner.config.keys import TEXTS, key_of, schema_keys
+from sac_runner.config.synonyms import SYNONYMS
 from sac_runner.errors import WrongInput, train_command
 
 # Hydra's own; a part of one will do.
@@ -40,7 +41,7 @@ def rewrite(arguments: list[str]) -> list[str]:
         key, equals, value = argument.partition("=")
         if (key == "env.kwargs" or key.startswith("env.kwargs.")) and equals:
             rewritten.append(f"++{argument}")
-        elif key == "seeds" and equals:
+        elif key_of(key) == "seeds" and equals:
             count = _seeds(value, arguments)
             seeds = ",".join(map(str, range(count)))
             rewritten.append(f"seed={seeds}" if foreign else f"hydra.launcher.seeds={count}")
@@ -48,7 +49,7 @@ def rewrite(arguments: list[str]) -> list[str]:
             rewritten.append(f"{key}='{value}'")
         else:
             rewritten.append(argument)
-    sweeps = [s for s in settings if s.startswith(("seeds=", "sweep="))]
+    sweeps = [s for s in settings if key_of(s) in ("seeds", "sweep") and "=" in s]
     if any(s.startswith("sweep=") and "," in s for s in sweeps):
         raise WrongInput(f"{' '.join(sweeps)}: a ready sweep is one by itself", train_command("sweep=alpha"))
     implied = sweeps and not {"-m", "--multirun", "--cfg", "-c", "--info", "-i"} & set(options)
@@ -70,7 +71,7 @@ def split(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 def is_sweep(options: list[str]) -> bool:
     """Whether they ask for several jobs."""
-    return bool({"-m", "--multirun"} & set(options))
+    return any(option == "-m" or (option.startswith("--m") and "--multirun".startswith(option)) for option in options)
 
 
 def config_folders(options: list[str]) -> list[Path]:
@@ -102,7 +103,10 @@ def as_settings(arguments: list[str]) -> tuple[list[str], list[str]]:
         unknown.append(argument)
         if not value and following and re.fullmatch(r"[^=-][^=]*|-\.?\d[^=]*", following):
             value, _ = next(rest)
-        meant.append(f"{option.lstrip('-').replace('-', '_')}={value or 'true'}")
+        key = option.lstrip("-").replace("-", "_")
+        if (off := key.removeprefix("no_")) != key and key not in SYNONYMS and not value and off in schema_keys():
+            key, value = off, "false"
+        meant.append(f"{key}={value or 'true'}")
     return meant, unknown
 
 

@@ -247,7 +247,7 @@ class Config:
     """Env steps in the run; null, for schedule=per_round, ends it by rounds alone."""
     device: str
     """auto, cpu, cuda or cuda:N."""
-    threads: PositiveInt | Literal["auto"]
+    threads: Annotated[int, Within(low=1, high=1024)] | Literal["auto"]
     """CPU threads of PyTorch."""
     precision: Literal["highest", "medium"]
     """Of the products of updates: float32, or with ``medium`` bfloat16 where layers are wide."""

@@ -71,12 +71,12 @@ _NOT_HERE = {
 VALUES: dict[str, dict[str | None, str]] = {
     "ent_coef": {"auto": "alpha=auto"},
     "alpha": {choice: f"alpha={choice}" for choice in ("auto", "fixed", "annealed")},
-    "autotune": {"False": "alpha=fixed", None: "alpha=auto"},
+    "autotune": {"False": "alpha=fixed", "0": "alpha=fixed", None: "alpha=auto"},
     "gradient_steps": {"-1": "schedule.updates_per_env_step=1"},
     "target_entropy": {"auto": "alpha.target_entropy=null"},
     "reward_scale": {None: "normalization=reward"},
     "no_seed": {None: "seed=null"},
-    "cuda": {"False": "device=cpu", None: "device=auto"},
+    "cuda": {"False": "device=cpu", "0": "device=cpu", None: "device=auto"},
 }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sac_runner.commands.compare import main
+from sac_runner.commands.compare import _parser, main
 from sac_runner.storage.run_directory import RunDirectory
 from tests.analysis.made import ALPHAS, alpha_sweep, learning, make_run, make_sweep
 from tests.runs import TINY, train
@@ -31,6 +31,13 @@ def made():
     """The only folder under outputs/compare."""
     (folder,) = Path("outputs/compare").iterdir()
     return folder
+
+
+@pytest.mark.parametrize(
+    ("typed", "level"), [("-1e3", -1000.0), ("-1,000", -1000.0), ("50,100", 50100.0), ("-.5", -0.5), ("1e2", 100.0)]
+)
+def test_levels_are_taken_as_they_are_written(typed, level):
+    assert _parser().read(["last", "--to-reach", typed]).to_reach == level
 
 
 def test_runs_of_the_train_command_are_compared(call):
@@ -145,6 +152,7 @@ def test_tensorboard_takes_that_folder(sweep, call, monkeypatch):
         (["last", "--at", "half"], "half"),
         (["last", "--at", "0.5"], "0.5"),
         (["last", "--to-reach", "nan"], "nan"),
+        (["last", "--to-reach", "1,5"], "1,5 must be a number"),
         (["last", "--group_by", "alpha"], "--group-by"),
         (["last", "metric=x"], "--metric x"),
         (["last", "--out", "file"], "file"),

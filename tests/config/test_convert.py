@@ -86,7 +86,7 @@ def test_values_become_what_their_type_says(key, written, value):
         ("agent.hidden_sizes", [8, 0], "agent.hidden_sizes=0 must be at least 1"),
         ("agent.activation", "gelu", "agent.activation=gelu must be relu or leaky_relu or tanh or elu or silu"),
         ("agent.critic_layer_norm", 1, "agent.critic_layer_norm=1 must be true or false"),
-        ("threads", "many", "threads=many must be a whole number at least 1 or auto"),
+        ("threads", "many", "threads=many must be a whole number at least 1 and at most 1024 or auto"),
         ("env.kwargs", 3, "env.kwargs=3 must be a mapping"),
         ("alpha.mode", "adaptive", "alpha.mode=adaptive must be fixed or auto or annealed"),
         ("alpha.mode", ["auto"], "alpha.mode=[auto] must be fixed or auto or annealed"),

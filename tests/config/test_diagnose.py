@@ -175,6 +175,11 @@ VALUES = [
         "try: sac-train 'agent.hidden_sizes=[128,128]' seed=3\n",
     ),
     ("total_env_steps=10k env=pendulum", "=10k must be", "try: sac-train total_env_steps=10000 env=pendulum\n"),
+    ("normalization.obs=yes seed=3", "must be true or false", "try: sac-train normalization.obs=true seed=3\n"),
+    ("normalization.obs=off", "must be true or false", "try: sac-train normalization.obs=false\n"),
+    ("--no-dry-run seed=3", "no option --no-dry-run", "try: sac-train dry_run=false seed=3\n"),
+    ("env=null", "env=null: a group has a choice", "env can be ant, "),
+    ("threads=1e9", "threads=1e+09 must be", "try: sac-train threads=auto\n"),
     ("replay.capacity=1.5M", "=1.5M must be a whole number\n", "try: sac-train replay.capacity=1500000\n"),
     ("device=GPU:1", "device=GPU:1 must be auto", "try: sac-train device=cuda:1\n"),
     (
@@ -412,6 +417,8 @@ THEIRS = [
     ("best_test_reward=200", "stop.at_return=200"),
     ("cuda=True", "device=auto"),
     ("cuda=false", "device=cpu"),
+    ("cuda=0", "device=cpu"),
+    ("autotune=0", "alpha=fixed"),
     ("exp_name=mine", "run.name=mine"),
     ("env_kwargs={g: 5}", "'env.kwargs={g: 5}'"),
     ("save_freq=5000", "checkpoint.every_env_steps=5000"),
@@ -425,6 +432,12 @@ def test_names_that_others_use_are_answered_with_ours(theirs, ours):
     fault = find_faults(GROUPS, [theirs], DEFAULTS)[theirs]
     assert shlex.split(fault.remedy) == ["sac-train", *shlex.split(ours)]
     assert f"unknown key {theirs.partition('=')[0]}; here it is " in fault.message
+
+
+def test_each_of_several_values_is_written_as_here():
+    assert find_faults(GROUPS, ["polyak=0.99,0.995"], DEFAULTS)["polyak=0.99,0.995"].remedy == (
+        "sac-train -m agent.tau=0.01,0.005"
+    )
 
 
 def test_the_answers_to_names_that_others_use_compose():
