@@ -228,9 +228,14 @@ def needs_a_package():
     raise gym.error.DependencyNotInstalled("pip install no-such-physics\nor build it")
 
 
-def breaks(error=ZeroDivisionError):
+def breaks():
     """An entry point that fails by itself."""
-    raise error("in its constructor")
+    raise ZeroDivisionError("in its constructor")
+
+
+def misuses():
+    """Another one."""
+    return len(5)
 
 
 for _name, _entry in {
@@ -246,5 +251,6 @@ for _name, _entry in {
     "Faulty-v0": Faulty,
     "NeedsAPackage-v0": needs_a_package,
     "Breaks-v0": breaks,
+    "Misuses-v0": misuses,
 }.items():
     gym.register(_name, _entry)

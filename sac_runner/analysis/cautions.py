@@ -36,7 +36,6 @@ def cautions(grouping: Grouping, metric: str, counted: list[Run]) -> list[str]:
         *[_same_seeds(group) for group in grouping.groups],
         *[_shared_sources(group) for group in grouping.groups],
         *[_survivors(group, counted) for group in grouping.groups],
-        *[_chosen_ends(group, metric) for group in grouping.groups],
     ]
     return [caution for caution in said if caution]
 
@@ -58,6 +57,10 @@ def of_the_step(at: float, counted: list[Run], metric: str, chosen: bool) -> lis
             f"compared at {where}, the last that {ended} came to; the longest came to {longest:,.0f} "
             "(--at STEPS takes the runs that came so far)"
         )
+    chosen_ends = [x.name for x in counted if x.curve.reach == at and x.status.cause == "reached stop.at_return"]
+    if chosen_ends and metric == "eval/return_mean":
+        whose = f"{_listed(chosen_ends, 'run')} ended there because stop.at_return was reached"
+        said.append(f"{whose}: a score that is high by choice (--to-reach LEVEL compares how soon)")
     far = sum(abs(run.curve.env_steps - at).min() > _NEAR * at for run in counted)
     if far:
         said.append(
@@ -123,14 +126,6 @@ def _survivors(group: Group, counted: list[Run]) -> str:
     failed = [run for run in group.runs if run.status.state == "failed" and run not in counted]
     lost = f"{len(failed)} of {plural(len(group.runs), 'run')} of {group.label} failed"
     return f"{lost} and are not counted: its score is that of the others" if failed else ""
-
-
-def _chosen_ends(group: Group, metric: str) -> str:
-    ended = [run for run in group.runs if run.status.cause == "reached stop.at_return"]
-    so_many = (
-        f"{len(ended)} of {plural(len(group.runs), 'run')} of {group.label} ended because stop.at_return was reached"
-    )
-    return f"{so_many}: there their score is high by choice (--to-reach LEVEL compares how soon)" if ended else ""
 
 
 def _uncommitted(grouping: Grouping) -> str:

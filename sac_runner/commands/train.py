@@ -189,7 +189,7 @@ def _continue(
         return float(run.read_summary()["scores"]["final"]["return_mean"])
     saved = find(run.checkpoints, "latest")
     if job.config.dry_run:
-        dry_run(config, job.overrides, None, saved[-1].env_steps if saved else None)
+        dry_run(config, job.overrides, None, run if saved else None)
         return 0.0
     with lock or RunLock(run.path) as owned:  # killed before its first checkpoint, it begins anew
         begin()

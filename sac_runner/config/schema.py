@@ -213,7 +213,7 @@ class StopConfig:
     """Minutes that this start of the run trains, from its first step on; evaluations at its start and end come on top.
     A run that it ended is finished for a sweep; ``resume=RUN`` goes on with it."""
     at_return: float | None
-    """Mean return of an evaluation, after updates began, at which the run counts as done."""
+    """Mean return of an evaluation, after the warm-up, at which the run counts as done."""
 
 
 @dataclass(frozen=True)

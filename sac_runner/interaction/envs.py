@@ -122,7 +122,7 @@ def _make(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
         sys.path.append(os.getcwd())  # last: what is installed wins over a file of that name in a stranger's run
     if render_mode is not None and sys.platform == "linux" and not os.environ.get("DISPLAY"):
         os.environ.setdefault("MUJOCO_GL", "egl")  # not otherwise: where libEGL is missing, MuJoCo's import would fail
-    _hear_mujoco()
+    _hear_mujoco(config.id)
     kwargs = config.kwargs if render_mode is None else config.kwargs | {"render_mode": render_mode}
     try:
         return gym.make(config.id, max_episode_steps=config.max_episode_steps, **kwargs)
@@ -135,21 +135,24 @@ def _make(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
     except ImportError as e:
         raise WrongInput(f"env.id={config.id} can't be imported: {first_line(e)}") from e
     except Exception as e:
-        if isinstance(e, TypeError) and re.search("unexpected keyword|missing .* argument", str(e)):
+        if isinstance(e, TypeError) and (config.kwargs or "unexpected keyword" in str(e)):
             raise WrongInput(f"env.id={config.id} does not take env.kwargs={config.kwargs}: {first_line(e)}") from e
-        why = f"{type(e).__name__}: {first_line(e)}{place_of(e.__context__ or e)}"  # Gymnasium raises some anew
+        raised = e.__cause__ if type(e.__cause__) is type(e) else e  # Gymnasium raises a TypeError anew
+        why = f"{type(e).__name__}: {first_line(e)}{place_of(raised)}"
         raise EnvironmentFailed(f"env.id={config.id} can't be made: {why}") from e
 
 
-def _hear_mujoco() -> None:
+def _hear_mujoco(env_id: str) -> None:
     """MuJoCo's warnings as ours, each kind once a process.
 
     By itself it prints them for every environment that is made, and leaves a MUJOCO_LOG.TXT in the user's folder.
     """
-    with contextlib.suppress(Exception):  # an environment that needs it says better what is wrong
-        import mujoco
+    registered = gym.registry.get(env_id)
+    if "mujoco" in sys.modules or (registered is not None and "mujoco" in str(registered.entry_point)):
+        with contextlib.suppress(Exception):  # an environment that needs it says better what is wrong
+            import mujoco
 
-        mujoco.set_mju_user_warning(_mujoco_warns)
+            mujoco.set_mju_user_warning(_mujoco_warns)
 
 
 def _mujoco_warns(text: str) -> None:

@@ -79,7 +79,7 @@ class SweepLauncher(Launcher):
         said = [repr(values_of(job)) for job in jobs]
         twice = next((job for job, count in zip(jobs, map(Counter(said).get, said), strict=True) if count != 1), None)
         if twice is not None and "BasicSweeper" in self.config.hydra.sweeper.get("_target_", ""):
-            raise WrongInput(f"job {' '.join(twice)} is there twice: name each value once")
+            raise WrongInput(f"job {' '.join(twice)} is there twice: name each value once, and each key")
 
     def _propose(self, job: list[str], number: int, fixed: set[str]) -> Proposed:
         cfg = self.hydra_context.config_loader.load_sweep_config(self.config, job)

@@ -45,6 +45,8 @@ class JobProcess:
     started: float = field(default_factory=time.monotonic)
     hung_at: float | None = None
     """When it was found to hang."""
+    killed: str | None = None
+    """Why it was killed, where we did it."""
     _sign: tuple[float, float] = (0.0, 0.0)
     """The newest sign of life by the file system's clock, and when it was seen by ours, which makes no steps."""
 
@@ -98,7 +100,7 @@ class JobProcess:
             if os.path.isfile(self.sweep.run(self.job).path / "crash.log"):  # Path.is_file may raise
                 cause += "; crash.log shows where it hung"
         elif cause is None:
-            cause = _cause(code, self.sweep.log_file(self.job), self.log_begin)
+            cause = self.killed or _cause(code, self.sweep.log_file(self.job), self.log_begin)
         with contextlib.suppress(DiskFailed):  # the run's own summary is what counts
             self.sweep.write_end(self.job, Ended(128 - code if code < 0 else code, cause))
 
@@ -141,6 +143,7 @@ class Pool:
                     for process in self._running.values():
                         process.end_if_hung(self.hang_s)
                         if time.monotonic() >= self._kill_at:
+                            process.killed = f"killed: it did not end within {_LAST_WORDS_S:g} s of the second Ctrl-C"
                             process.popen.kill()
                     self._tell_of_stop()
                     self.board.update()

@@ -81,7 +81,7 @@ def _warn_of_company(threads: int) -> None:
     busy = busy_cores(_LISTENING_S) if threads > 1 else None
     if busy is not None and threads + busy > cores + 0.5:
         fewer = max(round(cores - busy), 1)
-        warn(f"other processes keep {busy:.1f} of {cores} cores busy; threads={fewer} is faster beside them")
+        warn(f"other processes keep {busy:.1f} of {cores} cores busy; threads={fewer} is likely faster beside them")
 
 
 def configure_torch(config: Config, device: torch.device) -> int:

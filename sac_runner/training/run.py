@@ -115,8 +115,8 @@ def train(
     return Outcome(run, record.last_return, stop.signal)
 
 
-def dry_run(config: Config, overrides: list[str], recipe: str | None, done: int | None = None) -> None:
-    """Print what would run and what it would need; write nothing. ``done`` env steps it has, if it goes on.
+def dry_run(config: Config, overrides: list[str], recipe: str | None, run: RunDirectory | None = None) -> None:
+    """Print what would run and what it would need, if it goes on that of ``run``; write nothing.
 
     Raises:
         RunnerError: It could not start.
@@ -126,13 +126,16 @@ def dry_run(config: Config, overrides: list[str], recipe: str | None, done: int 
     with Trainer(config, config.seed, device, Console(config)) as trainer:
         print(header(config, overrides, recipe, trainer.action_dim))
         print(f"{device}, {plural(threads, 'thread')}; a dry run: nothing is written")
-        if done is None:
+        done = 0
+        if run is None:
             _begin_from_another(config, trainer)
         else:
+            require_same_spaces(run, spaces_of(config.env))
+            done = find(run.checkpoints, "latest")[-1].env_steps
             print(f"continuing at {done:,} env steps")
-        print(preflight(trainer, done or 0))
+        print(preflight(trainer, done))
         _warn_of_no_end(config)
-        require_fit(trainer, continued=done is not None)
+        require_fit(trainer, continued=run is not None)
 
 
 def _begin_from_another(config: Config, trainer: Trainer) -> Config:

@@ -64,7 +64,7 @@ def is_finished(config: Config, counters: Counters) -> bool:
 
 
 def is_good_enough(config: Config, evaluated_at: int, mean_return: float) -> bool:
-    """Whether the newest evaluation has reached ``stop.at_return``; one before the first update ends no run."""
+    """Whether the newest evaluation has reached ``stop.at_return``; one within the warm-up ends no run."""
     level = config.stop.at_return
     return level is not None and evaluated_at > warmup_env_steps(config.schedule) and mean_return >= level
 

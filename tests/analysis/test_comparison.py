@@ -316,7 +316,8 @@ def test_a_score_of_the_runs_that_did_not_fail_is_called_so():
 def test_a_run_that_ended_by_its_score_is_named():
     flat_runs(3, 1)
     made("good", [1.0, 99.0], seed=7, cause="reached stop.at_return")
-    assert any(caution.startswith("1 of 4 runs of all runs ended because stop.at_ret") for caution in panel().cautions)
+    assert "good ended there because stop.at_return was reached" in "".join(panel().cautions)
+    assert "stop.at_return" not in "".join(panel(at=3000.0).cautions)
 
 
 @pytest.mark.parametrize(("sources", "said"), [("ab", False), ("aab", True), ("abc", False), ("aaa", False)])

@@ -418,6 +418,7 @@ def test_a_run_goes_on_in_no_environment_with_other_spaces(finished, monkeypatch
     assert "of other spaces than env.id has now (obs was [{" in said
     now = replace(now, obs=spaces_of(config().env).obs, obs_dim=3)
     assert "(action was {" in refused("resume=last", "total_env_steps=70")
+    assert "(action was {" in train("resume=last", "total_env_steps=70", "dry_run=true").err
 
 
 def test_an_environment_without_a_time_limit_is_warned_of(elsewhere):

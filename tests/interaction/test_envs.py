@@ -168,12 +168,8 @@ def test_a_remade_world_is_a_new_one_behind_the_same_door():
         ("tests.scripted:NeedsAPackage-v0", {}, WrongInput, "is not installed: pip install no-such-physics$"),
         ("Pendulum-v1", {"no_such_knob": 1}, WrongInput, "does not take env.kwargs=.*no_such_knob"),
         ("tests.scripted:Breaks-v0", {}, EnvironmentFailed, "can't be made: ZeroDivisionError: in its constructor"),
-        (
-            "tests.scripted:Breaks-v0",
-            {"error": TypeError},
-            EnvironmentFailed,
-            r"in its constructor .*py:\d+, in breaks",
-        ),
+        ("tests.scripted:Misuses-v0", {}, EnvironmentFailed, r"TypeError: object .* \(scripted\.py:\d+, in misuses\)"),
+        ("Pendulum-v1", {"max_episode_steps": 5}, WrongInput, "does not take env.kwargs="),
         (None, {}, WrongInput, "env=custom needs env.id"),
     ],
 )

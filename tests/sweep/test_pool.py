@@ -177,6 +177,7 @@ def test_one_that_hears_nothing_is_killed_soon_after_the_second_ctrl_c(run, monk
     begun = time.monotonic()
     stopped, _, (ended,) = run(deaf)
     assert stopped == signal.SIGINT and ended.exit_code == 128 + signal.SIGKILL and time.monotonic() - begun < 20
+    assert ended.cause == "killed: it did not end within 0.5 s of the second Ctrl-C"
 
 
 def test_a_signal_that_comes_while_a_job_is_begun_reaches_it(run, sweep, monkeypatch):

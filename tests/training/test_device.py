@@ -108,7 +108,7 @@ def test_medium_precision_where_it_makes_updates_slower_is_warned_of(machine, av
 @pytest.mark.parametrize(
     ("cores", "busy", "said"),
     [
-        (2, 2.0, "other processes keep 2.0 of 2 cores busy; threads=1 is faster beside them"),
+        (2, 2.0, "other processes keep 2.0 of 2 cores busy; threads=1 is likely faster beside them"),
         (2, 0.6, "keep 0.6 of 2 cores busy; threads=1 "),
         (2, 0.4, ""),
         (4, 1.3, "keep 1.3 of 4 cores busy; threads=3 "),
