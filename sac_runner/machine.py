@@ -63,7 +63,8 @@ def _bound_to() -> set[int]:
 def _core_times() -> tuple[int, int]:
     """Time that these cores were idle, and time in all, in the kernel's ticks; zero where it does not say."""
     cores = {f"cpu{core}" for core in _bound_to()}
-    times = [[int(x) for x in words[1:9]] for line in _lines(Path("/proc/stat")) if (words := line.split())[0] in cores]
+    lines = [line.split() for line in _lines(Path("/proc/stat"))]
+    times = [[int(x) for x in times[:8]] for name, *times in filter(None, lines) if name in cores]
     return sum(idle + io for _, _, _, idle, io, *_ in times), sum(map(sum, times))
 
 

@@ -82,9 +82,10 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
 
 def place_of(error: BaseException) -> str:
     """`` (my_env.py:14, in step)``: where ``error`` was raised, if not here."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    here = frame.filename == __file__
-    return "" if here else f" ({os.path.basename(frame.filename)}:{frame.lineno}, in {frame.name})"
+    frames = traceback.extract_tb(error.__traceback__)  # none of one that was not raised, but named as a cause
+    if not frames or frames[-1].filename == __file__:
+        return ""
+    return f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno}, in {frames[-1].name})"
 
 
 def _of_use(info: Any) -> dict[str, Any]:
