@@ -519,6 +519,10 @@ def test_choices_of_ones_own_are_known(elsewhere):
         text = refused(f"{folder} alpha=min")
         assert "alpha can be annealed, auto, fixed, fixed_0.05, mine" in text and "alpha=mine" in text
     refused("alpha=mine agent.lrr=3 --config-dir my_conf", "unknown key agent.lrr")
+    (elsewhere / "my_conf" / "experiment" / "sub").mkdir(parents=True)
+    (elsewhere / "my_conf" / "experiment" / "sub" / "deep.yaml").write_text("# @package _global_\nseed: 3\n")
+    said = refused("--config-dir my_conf experiment=sub/deep agent.lrr=3")
+    assert said.endswith("try: sac-train --config-dir my_conf experiment=sub/deep agent.lr=3\n")
     (elsewhere / "my_conf" / "alpha" / "mine.yaml").write_text("mode: [1\nvalue: 0.7\n")
     refused("alpha=mine --config-dir my_conf", "my_conf/alpha/mine.yaml, line 2, is no YAML: expected")
 
