@@ -29,7 +29,7 @@ from yaml import YAMLError
 from sac_runner.config.command_line import CommandLine
 from sac_runner.config.convert import convert, to_plain
 from sac_runner.config.origin import find_groups, foreign_env
-from sac_runner.config.rewrite import as_settings, config_folders, rewrite, split
+from sac_runner.config.rewrite import as_settings, config_folders, prints, rewrite, split
 from sac_runner.config.schema import Config
 from sac_runner.config.validate import validate
 from sac_runner.errors import RunnerError, WrongInput, command, hears_ctrl_c, train_command
@@ -38,8 +38,6 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 """The config groups: inside the package when installed from a wheel, at the top of a clone."""
 
-_PRINT = {"--cfg", "-c", "--info", "-i", "--help", "-h", "--hydra-help", "--version", "--shell-completion", "-sc"}
-"""Options with which Hydra prints something and runs nothing."""
 _NOT_COMPOSED = (HydraException, OmegaConfBaseException, ValueError, YAMLError)
 """What Hydra raises; ``ValueError`` where a group is given a number."""
 
@@ -102,7 +100,7 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
         at_the_end.enter_context(_explaining(typed, lambda: started or sweep() is not None))
         sys.argv = [sys.argv[0], *arguments]
         if options or any("hydra" in setting for setting in settings) or not _run_at_once(task, settings):
-            if not _PRINT & {option.partition("=")[0] for option in options}:  # a file may ask for a sweep too
+            if not prints(options):  # a file may ask for a sweep too
                 sys.argv.append(at_the_end.enter_context(_sweepers_folder(sweep)))
             hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
     if failures:

@@ -20,6 +20,7 @@ _WITH_VALUE = (
     "--experimental-rerun",
 )
 
+_PRINTING = ("--cfg", "-c", "--info", "-i", "--help", "-h", "--hydra-help", "--version", "--shell-completion", "-sc")
 _OWN_LAUNCHERS = ("local", "slurm")
 
 _NAMES = tuple(key for key in TEXTS if key != "env.id")
@@ -52,7 +53,7 @@ def rewrite(arguments: list[str]) -> list[str]:
     sweeps = [s for s in settings if key_of(s) in ("seeds", "sweep") and "=" in s]
     if any(s.startswith("sweep=") and "," in s for s in sweeps):
         raise WrongInput(f"{' '.join(sweeps)}: a ready sweep is one by itself", train_command("sweep=alpha"))
-    implied = sweeps and not {"-m", "--multirun", "--cfg", "-c", "--info", "-i"} & set(options)
+    implied = sweeps and not is_sweep(options) and not prints(options)
     options += ["--multirun"] if implied else []
     return [*options, *_schedule_of_resumed(settings), *rewritten]
 
@@ -72,6 +73,11 @@ def split(arguments: list[str]) -> tuple[list[str], list[str]]:
 def is_sweep(options: list[str]) -> bool:
     """Whether they ask for several jobs."""
     return any(option == "-m" or (option.startswith("--m") and "--multirun".startswith(option)) for option in options)
+
+
+def prints(options: list[str]) -> bool:
+    """Whether Hydra is asked to print something, and to run nothing."""
+    return any(option.partition("=")[0] in _PRINTING for option in options)
 
 
 def config_folders(options: list[str]) -> list[Path]:

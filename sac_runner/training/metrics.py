@@ -33,7 +33,7 @@ METRICS: dict[str, str] = {
     "train/td_error_abs_mean": "mean of |Q - target|",
     "train/action_saturation": "share of new action components with |a| > 0.99",
     "perf/env_steps_per_s": "env steps per second since the last row, updates included, evaluation and compiling not",
-    "perf/updates_per_s": "updates per second since the last row, evaluation not included",
+    "perf/updates_per_s": "updates per second since the last row, evaluation and compiling not included",
     "perf/updates_per_env_step": "updates so far over env steps so far after the warm-up",
     "perf/wall_time_s": "seconds so far, evaluation and earlier starts of the run included",
 }

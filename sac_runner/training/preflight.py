@@ -16,7 +16,6 @@ from sac_runner.config.schema import Config, PerRoundConfig, PerStepConfig
 from sac_runner.errors import EnvironmentFailed, WrongInput, train_command
 from sac_runner.interaction.envs import make_env
 from sac_runner.interaction.replay import ReplayBuffer
-from sac_runner.interaction.spaces import spaces_of
 from sac_runner.machine import available_memory
 from sac_runner.storage.names import nearest_there
 from sac_runner.text import duration
@@ -33,8 +32,10 @@ _COMPILER = 250_000_000  # bytes of memory that compiling takes and keeps
 _WITHOUT_REPLAY = 10_000_000  # bytes of a run's other files
 
 
-def preflight(trainer: Trainer, done: int = 0) -> str:
+def preflight(trainer: Trainer, action: spaces.Box, done: int = 0) -> str:
     """Lines that say what the run would need, and whether it fits, where it has ``done`` env steps already.
+
+    The environment's own space of actions is ``action``.
 
     The trainer can't be used to train afterwards.
     """
@@ -52,7 +53,7 @@ def preflight(trainer: Trainer, done: int = 0) -> str:
         f"disk     {(kept + _WITHOUT_REPLAY) / 1e6:,.0f} MB, {free / 1e9:,.1f} GB free{enough}",
         f"time     {_time(config, env_s, update_s, done)}: {speed}",
         f"updates  {_updates(config)}{' in all' if done else ''}",
-        f"scale    observations {obs_scale}; actions [-1, 1] -> {_bounds(spaces_of(config.env).action)}",
+        f"scale    observations {obs_scale}; actions [-1, 1] -> {_bounds(action)}",
     ]
     return "\n".join(lines)
 

@@ -232,7 +232,7 @@ class Record:
 
         Raises:
             Interrupted: A stop was requested meanwhile; nothing has changed on the disk.
-            WrongInput: The replay buffer was not kept.
+            WrongInput: The replay buffer was not kept, or observations have another size now.
         """
         arrays, plain = checkpoint.arrays("train"), checkpoint.plain("state")
         kept = plain["record"]
@@ -241,6 +241,8 @@ class Record:
         over = is_finished(self.config, at) or is_good_enough(self.config, self.last_evaluation_at, self.last_return)
         if plain["replay"] is None and not over:
             raise WrongInput(f"{self.run.path} did not keep its replay buffer, so it can't be continued exactly")
+        if arrays["collector.obs"].shape != state.collector.obs.shape:
+            raise WrongInput(f"{self.run.path} was trained on observations of another size than env.id has now")
         self._replay.load(listed_segments(checkpoint), arrays["collector.obs"], state.replay)
         self._train.load_state_dict(kept["train"], state.agent.device)
         self._rollout.load_state_dict(kept["rollout"])

@@ -18,7 +18,7 @@ from sac_runner.config.convert import flat
 from sac_runner.config.schema import Config
 from sac_runner.errors import EnvironmentFailed, Interrupted, NotFinite, RunnerError, warn
 from sac_runner.interaction.envs import is_endless
-from sac_runner.interaction.spaces import spaces_of
+from sac_runner.interaction.spaces import EnvSpaces, spaces_of
 from sac_runner.signals import stop_signals
 from sac_runner.storage.checkpoints import find
 from sac_runner.storage.crash import crash_traces, how_it_died
@@ -89,10 +89,8 @@ def train(
             run = RunDirectory(lock.run)
             heed = partial(_asked, lock, stop)
             record = Record(config, run, hyperparameters(config, swept))
-            if continued:
-                require_same_spaces(run, env_spaces)
             try:
-                cut = record.restore(newest_whole(run), trainer.state, heed) if continued else []
+                cut = _restored(record, trainer, env_spaces, heed) if continued else []
             except Interrupted:
                 console.say("stopped before it went on; the run is as it was")
                 return Outcome(run, record.last_return, stop.signal)
@@ -100,9 +98,7 @@ def train(
             meta = provenance(overrides, seed, device, threads, config.precision)
             run.write_start(to_yaml(config), meta | {"spaces": env_spaces.to_plain()})
             with crash_traces(run.path), _summarized(trainer, record, console):
-                log = Appended(run.path / "train.log", "ab")
-                at_the_end.callback(log.close)
-                console.keep_in(log)
+                console.keep_in(at_the_end.enter_context(contextlib.closing(Appended(run.path / "train.log", "ab"))))
                 if died_of is not None:
                     console.say(f"the last start of this run ended without saving: {died_of}")
                 console.say(header(config, overrides, recipe, trainer.action_dim, least_s))
@@ -126,14 +122,14 @@ def dry_run(config: Config, overrides: list[str], recipe: str | None, run: RunDi
     with Trainer(config, config.seed, device, Console(config)) as trainer:
         print(header(config, overrides, recipe, trainer.action_dim))
         print(f"{device}, {plural(threads, 'thread')}; a dry run: nothing is written")
-        done = 0
+        done, env_spaces = 0, spaces_of(config.env)
         if run is None:
             _begin_from_another(config, trainer)
         else:
-            require_same_spaces(run, spaces_of(config.env))
+            require_same_spaces(run, env_spaces)
             done = find(run.checkpoints, "latest")[-1].env_steps
             print(f"continuing at {done:,} env steps")
-        print(preflight(trainer, done))
+        print(preflight(trainer, env_spaces.action, done))
         _warn_of_no_end(config)
         require_fit(trainer, continued=run is not None)
 
@@ -145,6 +141,12 @@ def _begin_from_another(config: Config, trainer: Trainer) -> Config:
     source = find_run(config.init_from, config.outputs)
     initialize(trainer.agent, RunDirectory(source))
     return replace(config, init_from=str(source.resolve()))
+
+
+def _restored(record: Record, trainer: Trainer, spaces: EnvSpaces, heed: Callable[[], bool]) -> list[int]:
+    """Go on from the newest checkpoint; the environments whose episode had to be cut short."""
+    require_same_spaces(record.run, spaces)
+    return record.restore(newest_whole(record.run), trainer.state, heed)
 
 
 def _warn_of_no_end(config: Config) -> None:
