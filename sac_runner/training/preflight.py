@@ -52,7 +52,7 @@ def preflight(trainer: Trainer, action: spaces.Box, done: int = 0) -> str:
         f"memory   {memory / 1e6:,.0f} MB replay for {_transitions(config):,} transitions{available}",
         f"disk     {(kept + _WITHOUT_REPLAY) / 1e6:,.0f} MB, {free / 1e9:,.1f} GB free{enough}",
         f"time     {_time(config, env_s, update_s, done)}: {speed}",
-        f"updates  {_updates(config)}{' in all' if done else ''}",
+        f"updates  {'in all ' if done else ''}{_updates(config)}",
         f"scale    observations {obs_scale}; actions [-1, 1] -> {_bounds(action)}",
     ]
     return "\n".join(lines)
