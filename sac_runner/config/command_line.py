@@ -50,10 +50,10 @@ class CommandLine:
         if isinstance(error, WrongInput) and not faulty and not values:
             return WrongInput(error.message, in_the_command(error.remedy, typed))
         mends = find_mends(values, others, self._plain)
-        if job is None:
-            return explain(faulty, typed, values, mends, error, self._plain)
-        mends = of_the_sweep(mends, others, typed, self._plain)
-        return explain(faulty, typed, values, mends, error, self._plain).of(job)
+        if job is not None:
+            mends = of_the_sweep(mends, others, typed, self._plain)
+        refusal = explain(faulty, typed, values, mends, error, self._plain)
+        return refusal if job is None else refusal.of(job)
 
     def faults(self, error: Exception | None = None) -> dict[str, WrongInput]:
         """Those of single arguments, which may have been refused with ``error``."""

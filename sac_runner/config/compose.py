@@ -189,7 +189,7 @@ def recipe(choices: dict[str, str | None]) -> str | None:
     return f"tuned for {tuned}" if tuned is not None and (CONF / "tuned" / f"{tuned}.yaml").is_file() else None
 
 
-def to_config(cfg: DictConfig, of_hydra: Any = None) -> Config:
+def to_config(cfg: DictConfig, of_hydra: Any) -> Config:
     """The composed config as dataclasses, checked.
 
     Args:
@@ -204,15 +204,12 @@ def to_config(cfg: DictConfig, of_hydra: Any = None) -> Config:
     except OmegaConfBaseException as e:
         raise WrongInput(f"{e.full_key}: {str(e).strip().splitlines()[0]}") from e
     config, faults = convert(plain)
-    if of_hydra is not None:
-        folders = [Path(source.path) for source in of_hydra.runtime.config_sources if source.schema == "file"]
-        faults += foreign_env(config, of_hydra.runtime.choices.get("env"), find_groups(folders))
+    folders = [Path(source.path) for source in of_hydra.runtime.config_sources if source.schema == "file"]
+    faults += foreign_env(config, of_hydra.runtime.choices.get("env"), find_groups(folders))
     validate(config, faults)
+    # A shell leaves outputs=~/x as it is, and SAC_OUTPUTS may be empty.
     run = replace(config.run, dir=config.run.dir and os.path.expanduser(config.run.dir))
-    outputs = (
-        os.path.expanduser(config.outputs) or "outputs"
-    )  # a shell leaves ~/x as it is, and SAC_OUTPUTS may be empty
-    return replace(config, outputs=outputs, run=run)
+    return replace(config, outputs=os.path.expanduser(config.outputs) or "outputs", run=run)
 
 
 def compose_config(overrides: list[str]) -> Config:

@@ -6,6 +6,7 @@ import math
 import re
 import sys
 import types
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from sac_runner.config.ranges import Within
@@ -33,9 +34,14 @@ def from_plain(data: dict[str, Any]) -> Config:
         WrongInput: Missing, unknown, mistyped or out-of-range values, all of them in one message.
     """
     config, faults = convert(data)
+    refuse(faults)
+    return config
+
+
+def refuse(faults: Sequence[Fault]) -> None:
+    """Where there are ``faults``, raise ``WrongInput`` with all of them."""
     if faults:
         raise WrongInput("; ".join(fault.text for fault in faults))
-    return config
 
 
 def convert(data: dict[str, Any]) -> tuple[Config, list[Fault]]:
@@ -100,10 +106,12 @@ def _dataclass(kind: Any, value: Any, key: str, faults: list[Fault]) -> Any:
     else:
         _fault(key, value, "a group of keys", faults)
         value = {}
-    # A group that is missing or wrong is one of NaNs, so that checks between keys may look into it.
-    fields: dict[str, Any] = {name: _INVALID for name in hints}
-    fields |= {n: _convert(hint, {}, n, []) for n, hint in hints.items() if dataclasses.is_dataclass(hint)}
-    fields |= {n: _convert(hint, value[n], prefix + n, faults) for n, hint in hints.items() if n in value}
+    fields = {}
+    for name, hint in hints.items():
+        if name in value:
+            fields[name] = _convert(hint, value[name], prefix + name, faults)
+        else:  # a missing group is one of NaNs, so that checks between keys may look into it
+            fields[name] = _convert(hint, {}, name, []) if dataclasses.is_dataclass(hint) else _INVALID
     return kind(**fields)
 
 

@@ -145,7 +145,7 @@ def _two_values(key: str, value: str) -> WrongInput:
     if key == "agent.hidden_sizes":
         return WrongInput(f"{key}={value} must be a list", remedy)
     count = value.count(",") + 1
-    number = "two" if count == 2 else str(count)
+    number = "several" if "(" in value else "two" if count == 2 else str(count)
     return WrongInput(f"{key}={value} names {number} settings; one run takes one", remedy)
 
 

@@ -89,13 +89,12 @@ def by_origin(
     def is_typed(fault: Fault) -> bool:
         return any(key in typed or key.startswith(typed_whole) for key in fault.keys)
 
-    own = {fault: None if is_typed(fault) else _file_of(fault, files) for fault in faults}
-    wrong = {_value(fault) for fault, file in own.items() if file is not None or is_typed(fault)} - {""}
-    return [
-        fault if file is None else _naming(fault, file)
-        for fault, file in own.items()
-        if file is not None or is_typed(fault) or _value(fault) not in wrong
-    ]
+    faults = [*dict.fromkeys(faults)]
+    of_file = {fault: file for fault in faults if not is_typed(fault) and (file := _file_of(fault, files))}
+    owned = {fault for fault in faults if fault in of_file or is_typed(fault)}
+    wrong = {_value(fault) for fault in owned} - {""}
+    told = [fault for fault in faults if fault in owned or _value(fault) not in wrong]
+    return [_naming(fault, of_file[fault]) if fault in of_file else fault for fault in told]
 
 
 def _value(fault: Fault) -> str:

@@ -31,4 +31,5 @@ class Within:
 Positive = Annotated[float, Within(above=0)]
 PositiveInt = Annotated[int, Within(low=1)]
 Count = Annotated[int, Within(low=0)]
+NonNegative = Annotated[float, Within(low=0)]
 Share = Annotated[float, Within(low=0, high=1)]

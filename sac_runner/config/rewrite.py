@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sac_runner.config.diagnose import to_paste
 from sac_runner.config.keys import TEXTS, key_of, schema_keys
-from sac_runner.config.synonyms import SYNONYMS
+from sac_runner.config.synonyms import SYNONYMS, not_here
 from sac_runner.errors import WrongInput, train_command
 
 # Hydra's own; a part of one will do.
@@ -110,7 +110,9 @@ def as_settings(arguments: list[str]) -> tuple[list[str], list[str]]:
         if not value and following and re.fullmatch(r"[^=-][^=]*|-\.?\d[^=]*", following):
             value, _ = next(rest)
         key = option.lstrip("-").replace("-", "_")
-        if (off := key.removeprefix("no_")) != key and key not in SYNONYMS and not value and off in schema_keys():
+        off = key.removeprefix("no_")
+        negates = off != key and key not in SYNONYMS and not value
+        if negates and (off in schema_keys() or off in SYNONYMS or not_here(off)):
             key, value = off, "false"
         meant.append(f"{key}={value or 'true'}")
     return meant, unknown

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from sac_runner.config.ranges import Count, Positive, PositiveInt, Share, Within
+from sac_runner.config.ranges import Count, NonNegative, Positive, PositiveInt, Share, Within
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class AgentConfig:
     """Env steps over which a linear schedule falls."""
     max_grad_norm: Positive | None
     """Gradient norm above which actor and critic gradients are scaled down; null leaves them."""
-    gamma: Annotated[float, Within(low=0, high=1)]
+    gamma: Share
     """Discount per env step. SAC v2: 0.99."""
     tau: Annotated[float, Within(above=0, high=1)]
     """Share of the new weights in a target update. SAC v2: 0.005."""
@@ -77,7 +77,7 @@ class FixedAlphaConfig:
     """alpha=fixed."""
 
     mode: Literal["fixed"]
-    value: Annotated[float, Within(low=0)]
+    value: NonNegative
     """Temperature, in reward per nat. Spinning Up: 0.2; the tutorial: 0.05."""
 
 
@@ -101,12 +101,12 @@ class AnnealedAlphaConfig:
     """alpha=annealed."""
 
     mode: Literal["annealed"]
-    start: Annotated[float, Within(low=0)]
+    start: NonNegative
     """Temperature at step 0, in reward per nat."""
-    end: Annotated[float, Within(low=0)]
+    end: NonNegative
     """Temperature from ``over_env_steps`` on."""
-    over_env_steps: PositiveInt
-    """Env steps over which alpha goes from start to end."""
+    over_env_steps: PositiveInt | None
+    """Env steps over which alpha goes from start to end; null where there is no ``total_env_steps``, but needed."""
 
 
 AlphaConfig = FixedAlphaConfig | AutoAlphaConfig | AnnealedAlphaConfig
@@ -262,3 +262,8 @@ class Config:
     """Run whose newest weights and statistics a new run starts from; alpha, Adam's moments and replay start new."""
     dry_run: bool
     """Say what would run, and run nothing."""
+
+    @property
+    def transitions(self) -> int:
+        """What the replay buffer comes to hold."""
+        return min(self.replay.capacity, self.total_env_steps or self.replay.capacity)

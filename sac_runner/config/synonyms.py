@@ -14,6 +14,7 @@ SYNONYMS = {
     "lr": "agent.lr",
     "alpha": "alpha.value",
     "alpha_lr": "alpha.lr",
+    "alpha.learning_rate": "alpha.lr",
     "target_entropy": "alpha.target_entropy",
     "gamma": "agent.gamma",
     "tau": "agent.tau",
@@ -43,11 +44,11 @@ SYNONYMS = {
     "total_steps": "total_env_steps",
     "env_id": "env.id",
     "env_name": "env.id",
+    "eval.n_envs": "eval.num_envs",
     "num_envs": "env.num_envs",
     "n_envs": "env.num_envs",
     "max_episode_steps": "env.max_episode_steps",
     "reward_scale": "normalization",
-    "best_test_reward": "stop.at_return",
     "cuda": "device",
     "exp_name": "run.name",
     "env_kwargs": "env.kwargs",
@@ -58,6 +59,7 @@ SYNONYMS = {
 
 # Their names for what has no key here.
 _NOT_HERE = {
+    "best_test_reward": "the policy with the best mean of an evaluation is always kept",
     "capture_video": "sac-record makes videos of a run",
     "track": "each run has its TensorBoard events and metrics.csv in its folder",
     "torch_deterministic": "runs are deterministic as they are",
@@ -73,7 +75,7 @@ VALUES: dict[str, dict[str | None, str]] = {
     "alpha": {choice: f"alpha={choice}" for choice in ("auto", "fixed", "annealed")},
     "autotune": {"False": "alpha=fixed", "0": "alpha=fixed", None: "alpha=auto"},
     "gradient_steps": {"-1": "schedule.updates_per_env_step=1"},
-    "target_entropy": {"auto": "alpha.target_entropy=null"},
+    "target_entropy": {"auto": "alpha.target_entropy_per_action_dim=-1"},
     "reward_scale": {None: "normalization=reward"},
     "no_seed": {None: "seed=null"},
     "cuda": {"False": "device=cpu", "0": "device=cpu", None: "device=auto"},

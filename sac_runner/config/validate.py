@@ -4,9 +4,8 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 
-from sac_runner.config.convert import Fault, written
-from sac_runner.config.schema import Config, PerRoundConfig, PerStepConfig
-from sac_runner.errors import WrongInput
+from sac_runner.config.convert import Fault, refuse, written
+from sac_runner.config.schema import AnnealedAlphaConfig, Config, PerRoundConfig, PerStepConfig
 
 _DEVICE = r"auto|cpu|cuda(:\d+)?"
 
@@ -21,9 +20,7 @@ def validate(config: Config, faults: Sequence[Fault] = ()) -> None:
     Raises:
         WrongInput: With those and every contradiction at once.
     """
-    faults = [*faults, *find_contradictions(config)]
-    if faults:
-        raise WrongInput("; ".join(fault.text for fault in faults))
+    refuse([*faults, *find_contradictions(config)])
 
 
 def find_contradictions(config: Config) -> list[Fault]:
@@ -51,6 +48,9 @@ def _agent_faults(config: Config) -> Iterator[Fault]:
     if agent.lr_schedule == "linear" and agent.lr_decay_env_steps is None:
         text = "agent.lr_schedule=linear needs agent.lr_decay_env_steps, as there is no total_env_steps"
         yield Fault(("agent.lr_schedule",), text, ("agent.lr_schedule=constant",))
+    if isinstance(config.alpha, AnnealedAlphaConfig) and config.alpha.over_env_steps is None:
+        text = "alpha=annealed needs alpha.over_env_steps, as there is no total_env_steps"
+        yield Fault(("alpha.over_env_steps",), text, ("alpha.over_env_steps=1000000",))
     if replay.capacity < max(replay.batch_size, config.env.num_envs):
         held = f"replay.batch_size={replay.batch_size} and env.num_envs={config.env.num_envs}"
         text = f"replay.capacity={replay.capacity} must hold {held}"
@@ -76,9 +76,10 @@ def _schedule_faults(config: Config) -> Iterator[Fault]:
             text = "eval.every_rounds needs schedule=per_round; here it is eval.every_env_steps"
             mends = "schedule=per_round", f"eval.every_rounds={config.eval.every_rounds}"
             yield Fault(("eval.every_rounds",), text, mends)
-    if isinstance(schedule, PerRoundConfig) and config.seed is not None and config.seed + schedule.rounds >= 2**32:
+    if isinstance(schedule, PerRoundConfig) and config.env.episode_seed == "per_round" and config.seed is not None:
         text = f"seed={config.seed} plus schedule.rounds={schedule.rounds} must be below 2^32"
-        yield Fault(("seed", "schedule.rounds"), text)
+        if config.seed + schedule.rounds >= 2**32:
+            yield Fault(("seed", "schedule.rounds"), text)
 
 
 def _run_faults(config: Config) -> Iterator[Fault]:

@@ -3,7 +3,6 @@ import re
 import shutil
 from dataclasses import asdict
 from functools import cache
-from itertools import product
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from sac_runner.config.keys import schema_keys
 from sac_runner.errors import WrongInput
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.resume import stored_config
+from tests.support import pairwise
 
 GROUPS = ["env", "agent", "alpha", "normalization", "schedule", "experiment"]
 FILES = sorted(path.relative_to(CONF).as_posix() for path in CONF.rglob("*.yaml"))
@@ -93,14 +93,13 @@ def test_files_are_short(file):
     assert len((CONF / file).read_text().splitlines()) <= 20
 
 
-@pytest.mark.parametrize("alpha", choices("alpha"))
-def test_all_choices_go_together_and_make_every_key_of_the_schema_and_no_other(alpha):
-    groups = ["agent", "normalization", "schedule"]
-    for chosen in product(*map(choices, groups)):
-        config = run_config(f"alpha={alpha}", *map("=".join, zip(groups, chosen, strict=True)))
+def test_all_choices_go_together_and_make_every_key_of_the_schema_and_no_other():
+    groups = ["alpha", "agent", "normalization", "schedule"]
+    for chosen in pairwise(*map(choices, groups)):
+        config = run_config(*map("=".join, zip(groups, chosen, strict=True)))
         modes = {"alpha": config.alpha.mode, "schedule": config.schedule.mode}
         expected = {key for key, mode in schema_keys().items() if mode in (None, modes.get(key.split(".")[0]))}
-        assert flat(config).keys() == expected
+        assert flat(config).keys() == expected, chosen
 
 
 @pytest.mark.parametrize("alpha", choices("alpha"))
@@ -142,10 +141,10 @@ def _other(x):
     return {"linear": "constant", "constant": "linear"}[x]
 
 
-@pytest.mark.parametrize("env", [env for env in choices("env") if env != "custom"])
-def test_tuned_values_leave_other_choices_alone(env):
+@pytest.mark.parametrize("choice", [f"{of}={x}" for of in ("env", "experiment") for x in choices(of) if x != "custom"])
+def test_tuned_values_and_recipes_leave_other_choices_alone(choice):
     chosen = ["alpha=fixed", "agent=sac_tutorial", "schedule=per_round", "normalization=none", "total_env_steps=777"]
-    ours, plain = composed(f"env={env}", *chosen), composed(*CUSTOM, *chosen)
+    ours, plain = composed(choice, *chosen), composed(*CUSTOM, *chosen)
     groups = ("alpha.", "agent.", "schedule.", "normalization.", "replay.")
     differing = {key for key in ours if ours[key] != plain[key]}
     assert not {key for key in differing if key.startswith(groups)}

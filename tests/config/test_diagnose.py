@@ -17,6 +17,8 @@ from sac_runner.config.origin import find_groups
 from sac_runner.config.synonyms import SYNONYMS
 from sac_runner.errors import WrongInput
 from sac_runner.storage.run_directory import RunDirectory
+from sac_runner.sweep import probe
+from sac_runner.training.preflight import needs, try_out
 from tests.runs import TINY, compose_all, train
 
 SPACES = "env=custom env.id=tests.scripted:Spaces-v0"
@@ -177,6 +179,8 @@ VALUES = [
     ("total_env_steps=10k env=pendulum", "=10k must be", "try: sac-train total_env_steps=10000 env=pendulum\n"),
     ("normalization.obs=yes seed=3", "must be true or false", "try: sac-train normalization.obs=true seed=3\n"),
     ("normalization.obs=off", "must be true or false", "try: sac-train normalization.obs=false\n"),
+    ("--no-autotune --no-cuda", "no option --no-autotune, --no-cuda", "try: sac-train alpha=fixed device=cpu\n"),
+    ("--no-track", "no option --no-track", "its TensorBoard events"),
     ("--no-dry-run seed=3", "no option --no-dry-run", "try: sac-train dry_run=false seed=3\n"),
     ("env=null", "env=null: a group has a choice", "env can be ant, "),
     ("threads=1e9", "threads=1e+09 must be", "try: sac-train threads=auto\n"),
@@ -288,6 +292,11 @@ CHOICES = [
     ("schedule.mode=per_round", "schedule.mode comes with", "try: sac-train schedule=per_round\n"),
     ("alpha.mode=adaptive", "alpha=adaptive is not there; alpha can be annealed"),
     (
+        "experiment=lunarlander_tutorial alpha=annealed",
+        "alpha=annealed needs alpha.over_env_steps, as there is no total_env_steps\n",
+        "try: sac-train experiment=lunarlander_tutorial alpha=annealed alpha.over_env_steps=1000000\n",
+    ),
+    (
         "-m env=pendulum alpha=auto,auto",
         "job env=pendulum alpha=auto is there twice: name each value once",
     ),
@@ -302,6 +311,7 @@ RUNS = [
     (f"{SPACES} env.kwargs.acts=half_bounded", "unbounded actions"),
     (f"{SPACES} env.kwargs.acts=many_unbounded", "unbounded actions"),
     (f"{SPACES} env.kwargs.acts=degenerate", "empty action range"),
+    (f"{SPACES} env.kwargs.acts=number", "a single number that is no vector"),
     (
         f"{SPACES} env.kwargs.observes=dict",
         "observes a Dict",
@@ -332,9 +342,16 @@ RUNS = [
 ]
 
 
+@pytest.fixture
+def probed_here(monkeypatch):
+    """What the jobs of a sweep need is not asked of a process of its own."""
+    asked = lambda request: "".join(f"{line}\n" for line in probe.answer(request, try_out, needs))  # noqa: E731
+    monkeypatch.setattr(probe, "ask", asked)
+
+
 @pytest.mark.filterwarnings("ignore:.*maximum and minimum values are equal")
 @pytest.mark.parametrize("row", UNKNOWN + VALUES + CHOICES + RUNS, ids=lambda row: row[0])
-def test_wrong_input_is_explained_and_leaves_nothing_behind(row, elsewhere):
+def test_wrong_input_is_explained_and_leaves_nothing_behind(row, elsewhere, probed_here):
     (elsewhere / "a_file").write_text("mine")
     (elsewhere / "a_folder").mkdir()
     (elsewhere / "a_folder" / "thesis.txt").write_text("mine too")
@@ -379,8 +396,9 @@ THEIRS = [
     ("learning_rate=1e-3", "agent.lr=1e-3"),
     ("lr=1e-3", "agent.lr=1e-3"),
     ("alpha_lr=1e-3", "alpha.lr=1e-3"),
+    ("alpha.learning_rate=1e-3", "alpha.lr=1e-3"),
     ("target_entropy=-2", "alpha.target_entropy=-2"),
-    ("target_entropy=auto", "alpha.target_entropy=null"),
+    ("target_entropy=auto", "alpha.target_entropy_per_action_dim=-1"),
     ("gamma=0.98", "agent.gamma=0.98"),
     ("tau=0.01", "agent.tau=0.01"),
     ("polyak=0.995", "agent.tau=0.005"),
@@ -412,9 +430,9 @@ THEIRS = [
     ("env_name=BipedalWalkerHardcore-v3", "env=bipedalwalker_hardcore"),
     ("num_envs=4", "env.num_envs=4"),
     ("n_envs=4", "env.num_envs=4"),
+    ("eval.n_envs=4", "eval.num_envs=4"),
     ("max_episode_steps=500", "env.max_episode_steps=500"),
     ("reward_scale=5", "normalization=reward"),
-    ("best_test_reward=200", "stop.at_return=200"),
     ("cuda=True", "device=auto"),
     ("cuda=false", "device=cpu"),
     ("cuda=0", "device=cpu"),
@@ -438,6 +456,11 @@ def test_each_of_several_values_is_written_as_here():
     assert find_faults(GROUPS, ["polyak=0.99,0.995"], DEFAULTS)["polyak=0.99,0.995"].remedy == (
         "sac-train -m agent.tau=0.01,0.005"
     )
+
+
+def test_values_of_a_function_are_not_counted():
+    fault = find_faults(GROUPS, ["seed=range(0,5)"], DEFAULTS)["seed=range(0,5)"]
+    assert "names several settings" in fault.message and fault.remedy == "sac-train -m 'seed=range(0,5)'"
 
 
 def test_the_answers_to_names_that_others_use_compose():

@@ -2,7 +2,9 @@ import pytest
 
 from sac_runner.config.validate import validate
 from sac_runner.errors import WrongInput
-from tests.support import PER_ROUND, PER_STEP, config
+from tests.support import ANNEALED, PER_ROUND, PER_STEP, config
+
+BY_ROUND = {"schedule": PER_ROUND, "env": {"episode_seed": "per_round"}}
 
 
 def faults(**overrides):
@@ -22,6 +24,7 @@ def faults(**overrides):
             {"agent": {"lr_schedule": "linear", "lr_decay_env_steps": None}},
             ["agent.lr_schedule=linear needs agent.lr_decay_env_steps"],
         ),
+        ({"alpha": ANNEALED | {"over_env_steps": None}}, ["alpha=annealed needs alpha.over_env_steps"]),
         ({"replay": {"capacity": 31}}, ["replay.capacity=31 must hold replay.batch_size=32"]),
         ({"replay": {"capacity": 32}}, []),
         ({"replay": {"batch_size": 1, "capacity": 4}, "env": {"num_envs": 5}}, ["replay.capacity=4 must hold"]),
@@ -30,12 +33,13 @@ def faults(**overrides):
         ({"total_env_steps": 10}, ["schedule.warmup_env_steps=10 must be below total_env_steps=10"]),
         ({"total_env_steps": 11}, []),
         ({"env": {"episode_seed": "per_round"}}, ["env.episode_seed=per_round needs schedule=per_round"]),
-        ({"env": {"episode_seed": "per_round"}, "schedule": PER_ROUND}, []),
+        (BY_ROUND, []),
         ({"eval": {"every_rounds": 2}}, ["eval.every_rounds needs schedule=per_round"]),
         ({"eval": {"every_rounds": 2}, "schedule": PER_ROUND}, []),
-        ({"schedule": PER_ROUND, "seed": 2**32 - 3}, ["seed=4294967293 plus schedule.rounds=3 must be below 2^32"]),
-        ({"schedule": PER_ROUND, "seed": 2**32 - 4}, []),
-        ({"schedule": PER_ROUND, "seed": None}, []),
+        (BY_ROUND | {"seed": 2**32 - 3}, ["seed=4294967293 plus schedule.rounds=3 must be below 2^32"]),
+        (BY_ROUND | {"seed": 2**32 - 4}, []),
+        (BY_ROUND | {"seed": None}, []),
+        ({"schedule": PER_ROUND, "seed": 2**32 - 3}, []),  # seeds of episodes are hashes then
         ({"device": "tpu"}, ["device=tpu must be auto, cpu, cuda or cuda:N"]),
         ({"device": "cuda:x"}, ["device=cuda:x must be"]),
         ({"device": "cuda:1"}, []),
