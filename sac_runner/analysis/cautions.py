@@ -31,7 +31,7 @@ def cautions(grouping: Grouping, metric: str, counted: list[Run]) -> list[str]:
         _differs("code", _code, "not the same program", grouping),
         _uncommitted(grouping),
         _differs("torch", _version_of("torch"), "not the same program", grouping),
-        _differs("precision", _of_meta("precision"), "not the same arithmetic", grouping),
+        _differs("precision", _of_config("precision"), "not the same arithmetic", grouping),
         _differs("device", _device, "minutes can't be compared", grouping),
         *[_same_seeds(group) for group in grouping.groups],
         *[_shared_sources(group) for group in grouping.groups],
@@ -136,10 +136,6 @@ def _uncommitted(grouping: Grouping) -> str:
 
 def _of_config(key: str) -> Aspect:
     return lambda run: written(run.config[key]) if key in run.config else "not given"
-
-
-def _of_meta(key: str) -> Aspect:
-    return lambda run: str(run.meta.get(key, _UNKNOWN))
 
 
 def _device(run: Run) -> str:

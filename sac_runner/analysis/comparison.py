@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import NamedTuple
@@ -27,7 +28,7 @@ class Score(NamedTuple):
     final: float
     """At the env step of the comparison."""
     best: float
-    """Up to there, at an evaluation."""
+    """The highest evaluation up to there, or ``final`` if that is higher."""
     area: float
     """Mean height of the curve up to there."""
     minutes: float
@@ -229,7 +230,7 @@ def _score(run: Run, begin: float, at: float, to_reach: float | None) -> Score:
     return Score(
         run,
         curve.at(at),
-        max(curve.best(at), curve.at(at)),
+        curve.best(at),
         curve.area(begin, at),
         curve.minutes_at(at),
         None if to_reach is None else curve.first_at_least(to_reach, at),
@@ -241,14 +242,18 @@ def _row(x: Group, scores: list[Score], base: list[Score], is_base: bool) -> Row
     of_base = np.array([score.final for score in base])
     few = len(scores) < FEW
     curves = [score.run.curve for score in scores]
+
+    def over(statistic: Callable[[Floats], float], values: Iterable[float]) -> float:
+        return float(statistic(np.array([*values]))) if scores else math.nan
+
     return Row(
         x,
         scores,
-        statistics.iqm(finals) if scores else math.nan,
+        over(statistics.iqm, finals),
         None if few else statistics.iqm_interval(finals),
-        statistics.iqm(np.array([score.best for score in scores])) if scores else math.nan,
-        statistics.iqm(np.array([score.area for score in scores])) if scores else math.nan,
-        float(np.median([score.minutes for score in scores])) if scores else math.nan,
+        over(statistics.iqm, (score.best for score in scores)),
+        over(statistics.iqm, (score.area for score in scores)),
+        over(np.median, (score.minutes for score in scores)),
         None if is_base or not scores or not base else _better([finals], [of_base]),
         line([(curve.env_steps, curve.values) for curve in curves]),
         line([(curve.minutes, curve.values) for curve in curves]),

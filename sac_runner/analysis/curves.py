@@ -40,8 +40,8 @@ class Curve(NamedTuple):
         return float(np.interp(env_steps, self.env_steps, self.minutes))
 
     def best(self, end: float) -> float:
-        """The highest value up to ``end`` env steps."""
-        return float(self.values[self.env_steps <= end].max(initial=-math.inf))
+        """The highest value up to ``end`` env steps, that at ``end`` included."""
+        return float(self.values[self.env_steps <= end].max(initial=self.at(end)))
 
     def area(self, begin: float, end: float) -> float:
         """The mean height from ``begin`` to ``end`` env steps: the area under the curve over their distance."""

@@ -24,7 +24,7 @@ _ASIDE = (
         "resume",
         "dry_run",
     ),
-    *("env.id", "env.name", "env.timeout_s", "eval.every_env_steps", "eval.every_rounds"),
+    *("env.id", "env.name", "env.timeout_s", "env.vectorization", "eval.every_env_steps", "eval.every_rounds"),
 )
 _GROUPS_ASIDE = ("run.", "log.", "checkpoint.", "stop.")
 _OF_A_LINEAR_RATE = ("agent.lr_final_share", "agent.lr_decay_env_steps")

@@ -116,7 +116,7 @@ def _nothing(metric: str, left_out: list[LeftOut], tags: list[str]) -> WrongInpu
         return WrongInput(f"no run has the metric {metric}; there are {', '.join(known)}", f"--metric {near[0]}")
     first = f"{left_out[0].name} {left_out[0].why}" if left_out else "no run"
     more = f", and {len(left_out) - 1} more" if len(left_out) > 1 else ""
-    return WrongInput(f"there is nothing to compare: {first}{more}", f"{command('runs')}")
+    return WrongInput(f"there is nothing to compare: {first}{more}", command("runs"))
 
 
 def _places(texts: list[str], outputs: Path) -> list[_Place]:

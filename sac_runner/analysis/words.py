@@ -81,12 +81,12 @@ def table(panel: Panel, metric: str, to_reach: float | None) -> list[list[str]]:
 
 def _cells(row: Row, to_reach: float | None, panel: Panel) -> list[str]:
     n, of = len(row.scores), len(row.group.runs)
-    cells = [row.group.label, str(n) if n == of else f"{n} of {of}", score(row), _number(row.area)]
+    cells = [row.group.label, str(n) if n == of else f"{n} of {of}", score(row), number_or_dash(row.area)]
     if to_reach is not None:
         cells.append(reached(row))
     if len(panel.rows) > 1:
         cells.append(improvement(row, panel))
-    return [*cells, _number(row.minutes)]
+    return [*cells, number_or_dash(row.minutes)]
 
 
 def score(row: Row) -> str:
@@ -117,7 +117,8 @@ def probability(better: Better) -> str:
     return f"{better.probability:.2f}{interval}"
 
 
-def _number(x: float) -> str:
+def number_or_dash(x: float) -> str:
+    """``-`` for NaN."""
     return "-" if math.isnan(x) else number(x)
 
 
@@ -163,43 +164,54 @@ def verdict(panel: Panel, metric: str, names: dict[str, str]) -> str:
             return f"No run of {_and(rest, 'or')} is counted, so there is nothing to hold {name} against."
         of = "one group" if panel.grouping.mixed else "one setting"
         return f"{_seeds([base])} of {of}: nothing to hold it against."
-    more, less = ("better", "worse") if metric in _MORE_IS_BETTER else ("above", "below")
-    kinds: dict[str, list[str]] = {}
+    kinds: dict[str, list[Row]] = {}
     for row in others:
-        kinds.setdefault(_kind(row, base), []).append(names[row.group.label])
-    than = {"more": f"{more} than", "less": f"{less} than"} if more == "better" else {"more": more, "less": less}
-    parts = [f"{_and(kinds[k])} {'is' if len(kinds[k]) == 1 else 'are'} {than[k]} {name}" for k in than if k in kinds]
+        kinds.setdefault(_kind(row, base), []).append(row)
+    called = {kind: [names[row.group.label] for row in rows] for kind, rows in kinds.items()}
+    good = metric in _MORE_IS_BETTER
+    than = {"more": "better than" if good else "above", "less": "worse than" if good else "below"}
+    parts = [
+        f"{_and(called[kind])} {'is' if len(called[kind]) == 1 else 'are'} {words} {name}"
+        for kind, words in than.items()
+        if kind in kinds
+    ]
     if "open" in kinds:
-        parts.append(f"{_seeds([base, *others])} do not separate {_and(kinds['open'], 'or')} from {name}")
+        parts.append(f"{_seeds([base, *kinds['open']])} do not separate {_and(called['open'], 'or')} from {name}")
     if "few" in kinds:
-        chances = {_least_chance(row, base) for row in others if names[row.group.label] in kinds["few"]}
-        times = f"1 time in {round(1 / max(chances - {1}, default=1))}{' or more often' if 1 in chances else ''}"
-        proof = f"even if every one of them did better, it would be chance {times}"
-        few = f"too few seeds to tell {_and(kinds['few'], 'or')} from {name}: "
-        parts.append(few + ("one run each is an anecdote" if chances == {1} else proof))
-    return "; ".join(parts) + "." + _of_many(others, kinds)
+        parts.append(f"too few seeds to tell {_and(called['few'], 'or')} from {name}: {_too_few(kinds['few'], base)}")
+    return "; ".join(parts) + "." + _of_many(kinds)
+
+
+def _too_few(rows: Sequence[Row], base: Row) -> str:
+    ways = {_ways(row, base) for row in rows}
+    if ways == {2}:
+        return "one run each is an anecdote"
+    fewest = min(ways - {2})
+    times = f"1 time in {fewest // 2}" if fewest % 2 == 0 else f"2 times in {fewest}"
+    return f"even if every one of them did better, it would be chance {times}{' or more often' if 2 in ways else ''}"
 
 
 def _kind(row: Row, base: Row) -> str:
     """``more`` or ``less`` than the baseline, ``open``, or ``few`` where no scores at all could have told."""
     assert row.better is not None
-    if _least_chance(row, base) > _SURE:
+    if 2 / _ways(row, base) > _SURE:
         return "few"
     if row.better.chance > _SURE:
         return "open"
     return "more" if row.better.probability > 0.5 else "less"
 
 
-def _least_chance(row: Row, base: Row) -> float:
-    """How often equal settings come out with all runs of the one above all of the other."""
-    return 2 / math.comb(len(row.scores) + len(base.scores), len(base.scores))
+def _ways(row: Row, base: Row) -> int:
+    """In how many ways equal settings can come out; in two of them all runs of the one are above all of the other."""
+    return math.comb(len(row.scores) + len(base.scores), len(base.scores))
 
 
-def _of_many(others: Sequence[Row], kinds: dict[str, list[str]]) -> str:
-    found = len(kinds.get("more", [])) + len(kinds.get("less", []))
-    by_chance = _SURE * len(others)
+def _of_many(kinds: dict[str, list[Row]]) -> str:
+    compared = sum(len(rows) for kind, rows in kinds.items() if kind != "few")
+    found = compared - len(kinds.get("open", []))
+    by_chance = _SURE * compared
     return (
-        f" Of {len(others)} comparisons about {by_chance:.2g} would look like that by chance."
+        f" Of {compared} comparisons about {by_chance:.2g} would look like that by chance."
         if found and by_chance >= 0.5
         else ""
     )

@@ -123,7 +123,7 @@ def test_area_of_a_triangle_between_any_ends():
 
 def test_best_and_first_at_a_level_look_no_further_than_the_end():
     one = curve([0, 10, 20, 30], [1, 5, 3, 9], minutes=[0, 1, 2, 3])
-    assert [one.best(end) for end in (0, 10, 25, 30)] == [1, 5, 5, 9]
+    assert [one.best(end) for end in (0, 10, 25, 30)] == [1, 5, 6, 9]
     assert one.first_at_least(5, 30) == (10, 1) and one.first_at_least(5.1, 30) == (30, 3)
     assert one.first_at_least(5.1, 29) is None and one.first_at_least(1, 30) == (0, 0)
     assert one.at(25) == 6 and one.reach == 30 and math.isclose(one.minutes_at(25), 2.5)

@@ -26,7 +26,7 @@ def comparison_of(*texts, **options):
 def comparison(tmp_path_factory):
     """Three settings of a sweep, one run of another environment, one that ended early."""
     root = tmp_path_factory.mktemp("compared")
-    alpha_sweep(root / "sweeps/t_alpha", seeds=4, points=21)
+    alpha_sweep(root / "sweeps/t_alpha", seeds=5, points=21)
     make_run(root / "runs/hopper/h", [1.0, 2.0], env={"id": "Hopper-v5"})
     make_run(root / "runs/pendulum/gone", [1.0], seed=9, state="killed")
     return comparison_of(str(root), to_reach=200.0)
@@ -101,6 +101,13 @@ def test_the_page_is_whole_and_holds_all_there_is_to_say(page, comparison):
     assert all(column in words for column in (*SCORES, *CURVES))
 
 
+def test_the_table_of_runs_has_their_scores(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_run(tmp_path / "runs/a", [0.0, 9.0, 4.0], seconds_per_step=0.06)
+    cells = re.findall(r"<td class='\w*'>(.*?)</td>", report(comparison_of("runs"), "", "sac-compare runs"))
+    assert cells[-7:] == ["0", "finished", "2,000", "4", "9", "2", "runs/a"]
+
+
 def test_the_page_asks_for_nothing_elsewhere(page):
     read = Page(page)
     assert not {"script", "link", "iframe", "img", "object", "embed", "base"} & set(read.tags)
@@ -159,13 +166,16 @@ def test_scores_csv_has_a_line_for_each_group_and_each_run(comparison):
     lines = read_csv(scores_csv(comparison))
     assert list(lines[0]) == list(SCORES)
     groups = {(x["environment"], x["group"]): x for x in lines if x["kind"] == "group"}
-    assert len(groups) == 4 and len(lines) == 4 + 12 + 1 + 1
+    assert len(groups) == 4 and len(lines) == 4 + 15 + 1 + 1
     (pendulum,) = [panel for panel in comparison.panels if panel.env_id == "Pendulum-v1"]
     for row in pendulum.rows:
         found = groups["Pendulum-v1", row.group.label]
         assert float(found["final"]) == pytest.approx(row.iqm)
         assert (float(found["low"]), float(found["high"])) == pytest.approx(row.interval)
-        assert int(found["counted"]) == 4 and float(found["env_steps"]) == 20000
+        assert [float(found[x]) for x in ("best", "area", "minutes")] == pytest.approx(
+            [row.best, row.area, row.minutes]
+        )
+        assert int(found["counted"]) == 5 and float(found["env_steps"]) == 20000
         if row.better:
             assert float(found["p_better"]) == pytest.approx(row.better.probability)
             assert (float(found["p_low"]), float(found["p_high"])) == pytest.approx(row.better.interval)
@@ -208,9 +218,9 @@ def test_a_group_has_one_colour_everywhere_and_none_shares_it(comparison):
     assert len(set(map(str, found.values()))) == 4
 
 
-def lines_of(figure):
-    """Colour -> points, of the bold lines of the first axes."""
-    return {line.get_color(): line.get_xydata() for line in figure.axes[0].get_lines() if line.get_linewidth() > 1}
+def lines_of(axes):
+    """Colour -> points, of its bold lines."""
+    return {line.get_color(): line.get_xydata().tolist() for line in axes.get_lines() if line.get_linewidth() > 1}
 
 
 def test_the_picture_shows_each_groups_line_band_and_seeds(comparison):
@@ -219,15 +229,16 @@ def test_the_picture_shows_each_groups_line_band_and_seeds(comparison):
     (pendulum,) = [panel for panel in comparison.panels if panel.env_id == "Pendulum-v1"]
     figure = figures._figure(comparison_with(comparison, pendulum))
     of_group = styles(comparison_with(comparison, pendulum))
-    bold = lines_of(figure)
-    for row in pendulum.rows:
-        assert bold[of_group[row.group.label][0]][:, 1].tolist() == row.over_steps.middle.tolist()
     left, right = figure.axes
+    for row in pendulum.rows:
+        for axes, line in ((left, row.over_steps), (right, row.over_minutes)):
+            shown = lines_of(axes)[of_group[row.group.label][0]]
+            assert shown == [[x, y] for x, y in zip(line.x.tolist(), line.middle.tolist(), strict=True)]
     assert len(left.collections) == len(right.collections) == 6  # a band and the seeds of each
-    assert sorted(len(x.get_segments()) for x in left.collections if hasattr(x, "get_segments")) == [4, 4, 5]
+    assert sorted(len(x.get_segments()) for x in left.collections if hasattr(x, "get_segments")) == [5, 5, 6]
     legend = [text.get_text().replace("\n", " ") for text in right.get_legend().get_texts()]
     best_first = sorted(pendulum.rows, key=lambda row: -row.iqm)
-    assert legend == [f"{row.group.label} (4 seeds)" for row in best_first]
+    assert legend == [f"{row.group.label} (5 seeds)" for row in best_first]
     assert left.get_xlabel() == "env steps" and right.get_xlabel() == "minutes of wall time"
     assert left.xaxis.get_major_formatter()(1_000_000) == "1,000,000"
 

@@ -31,7 +31,7 @@ def curve(folder, tag):
 
 
 def test_each_group_is_a_run_with_its_middle_and_its_band(tmp_path):
-    before = alpha_sweep(tmp_path / "sweeps", seeds=4, points=6)
+    before = alpha_sweep(tmp_path / "sweeps", seeds=5, points=6)
     files = sorted(before.path.rglob("*"))
     comparison, folder = written(tmp_path / "sweeps")
     assert sorted(x.name for x in folder.iterdir()) == ["alpha-auto", "alpha-fixed", "alpha-fixed_0.05"]
@@ -52,7 +52,7 @@ def test_their_relative_time_is_that_of_training(tmp_path):
 
 
 def test_the_margin_chart_is_of_tags_there_are(tmp_path):
-    alpha_sweep(tmp_path / "sweeps", seeds=4, points=6)
+    alpha_sweep(tmp_path / "sweeps", seeds=5, points=6)
     _, folder = written(tmp_path / "sweeps")
     accumulator = read(folder / "alpha-auto")
     (event,) = accumulator.Tensors("custom_scalars__config__")

@@ -34,7 +34,7 @@ def test_the_whole_table():
         "alpha=auto         5   202 [200, 204]    151    1k (4/5)   baseline                   10",
         "alpha=fixed_0.05   5   204 [202, 206]    152    1k (5/5)   0.82 [0.52, 1.00]          10",
         "alpha=fixed        5   42 [40.3, 43.7]   31     - (0/5)    0.00 [0.00, 0.00]          10",
-        "differ in alpha, alpha.value; equal: 37 other keys, code, torch, gymnasium.",
+        "differ in alpha, alpha.value; equal: 36 other keys, code, torch, gymnasium.",
         "fixed is worse than auto; 5 seeds do not separate fixed_0.05 from auto.",
     ]
 
@@ -92,6 +92,19 @@ def test_of_groups_with_few_seeds_the_weakest_proof_is_told():
         "too few seeds to tell fixed or fixed_0.05 from auto: "
         "even if every one of them did better, it would be chance 1 time in 5."
     ), said()
+
+
+def test_of_an_odd_number_of_ways_two_are_named():
+    make_sweep(Path("sweeps/t"), ALPHAS, 2, lambda i, s: [10.0 + i] if i == 0 or (i, s) == (1, 0) else None)
+    assert "chance 2 times in 3." in said()[5], said()
+
+
+def test_only_those_that_can_tell_are_counted():
+    taus = {f"agent.tau={i / 100:g}": {"agent": {"tau": i / 100}} for i in range(1, 13)}
+    make_sweep(Path("sweeps/t"), taus, 5, lambda i, s: [10.0 + 100 * (i == 1) + s] if i < 3 or s == 0 else None)
+    told = next(line for line in said() if " is better " in line)
+    assert told.startswith("0.02 is better than 0.01; 5 seeds do not separate 0.03 from 0.01; too few seeds to tell ")
+    assert told.endswith(" it would be chance 1 time in 3."), told
 
 
 def test_two_seeds_against_ten_can_tell():
