@@ -1,4 +1,5 @@
 import os
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import settings
@@ -16,3 +17,9 @@ def no_waiting_for_the_disk():
     patch.setattr(os, "fsync", lambda descriptor: None)
     yield
     patch.undo()
+
+
+@pytest.fixture
+def nothing_goes_on(monkeypatch):
+    """No run is trained meanwhile: a checkpoint that is damaged or not there stays so, and is not waited for."""
+    monkeypatch.setattr("sac_runner.playback.stored.time", SimpleNamespace(sleep=lambda seconds: None))

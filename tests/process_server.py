@@ -245,6 +245,7 @@ def _serve():
     from tests.runs import TINY
 
     pool.subprocess = SimpleNamespace(Popen=_Job, DEVNULL=None, TimeoutExpired=subprocess.TimeoutExpired)
+    pool._POLL_S = 0.01
     probe.ask = _ask_fork
     climber.register()
     sac_runner.training.preflight._PROBE_S = 0.01

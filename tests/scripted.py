@@ -89,6 +89,7 @@ SPACES = {
     "whole_numbers": spaces.Box(0, 9, (2,), np.int64),
     "half_bounded": spaces.Box(np.array([-1, -1], np.float32), np.array([1, np.inf], np.float32)),
     "many_unbounded": spaces.Box(-np.arange(1, 41, dtype=np.float32), np.full(40, np.inf, np.float32)),
+    "number": spaces.Box(-1.0, 1.0, ()),
     "degenerate": spaces.Box(np.array([-1, 0], np.float32), np.array([1, 0], np.float32)),
 }
 

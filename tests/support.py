@@ -4,6 +4,8 @@ import contextlib
 import copy
 import errno
 import os
+from collections import defaultdict
+from itertools import combinations, count, product
 from types import SimpleNamespace
 
 import numpy as np
@@ -155,6 +157,17 @@ def weights(module):
 def vector_env(env_id, num_envs, **env):
     """``num_envs`` environments through the package's own door; ``tests.scripted`` has ids for it."""
     return make_vector_env(config(env={"id": env_id, **env}).env, num_envs)
+
+
+def pairwise(*options):
+    """Few cases, each with a value of every one of ``options``, in which any two values of any two of them meet."""
+    bit = defaultdict(count().__next__)
+    cases = {case: sum(1 << bit[pair] for pair in combinations(enumerate(case), 2)) for case in product(*options)}
+    missing, chosen = (1 << len(bit)) - 1, []
+    while missing:
+        chosen.append(max(cases, key=lambda case: (cases[case] & missing).bit_count()))
+        missing &= ~cases[chosen[-1]]
+    return chosen
 
 
 def short_of_room(monkeypatch, appended, size):

@@ -129,10 +129,10 @@ class SAC:
         self._descend(self.actor_optimizer, loss_pi)
 
         log_prob = log_prob.detach()
-        loss_alpha = self.alpha.update(log_prob)  # the step of arXiv 1812.05905v2, Eq. 18
+        of_alpha = self.alpha.update(log_prob)  # the step of arXiv 1812.05905v2, Eq. 18
 
         soft_update(list(self.critic_target.parameters()), list(self.critic.parameters()), self.config.tau)  # line 15
-        return self._metrics(loss_q, loss_pi, loss_alpha, q, target, action, log_prob, alpha)
+        return self._metrics(loss_q, loss_pi, q, target, action, log_prob, alpha) | of_alpha
 
     def _descend(self, optimizer: Adam, loss: Tensor) -> None:
         """One step on the optimizer's own parameters; no other network sees a gradient."""
@@ -147,14 +147,13 @@ class SAC:
         self,
         loss_q: Tensor,
         loss_pi: Tensor,
-        loss_alpha: Tensor | None,
         q: Tensor,
         target: Tensor,
         action: Tensor,
         log_prob: Tensor,
         alpha: Tensor,
     ) -> Metrics:
-        metrics = {
+        return {
             "critic_loss": loss_q.detach(),
             "actor_loss": loss_pi.detach(),
             "alpha": alpha.clone(),
@@ -164,9 +163,6 @@ class SAC:
             "td_error_abs_mean": (q - target).abs().mean(),
             "action_saturation": (action.abs() > 0.99).float().mean(),
         }
-        if loss_alpha is not None:
-            metrics |= {"alpha_loss": loss_alpha, "target_entropy": torch.full_like(alpha, self.alpha.target_entropy)}
-        return metrics
 
     @torch.no_grad()
     def q_value(self, obs: NDArray[np.float32], action: NDArray[np.float32]) -> NDArray[np.float32]:

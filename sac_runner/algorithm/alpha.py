@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from sac_runner.algorithm.losses import alpha_loss
 from sac_runner.algorithm.optimizer import Adam
 from sac_runner.config.schema import AlphaConfig, AnnealedAlphaConfig, AutoAlphaConfig, FixedAlphaConfig
+from sac_runner.types import Metrics
 
 
 class FixedAlpha(nn.Module):
     """A constant temperature."""
 
     value: Tensor
-    target_entropy = math.nan
 
     def __init__(self, config: FixedAlphaConfig) -> None:
         super().__init__()
@@ -23,16 +23,15 @@ class FixedAlpha(nn.Module):
     def set_env_step(self, env_step: int) -> None:
         """Constant: nothing follows the step."""
 
-    def update(self, log_prob: Tensor) -> Tensor | None:
+    def update(self, log_prob: Tensor) -> Metrics:
         """Constant: nothing is learned."""
-        return None
+        return {}
 
 
 class AnnealedAlpha(nn.Module):
     """A temperature that falls (or rises) linearly over absolute env steps, then stays."""
 
     value: Tensor
-    target_entropy = math.nan
 
     def __init__(self, config: AnnealedAlphaConfig) -> None:
         super().__init__()
@@ -41,12 +40,13 @@ class AnnealedAlpha(nn.Module):
 
     def set_env_step(self, env_step: int) -> None:
         """Move alpha to its value at ``env_step``."""
+        assert self.config.over_env_steps is not None
         done = min(env_step / self.config.over_env_steps, 1.0)
         self.value.fill_(self.config.start + done * (self.config.end - self.config.start))
 
-    def update(self, log_prob: Tensor) -> Tensor | None:
+    def update(self, log_prob: Tensor) -> Metrics:
         """Set by the step: nothing is learned."""
-        return None
+        return {}
 
 
 class AutoAlpha(nn.Module):
@@ -68,11 +68,11 @@ class AutoAlpha(nn.Module):
     def set_env_step(self, env_step: int) -> None:
         """Learned: nothing follows the step."""
 
-    def update(self, log_prob: Tensor) -> Tensor | None:
-        """One descent step on the alpha loss for ``log_prob`` (B,) without gradient; returns the loss, ()."""
+    def update(self, log_prob: Tensor) -> Metrics:
+        """One descent step on the alpha loss for ``log_prob`` (B,) without gradient."""
         loss = alpha_loss(self.log_alpha, log_prob, self.target_entropy)
         self.optimizer.step(list(torch.autograd.grad(loss, [self.log_alpha])))
-        return loss.detach()
+        return {"alpha_loss": loss.detach(), "target_entropy": torch.full_like(loss, self.target_entropy)}
 
 
 Alpha = FixedAlpha | AutoAlpha | AnnealedAlpha

@@ -3,8 +3,9 @@
 Replay keeps raw data; statistics are applied when acting and when a batch is used, so no stored number goes stale.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,30 +15,27 @@ from torch import Tensor, nn
 from sac_runner.config.schema import NormalizationConfig
 
 
-def _array(buffer: Tensor) -> NDArray[np.float64]:
-    """The memory of ``buffer``. Of one on a GPU a copy, which is kept for as long as nothing else is written there."""
-    kept: _Kept | None = getattr(buffer, "kept", None)
-    if kept is not None and kept.of == (buffer.data_ptr(), buffer._version):
-        return kept.array
-    array: NDArray[np.float64] = buffer.cpu().numpy()
-    return array
+@contextmanager
+def _in_numpy(*buffers: Tensor) -> Iterator[list[NDArray[np.float64]]]:
+    """The numbers of ``buffers``, to be changed in place; of those on a GPU copies, which go back at the end.
 
-
-def _store(array: NDArray[np.float64], buffer: Tensor) -> None:
-    """Give ``buffer`` what was made of its ``_array``; on a CPU it is there already.
-
-    Should a GPU take its copy so late that the next is in it, nobody has read the first: between the two, whoever acts
-    by it waits, and updates come after that.
+    A copy is kept for as long as nothing else writes to its buffer. Should a GPU take it so late that the next numbers
+    are in it, nobody has read the first: between the two, whoever acts by it waits, and updates come after that.
     """
-    if not buffer.is_cpu:
-        buffer.copy_(torch.from_numpy(array), non_blocking=True)
-        buffer.kept = _Kept(array, (buffer.data_ptr(), buffer._version))  # type: ignore[attr-defined]
+    arrays: list[NDArray[np.float64]] = []
+    for buffer in buffers:
+        kept: tuple[tuple[int, int], Any] = getattr(buffer, "kept", ((0, 0), None))
+        arrays.append(kept[1] if kept[0] == _version(buffer) else buffer.cpu().numpy())
+    yield arrays
+    for buffer, array in zip(buffers, arrays, strict=True):
+        if not buffer.is_cpu:
+            buffer.copy_(torch.from_numpy(array), non_blocking=True)
+            buffer.kept = _version(buffer), array  # type: ignore[attr-defined]
 
 
-class _Kept(NamedTuple):
-    array: NDArray[np.float64]
-    of: tuple[int, int]
-    """Where, and in which version of what is there."""
+def _version(buffer: Tensor) -> tuple[int, int]:
+    """Where it is, as a copied one has what was kept of the other, and how often it was written to."""
+    return buffer.data_ptr(), buffer._version
 
 
 class RunningMoments(nn.Module):
@@ -59,19 +57,16 @@ class RunningMoments(nn.Module):
 
     def update(self, x: NDArray[np.floating]) -> None:
         """Merge the rows of ``x`` (M, *shape), M >= 1: in NumPy, which takes a third of PyTorch's time for so few."""
-        mean, var, count = (_array(buffer) for buffer in (self.mean, self.var, self.count))
-        distance = x - mean
-        sums, squares = distance.sum(axis=0), np.square(distance).sum(axis=0)
-        var *= count
-        var += squares
-        count += len(x)
-        shift = sums / count
-        mean += shift
-        var -= sums * shift
-        var /= count
-        _store(mean, self.mean)
-        _store(var, self.var)
-        _store(count, self.count)
+        with _in_numpy(self.mean, self.var, self.count) as (mean, var, count):
+            distance = x - mean
+            sums, squares = distance.sum(axis=0), np.square(distance).sum(axis=0)
+            var *= count
+            var += squares
+            count += len(x)
+            shift = sums / count
+            mean += shift
+            var -= sums * shift
+            var /= count
 
 
 class ObsNormalizer(nn.Module):
@@ -129,12 +124,11 @@ class RewardNormalizer(nn.Module):
 
     def observe(self, reward: NDArray[np.float64], done: NDArray[np.bool_]) -> None:
         """Take in one step of every environment: reward (N,) raw, done (N,)."""
-        discounted_return = _array(self.discounted_return)
-        discounted_return *= self.gamma
-        discounted_return += reward
-        self.moments.update(discounted_return)
-        discounted_return[done] = 0.0
-        _store(discounted_return, self.discounted_return)
+        with _in_numpy(self.discounted_return) as (discounted_return,):
+            discounted_return *= self.gamma
+            discounted_return += reward
+            self.moments.update(discounted_return)
+            discounted_return[done] = 0.0
 
     def begin(self, envs: list[int]) -> None:
         """Start the discounted return of ``envs`` anew."""
@@ -147,7 +141,7 @@ class RewardNormalizer(nn.Module):
 
     def forward(self, reward: Tensor) -> Tensor:
         """(B,) raw -> (B,) scaled, in the dtype of ``reward``."""
-        x = (reward / self.scale).to(reward.dtype)
+        x = reward / self.scale
         return x if self.clip is None else x.clamp(-self.clip, self.clip)
 
 

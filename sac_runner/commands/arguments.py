@@ -88,8 +88,8 @@ def add_run(parser: Parser) -> None:
 
 
 def add_episodes(parser: Parser, default: int) -> None:
-    """``--episodes``, None where it is not given."""
-    parser.add_argument("--episodes", type=_positive, metavar="N", help=f"default: {default}")
+    """``--episodes``."""
+    parser.add_argument("--episodes", type=_positive, default=default, metavar="N", help=f"default: {default}")
 
 
 def add_outputs(parser: Parser) -> None:

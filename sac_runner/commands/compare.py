@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sac_runner.commands.arguments import Parser, add_outputs, number, open_door
 from sac_runner.errors import WrongInput, command
+from sac_runner.storage.files import write_atomically
 from sac_runner.storage.find import outputs_folder, typed_path
 from sac_runner.storage.names import create, create_exclusively, safe_name
 from sac_runner.storage.run_directory import RunDirectory
@@ -129,7 +130,6 @@ def _write(comparison: "Comparison", folder: Path, typed: str) -> None:
     from sac_runner.analysis.figures import draw
     from sac_runner.analysis.report import report
     from sac_runner.analysis.tables import curves_csv, scores_csv
-    from sac_runner.storage.files import write_atomically
 
     pictures = draw(comparison)
     texts = {

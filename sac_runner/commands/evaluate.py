@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -21,6 +22,7 @@ def _parser() -> Parser:
     parser = Parser("evaluate", "Evaluate the policy of a run on fresh seeds, or once more exactly as in training.")
     add_run(parser)
     add_episodes(parser, 20)
+    parser.set_defaults(episodes=None)  # not given: --as-trained takes none
     parser.add_argument("--as-trained", action="store_true", help="repeat the in-training evaluation of that step")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout, and nothing else")
     return parser
@@ -32,11 +34,8 @@ def _evaluate(arguments: Sequence[str] | None) -> None:
     run = RunDirectory(find_run(options.run, options.outputs))
 
     from sac_runner.playback.assess import assess
-    from sac_runner.playback.stored import require_trust
     from sac_runner.playback.verdict import verdict
-    from sac_runner.training.resume import stored_config
 
-    require_trust(stored_config(run).env, options.trust)
     assessment = assess(
         run,
         options.checkpoint,
@@ -44,6 +43,7 @@ def _evaluate(arguments: Sequence[str] | None) -> None:
         seed=options.seed,
         deterministic=not options.sampled,
         as_trained=options.as_trained,
+        trusted=options.trust,
         on_episode=_progress,
     )
     print(json.dumps(assessment.plain()) if options.json else verdict(assessment))
@@ -54,8 +54,11 @@ def _refuse_own_protocol(options: argparse.Namespace) -> None:
     set_apart = [option for option, value in given.items() if value is not None]
     if options.as_trained and set_apart:
         text = f"--as-trained repeats the run's own protocol, so it takes no {' or '.join(set_apart)}"
-        trust = " --trust" if options.trust else ""
-        raise WrongInput(text, f"{command('evaluate')} {options.run} --as-trained{trust}")
+        right = [options.run, "--as-trained"]
+        right += ["--checkpoint", options.checkpoint] if options.checkpoint != "best" else []
+        right += ["--outputs", options.outputs] if options.outputs is not None else []
+        right += ["--trust"] if options.trust else []
+        raise WrongInput(text, f"{command('evaluate')} {shlex.join(right)}")
 
 
 def _progress(finished: int, of: int) -> None:

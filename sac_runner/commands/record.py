@@ -5,11 +5,10 @@ import sys
 import warnings
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from sac_runner.commands.arguments import Parser, add_episodes, add_run, open_door
 from sac_runner.errors import WrongInput
-from sac_runner.storage.find import find_run
+from sac_runner.storage.find import find_run, typed_path
 from sac_runner.storage.run_directory import RunDirectory
 
 
@@ -22,7 +21,7 @@ def _parser() -> Parser:
     parser = Parser("record", "Write the policy of a run as a video, RUN/videos/*.mp4; needs no screen.")
     add_run(parser)
     add_episodes(parser, 1)
-    parser.add_argument("--out", type=Path, metavar="FILE", help="an .mp4 file elsewhere")
+    parser.add_argument("--out", type=typed_path, metavar="FILE", help="an .mp4 file elsewhere")
     return parser
 
 
@@ -35,7 +34,7 @@ def _record(arguments: Sequence[str] | None) -> None:
 
     from sac_runner.playback.show import Showing, record
 
-    showing = Showing(options.checkpoint, options.episodes or 1, options.seed, options.sampled, options.trust)
+    showing = Showing(options.checkpoint, options.episodes, options.seed, options.sampled, options.trust)
     path = record(run, showing, options.out, partial(print, flush=True))
     print(f"saved       {path}")
 

@@ -207,6 +207,6 @@ def _follow(sweep: SweepDirectory) -> None:
             print(f"  {status.state:<7}  {path}  {short_cause(status)}".rstrip())
     if all(status.state == "finished" for _, status in now):
         return
-    if not is_owned(sweep.path):
+    if code != 130:
         print(f"nobody runs it. Go on: {train_command(f'resume={shlex.quote(str(sweep.path))}')}")
     sys.exit(code)

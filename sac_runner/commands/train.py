@@ -144,7 +144,7 @@ def _of_a_sweep(run: Path) -> tuple[dict[str, str] | None, Callable[[], None]]:
         jobs = sweep.jobs() if sweep.is_sweep else []
         for job in jobs:
             if sweep.run(job).path == run.absolute():
-                return job.setting, partial(sweep.begin, job)
+                return job.setting, partial(sweep.forget_end, job)
     return None, lambda: None
 
 

@@ -28,5 +28,5 @@ def _watch(arguments: Sequence[str] | None) -> None:
 
     from sac_runner.playback.show import Showing, watch
 
-    showing = Showing(options.checkpoint, options.episodes or 5, options.seed, options.sampled, options.trust)
+    showing = Showing(options.checkpoint, options.episodes, options.seed, options.sampled, options.trust)
     watch(run, showing, partial(print, flush=True))

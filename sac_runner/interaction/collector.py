@@ -73,7 +73,6 @@ class Collector:
         self.seeds: list[int | None] = [None] * envs.num_envs
         self.transcript = transcript.Transcript(envs.num_envs, envs.single_observation_space.shape, self.action_shape)
         self.episode_return = np.zeros(envs.num_envs, np.float64)
-        self.episode_length = np.zeros(envs.num_envs, np.int64)
         self._all = np.ones(envs.num_envs, np.bool_)
         self.obs = self._reset(self._all)
 
@@ -88,7 +87,6 @@ class Collector:
         done = terminated | truncated
         self.transcript.answer(next_obs, reward, terminated, truncated)
         self.episode_return += reward
-        self.episode_length += 1
         episodes = [self._finish(env, info) for env in done.nonzero()[0].tolist()]
         self.obs = self._reset(done) if episodes else next_obs
         return Step(action, reward, terminated, truncated, next_obs, self.obs, episodes)
@@ -96,10 +94,14 @@ class Collector:
     def _finish(self, env: int, info: dict[str, Any]) -> Episode:
         said = "is_success" in info and info["_is_success"][env]  # the second is Gymnasium's mask of who said it
         success = bool(info["is_success"][env]) if said else None
-        episode = Episode(env, float(self.episode_return[env]), int(self.episode_length[env]), success)
+        episode = Episode(env, float(self.episode_return[env]), self.transcript.length(env), success)
         self.episode_return[env] = 0.0
-        self.episode_length[env] = 0
         return episode
+
+    @property
+    def episode_length(self) -> NDArray[np.int64]:
+        """(N,), env steps of each current episode."""
+        return np.array([self.transcript.length(env) for env in range(self.envs.num_envs)], np.int64)
 
     def _reset(self, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Start new episodes where ``mask``; the others' observations come back unchanged."""
@@ -171,16 +173,12 @@ class Collector:
         self.begun = np.array(plain["begun"], np.int64)
         self.seeds = list(plain["seeds"])
         self.episode_return = np.array(plain["episode_return"])
-        self.episode_length = np.array(plain["episode_length"], np.int64)
         taken = [arrays[f"actions.{i}"] for i in range(self.envs.num_envs)]
-        for env in np.flatnonzero(self.episode_length > transcript.LONGEST_REPLAY).tolist():
-            taken[env] = taken[env][:0]
         self.obs = self._replay_episodes(taken, stop_requested)
         heard = [digest.hex() for digest in self.transcript.digests()]
         differs = np.array([now != before for now, before in zip(heard, plain["heard"], strict=True)])
         if differs.any():
             self.episode_return[differs] = 0.0
-            self.episode_length[differs] = 0
             self.obs = self._reset(differs)
         return np.flatnonzero(differs).tolist()
 

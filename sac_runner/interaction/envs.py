@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from sac_runner.config.schema import Config, EnvConfig
 from sac_runner.errors import EnvironmentFailed, EnvironmentFault, WrongInput, first_line, train_command, warn
 from sac_runner.interaction.faults import Watched, WorkerEnvs, place_of
-from sac_runner.signals import stop_signals
+from sac_runner.signals import handling, stop_signals
 
 _mujoco_warned: set[str] = set()
 
@@ -84,20 +83,15 @@ def _make_watched(config: EnvConfig, index: int) -> gym.Env[Any, Any]:
 def _signals_held() -> Iterator[None]:
     """A signal that comes while workers begin takes effect once they have: Python loses an exception raised in a fork.
 
-    Workers that don't begin by a fork inherit no handler, but that a signal is ignored.
+    Workers that don't begin by a fork inherit no handler, but that a signal is ignored: one that comes then is lost.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     came: list[int] = []
     forks = multiprocessing.get_start_method() == "fork"
     hold = (lambda number, frame: came.append(number)) if forks else signal.SIG_IGN
-    handlers = {number: signal.signal(number, hold) for number in stop_signals()}
     try:
-        yield
+        with handling(stop_signals(), hold):
+            yield
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
         if came:
             signal.raise_signal(came[0])
 
@@ -185,7 +179,9 @@ def _with_unit_actions(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
         raise WrongInput(f"{name} takes actions of {space}; SAC needs a Box of continuous actions")
     if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
         raise WrongInput(f"{name} has unbounded actions ({space}); SAC needs finite bounds to scale to")
-    if space.shape == () or not (space.low < space.high).all():
+    if space.shape == ():
+        raise WrongInput(f"{name} takes a single number that is no vector ({space}); SAC needs actions of shape (1,)")
+    if not (space.low < space.high).all():
         raise WrongInput(f"{name} has an empty action range ({space}); each low must be under its high")
     unit = spaces.Box(-1.0, 1.0, (int(np.prod(space.shape)),), np.float32)
     return gym.wrappers.TransformAction(env, from_unit(space), unit)

@@ -1,7 +1,7 @@
 """Evaluation of a stored policy: on fresh seeds, or once more exactly as in training."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,36 +10,15 @@ from gymnasium.spaces.utils import flatdim
 from sac_runner.config.schema import Config
 from sac_runner.errors import WrongInput
 from sac_runner.interaction.envs import evaluation_env, make_vector_env
-from sac_runner.playback.stored import StoredPolicy, as_recorded, read_policy
+from sac_runner.playback.stored import StoredPolicy, as_recorded, read_policy, require_trust
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.device import configure_torch, resolve_device
-from sac_runner.training.evaluation import Evaluation, evaluate
+from sac_runner.training.evaluation import Evaluation, Protocol, evaluate
 from sac_runner.training.provenance import provenance
 
 FRESH_SEED = 1_000_000
 """First seed of the episodes that ``evaluate``, ``watch`` and ``record`` play: none that chose a checkpoint."""
 FRESH_EPISODES = 20
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """What makes two evaluations of the same weights equal, the machine aside."""
-
-    episodes: int
-    seed: int
-    """Of episode 0; episode i has ``seed + i``."""
-    deterministic: bool
-    num_envs: int
-
-    @classmethod
-    def of(cls, score: dict[str, Any]) -> "Protocol":
-        """The one that ``score`` was recorded with."""
-        return cls(score["episodes"], score["seed"], score["deterministic"], score["num_envs"])
-
-    @property
-    def seeds(self) -> str:
-        """``1000..1009``."""
-        return f"{self.seed}..{self.seed + self.episodes - 1}"
 
 
 @dataclass(frozen=True)
@@ -87,7 +66,7 @@ class Assessment:
             "checkpoint": {"kind": self.stored.checkpoint.kind, "env_steps": self.env_steps},
             "recorded": self.stored.score,
             "as_trained": self.as_trained,
-            **asdict(self.protocol),
+            **self.protocol._asdict(),
             **self.evaluation.scores(),
             "returns": self.evaluation.returns.tolist(),
             "lengths": self.evaluation.lengths.tolist(),
@@ -103,6 +82,7 @@ def assess(
     seed: int | None = None,
     deterministic: bool = True,
     as_trained: bool = False,
+    trusted: bool = False,
     on_episode: Callable[[int, int], None] = lambda finished, of: None,
 ) -> Assessment:
     """Evaluate a checkpoint of ``run`` with the device and threads of its training.
@@ -114,13 +94,15 @@ def assess(
         seed: Of the first episode; by default ``FRESH_SEED``, or after the in-training ones should they reach it.
         deterministic: False samples actions.
         as_trained: Repeat the in-training evaluation of the checkpoint's step instead; the three above don't count.
+        trusted: An environment from a package that is named in the run may be imported.
         on_episode: Told how many episodes are finished, of how many.
 
     Raises:
-        WrongInput: No such checkpoint, or ``as_trained`` where there was no evaluation.
+        WrongInput: It needs trust; no such checkpoint, or ``as_trained`` where there was no evaluation.
         Damaged: It is not what was written.
     """
     config = as_recorded(run)
+    require_trust(config.env, trusted)
     device = _device(config)
     configure_torch(config, device)
     stored = read_policy(run, config, which, device)
@@ -128,7 +110,7 @@ def assess(
         protocol = _recorded_protocol(run, stored)
     else:
         seeds = fresh_seeds(config, episodes or FRESH_EPISODES, seed)
-        protocol = Protocol(len(seeds), seeds[0], deterministic, config.eval.num_envs)
+        protocol = Protocol(len(seeds), deterministic, seeds[0], config.eval.num_envs)
     evaluation = _evaluate(config, stored, protocol, lambda n: on_episode(n, protocol.episodes))
     return Assessment(run, config, stored, which, protocol, evaluation, as_trained, device)
 

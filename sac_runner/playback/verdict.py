@@ -4,10 +4,11 @@ import numpy as np
 
 from sac_runner.config.schema import Config
 from sac_runner.interaction.collector import Episode
-from sac_runner.playback.assess import Assessment, Protocol
+from sac_runner.playback.assess import Assessment
 from sac_runner.storage.checkpoints import Checkpoint
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.text import number, plural, spread
+from sac_runner.training.evaluation import Protocol
 
 
 def verdict(assessment: Assessment) -> str:
@@ -17,7 +18,7 @@ def verdict(assessment: Assessment) -> str:
     lines = [
         policy_line(a.config, a.stored.checkpoint, a.run),
         f"chosen   {_chosen(a)}",
-        f"here     {_here(a.protocol, a.as_trained, a.is_fresh)}",
+        f"here     {_here(a)}",
         f"return   {spread(returns.mean(), returns.std())}   min {number(returns.min())}   max {number(returns.max())}",
         f"length   {spread(lengths.mean(), lengths.std())}",
     ]
@@ -50,12 +51,13 @@ def _chosen(a: Assessment) -> str:
     return f"best of {evaluations} evaluations of {episodes}, {result}"
 
 
-def _here(protocol: Protocol, as_trained: bool, fresh: bool) -> str:
-    how = "deterministic" if protocol.deterministic else "sampled actions"
-    if as_trained:
-        return f"as in training: {plural(protocol.episodes, 'episode')} on seeds {protocol.seeds}, {how}"
-    seeds = f"fresh seeds {protocol.seeds}" if fresh else f"seeds {protocol.seeds}, some of which chose the best policy"
-    return f"{plural(protocol.episodes, 'episode')} on {seeds}, {how}"
+def _here(a: Assessment) -> str:
+    how = "deterministic" if a.protocol.deterministic else "sampled actions"
+    episodes, seeds = plural(a.protocol.episodes, "episode"), a.protocol.seeds
+    if a.as_trained:
+        return f"as in training: {episodes} on seeds {seeds}, {how}"
+    seeds = f"fresh seeds {seeds}" if a.is_fresh else f"seeds {seeds}, some of which chose the best policy"
+    return f"{episodes} on {seeds}, {how}"
 
 
 def _comparison(a: Assessment) -> list[str]:

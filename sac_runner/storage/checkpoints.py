@@ -81,27 +81,28 @@ class Checkpoint:
             raise Damaged(f"{self.path} is another checkpoint: {manifest.get('kind')} at {manifest.get('env_steps')}")
         return manifest
 
-    def verify(self) -> None:
-        """Check every file against the manifest.
+    def verify(self) -> dict[str, Any]:
+        """Check every file against the manifest, which is returned.
 
         Raises:
             Damaged: One is missing or not what was written.
             WrongInput: Of a newer format.
         """
-        for file in self.manifest()["files"]:
-            self._verified(file)
+        manifest = self.manifest()
+        for file in manifest["files"]:
+            self._verified(file, manifest)
+        return manifest
 
     def holds(self, manifest: dict[str, Any]) -> bool:
         """Whether exactly this is on the disk already, undamaged."""
         try:
-            self.verify()
-            return json_bytes(self.manifest()) == json_bytes(manifest)
+            return json_bytes(self.verify()) == json_bytes(manifest)
         except (Damaged, WrongInput):
             return False
 
-    def _verified(self, file: str) -> bytes:
+    def _verified(self, file: str, manifest: dict[str, Any] | None = None) -> bytes:
         try:
-            expected = self.manifest()["files"][file]["sha256"]
+            expected = (manifest or self.manifest())["files"][file]["sha256"]
         except (KeyError, TypeError):
             expected = None
         path = self.path / file

@@ -66,11 +66,12 @@ class EventLog:
     def begin_session(self, hyperparameters: dict[str, bool | float | str]) -> None:
         """List the hyperparameters in the HParams tab, under the run itself (torch's writer makes a child run)."""
         now = time.time()
-        infos = [api_pb2.HParamInfo(name=name, type=_hparam_type(x)) for name, x in hyperparameters.items()]
+        listed = {name: _hparam(x) for name, x in hyperparameters.items()}
+        infos = [api_pb2.HParamInfo(name=name, type=kind) for name, (kind, _) in listed.items()]
         experiment = api_pb2.Experiment(hparam_infos=infos, metric_infos=compared(), time_created_secs=now)
         start = SessionStartInfo(start_time_secs=now)
-        for name, x in hyperparameters.items():
-            start.hparams[name].MergeFrom(_protobuf_value(x))
+        for name, (_, value) in listed.items():
+            start.hparams[name].MergeFrom(value)
         self._hparams(metadata.EXPERIMENT_TAG, HParamsPluginData(experiment=experiment))
         self._hparams(metadata.SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=start))
 
@@ -102,24 +103,15 @@ def compared() -> list[Any]:
     return [api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in COMPARED]
 
 
-def _protobuf_value(x: bool | float | str) -> Value:
+def _hparam(x: bool | float | str) -> tuple[Any, Value]:
+    """Type and value of ``x`` for the HParams tab."""
     match x:
         case bool():
-            return Value(bool_value=x)
+            return api_pb2.DATA_TYPE_BOOL, Value(bool_value=x)
         case int() | float():
-            return Value(number_value=x)
+            return api_pb2.DATA_TYPE_FLOAT64, Value(number_value=x)
         case str():
-            return Value(string_value=x)
-
-
-def _hparam_type(x: bool | float | str) -> Any:
-    match x:
-        case bool():
-            return api_pb2.DATA_TYPE_BOOL
-        case int() | float():
-            return api_pb2.DATA_TYPE_FLOAT64
-        case str():
-            return api_pb2.DATA_TYPE_STRING
+            return api_pb2.DATA_TYPE_STRING, Value(string_value=x)
 
 
 def _layout() -> Summary:

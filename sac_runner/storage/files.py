@@ -1,6 +1,7 @@
 """Writing so that a reader, or a crash, finds the old file or the new one and never half of either."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -8,9 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from sac_runner.errors import Damaged, DiskFailed
+from sac_runner.errors import Damaged, DiskFailed, WrongInput
 
 FREE_SPACE = "free some space, or another folder: outputs=PATH"
+
+
+def fault_of(error: OSError) -> type[DiskFailed] | type[WrongInput]:
+    """Of a write that was refused: the disk's where it is full or broken, else that of who named the place."""
+    return DiskFailed if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else WrongInput
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -167,10 +173,11 @@ def clean_up(folder: Path) -> None:
 def folder_size(folder: str | Path, deep: bool = True) -> int:
     """Bytes of the files in ``folder``, as far as they can be read; with ``deep`` of folders in it too."""
     size = 0
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:  # a run that goes on drops some
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if not entry.is_dir(follow_symlinks=False):
-                size += entry.stat(follow_symlinks=False).st_size
+                with contextlib.suppress(OSError):  # a run that goes on drops some
+                    size += entry.stat(follow_symlinks=False).st_size
             elif deep:
                 size += folder_size(entry.path)
     return size

@@ -10,6 +10,8 @@ from types import TracebackType
 
 from sac_runner.errors import RunInUse, WrongInput, warn
 from sac_runner.storage.claim import NAMING_S, Claim
+from sac_runner.storage.files import FREE_SPACE, fault_of
+from sac_runner.text import cut
 
 _BEAT_S = 1.0
 
@@ -23,6 +25,7 @@ class RunLock:
         Raises:
             RunInUse: Another process holds it.
             WrongInput: ``run`` can't be written.
+            DiskFailed: The disk is full or broken.
         """
         self.run = run
         self._claim: Claim | None = None
@@ -35,7 +38,9 @@ class RunLock:
             owner = self._lock(run)
         except OSError as e:
             self._close()
-            raise WrongInput(f"can't write {run}: {e.strerror}", f"a copy of it: cp -r {run} NEW") from e
+            fault = fault_of(e)
+            remedy = f"a copy of it: cp -r {run} NEW" if fault is WrongInput else FREE_SPACE
+            raise fault(f"can't write {run}: {e.strerror}", remedy) from e
         if owner is not None:
             self._close()
             raise RunInUse(f"{run} is in use by {owner}", "wait for it, or stop it")
@@ -53,7 +58,7 @@ class RunLock:
             with contextlib.suppress(OSError):  # another start may only have looked whether it is free
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return None
-            return os.read(self._descriptor, 100).decode(errors="replace").strip() or "another process"
+            return owner_of(run)
         except OSError as e:
             warn(f"{run} can't be locked ({e.strerror}): its owner is told by .owner files in it instead")
             self._claim = Claim(run, self._descriptor)
@@ -83,3 +88,12 @@ class RunLock:
             self._claim.release()
             self._claim = None
         self._close()
+
+
+def owner_of(run: Path) -> str:
+    """Who trains in ``run``, as far as it says."""
+    try:
+        with (run / ".lock").open(errors="replace") as file:
+            return cut(file.read(100).strip(), 100) or "another process"
+    except OSError:
+        return "another process"

@@ -5,7 +5,8 @@ import os
 import re
 from pathlib import Path
 
-from sac_runner.errors import DiskFailed, WrongInput, train_command
+from sac_runner.errors import WrongInput, train_command
+from sac_runner.storage.files import fault_of
 
 _LONGEST, _SHORT = 100, 40
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
@@ -103,6 +104,5 @@ def create(path: Path) -> bool:
             raise WrongInput(f"{path.parent} is not a folder", train_command("outputs=PATH")) from None
         return False
     except OSError as e:
-        kind = DiskFailed if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else WrongInput
-        raise kind(f"can't write {path}: {e.strerror}", train_command("outputs=PATH")) from e
+        raise fault_of(e)(f"can't write {path}: {e.strerror}", train_command("outputs=PATH")) from e
     return True

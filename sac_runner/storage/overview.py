@@ -45,6 +45,8 @@ class SweepSeen(NamedTuple):
     """As of ``RunSeen``."""
     is_owned: bool
     """Whether a process runs it."""
+    state: State
+    """``running``, or else the worst state of its jobs, those included that nobody has asked for."""
     damage: str | None
     """Why its plan can't be read; ``jobs`` are those runs then that are there."""
     jobs: list[RunSeen]
@@ -52,15 +54,6 @@ class SweepSeen(NamedTuple):
     """How many there are, those included that nobody has asked for."""
     own_bytes: int
     """Of what does not belong to a single run."""
-
-    @property
-    def state(self) -> State:
-        """``running``, ``finished``, or else the worst state of a job."""
-        states = {job.status.state for job in self.jobs}
-        worst: tuple[State, ...] = ("running", "failed", "killed", "stopped", "waiting")
-        if self.is_owned:
-            return "running"
-        return next((state for state in worst if state in states), "finished")
 
 
 Seen = TypeVar("Seen", RunSeen, SweepSeen, RunSeen | SweepSeen)
@@ -89,7 +82,15 @@ def _see_sweep(sweep: SweepDirectory, found: list[Path]) -> SweepSeen:
     planned = {job.path for job in jobs}
     jobs += [_see_run(run) for run in found if run not in planned]
     own = folder_size(sweep.path, deep=False) + folder_size(sweep.path / "jobs")
-    return SweepSeen(sweep.path, started(sweep.path)[0], is_owned(sweep.path), damage, jobs, len(jobs), own)
+    owned = is_owned(sweep.path)
+    state: State = "running" if owned else _worst([job.status.state for job in jobs])
+    return SweepSeen(sweep.path, started(sweep.path)[0], owned, state, damage, jobs, len(jobs), own)
+
+
+def _worst(states: list[State]) -> State:
+    """``running``, ``finished``, or else what matters most; without any job there is nothing that has begun."""
+    order: tuple[State, ...] = ("running", "failed", "killed", "stopped", "waiting", "finished")
+    return min(states, key=order.index, default="waiting")
 
 
 def _see_job(sweep: SweepDirectory, job: SweepJob) -> RunSeen:

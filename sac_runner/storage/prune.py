@@ -11,7 +11,7 @@ import shutil
 from contextlib import ExitStack
 from pathlib import Path
 
-from sac_runner.errors import DiskFailed, WrongInput
+from sac_runner.errors import Damaged, DiskFailed, WrongInput
 from sac_runner.storage import checkpoints
 from sac_runner.storage.checkpoints import Checkpoint
 from sac_runner.storage.files import clean_up
@@ -38,8 +38,18 @@ def prune_run(run: RunDirectory, outputs: Path) -> None:
         locks.enter_context(RunLock(run.path))
         _require_run(run)
         _require_alone(run)
-        _remove(run.path)
+        _forget_end(sweep, run)
+        aside = _set_aside(run.path)
+    _delete(aside)
     _drop_empty(run.path.parent, outputs)
+
+
+def _forget_end(sweep: SweepDirectory, run: RunDirectory) -> None:
+    """A job whose run goes has not begun; where its end can't be forgotten, it stays listed as failed."""
+    with contextlib.suppress(Damaged, OSError):
+        for job in sweep.jobs() if sweep.is_sweep else []:
+            if sweep.run(job).path == run.path:
+                sweep.forget_end(job)
 
 
 def _require_alone(run: RunDirectory) -> None:
@@ -73,7 +83,8 @@ def prune_sweep(sweep: SweepDirectory, outputs: Path) -> None:
         for folder in sorted(runs - {sweep.path}):
             _require_own(folder, outputs)
             locks.enter_context(RunLock(folder))
-        _remove(sweep.path)
+        aside = _set_aside(sweep.path)
+    _delete(aside)
     _drop_empty(sweep.path.parent, outputs)
 
 
@@ -149,14 +160,23 @@ def _require_run(run: RunDirectory) -> None:
         raise WrongInput(f"{run.path} is no run: it lacks config.yaml or meta.json")
 
 
-def _remove(path: Path) -> None:
+def _set_aside(path: Path) -> Path:
+    """Give ``path`` the name under which it is gone, as long as it is locked."""
     aside = path.with_name(f".{path.name}.removed")
     shutil.rmtree(aside, ignore_errors=True)
     try:
         os.rename(path, aside)
-        shutil.rmtree(aside)
     except OSError as e:
         raise DiskFailed(f"can't remove {path}: {e.strerror}") from e
+    return aside
+
+
+def _delete(aside: Path) -> None:
+    """Once nothing in it is open, its locks included: NFS keeps an open file under another name, and so its folder."""
+    try:
+        shutil.rmtree(aside)
+    except OSError as e:
+        raise DiskFailed(f"can't remove {aside}: {e.strerror}") from e
 
 
 def _drop_empty(folder: Path, outputs: Path) -> None:

@@ -13,7 +13,6 @@ from typing import Any, Literal, NamedTuple, get_args
 from sac_runner.storage.claim import is_claimed
 from sac_runner.storage.crash import last_words
 from sac_runner.storage.run_directory import RunDirectory
-from sac_runner.text import cut
 
 State = Literal["finished", "running", "failed", "stopped", "killed", "waiting"]
 """``waiting`` has not begun; ``stopped`` was told to and has saved; ``killed`` ended without a word."""
@@ -39,7 +38,6 @@ class Status(NamedTuple):
 def status(run: RunDirectory) -> Status:
     """The state of ``run``, of which not even the directory need be there."""
     summary = run.intact("summary.json") if run.is_run else {}
-    damaged = summary is None
     state, cause, steps, seconds, scores = _said(summary or {})
     if state == "finished":
         return Status(state, cause, steps, seconds, scores)
@@ -48,7 +46,7 @@ def status(run: RunDirectory) -> Status:
     elif not run.is_run:
         state, cause = "waiting", None
     elif state == "running":
-        state, cause = "killed", "summary.json is damaged" if damaged else last_words(run)
+        state, cause = "killed", last_words(run) if summary is not None else "summary.json is damaged or can't be read"
     if state in ("running", "killed"):  # its summary is as old as its checkpoint
         values = newest_values(run)
         steps = max(steps, int(values.get("env_steps", 0)))
@@ -116,14 +114,6 @@ def _is_number(cell: str) -> bool:
         return math.isfinite(float(cell or "nan"))
     except ValueError:
         return False
-
-
-def owner_of(run: Path) -> str:
-    """Who trains in ``run``, as far as it says."""
-    try:
-        return cut((run / ".lock").read_text(errors="replace").strip(), 80) or "another process"
-    except OSError:
-        return "another process"
 
 
 def sign_of_life(run: Path) -> float:

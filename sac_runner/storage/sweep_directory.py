@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sac_runner.errors import Damaged, RunnerError, WrongInput
+from sac_runner.signals import STOP_SIGNALS
 from sac_runner.storage.files import make_folder, matching, write_atomically
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.signed import read_signed, signed
@@ -18,7 +19,8 @@ from sac_runner.storage.status import Status, status
 
 VERSION = 1
 _PATH = re.compile(r"(?!\.)[A-Za-z0-9._-]+/(?!\.)[A-Za-z0-9._-]+")
-_STOPPED = (130, 143)  # told to
+_STOPPED = tuple(128 + number for number in STOP_SIGNALS)  # told to
+_TAIL = 65_536  # bytes of a log: what is said of its end is there
 
 
 class SweepJob(NamedTuple):
@@ -53,7 +55,10 @@ class SweepDirectory:
     def __init__(self, path: Path) -> None:
         """``path`` need not hold a sweep: ``is_sweep`` says whether."""
         self.path = path
-        self._jobs = path / "jobs"
+
+    @property
+    def _folder(self) -> Path:
+        return self.path / "jobs"  # no attribute: a cluster's queue holds pickles, maybe of an earlier version
 
     @property
     def is_sweep(self) -> bool:
@@ -71,7 +76,7 @@ class SweepDirectory:
         Raises:
             DiskFailed: The plan is as it was before.
         """
-        make_folder(self._jobs)
+        make_folder(self._folder)
         for job, data in zip(jobs[len(jobs) - len(frozen) :], frozen, strict=True):
             write_atomically(self.job_file(job), signed(data))
         rows = [job._asdict() for job in jobs]
@@ -131,17 +136,17 @@ class SweepDirectory:
 
     def job_file(self, job: SweepJob) -> Path:
         """What the process of ``job`` is to run."""
-        return self._jobs / f"{job.number:04}.json"
+        return self._folder / f"{job.number:04}.json"
 
     def log_file(self, job: SweepJob) -> Path:
         """All that the processes of ``job`` printed."""
-        return self._jobs / f"{job.number:04}.log"
+        return self._folder / f"{job.number:04}.log"
 
     def _end_file(self, job: SweepJob) -> Path:
-        return self._jobs / f"{job.number:04}.end.json"
+        return self._folder / f"{job.number:04}.end.json"
 
-    def begin(self, job: SweepJob) -> None:
-        """A process of ``job`` starts: how an earlier one ended is no longer the news."""
+    def forget_end(self, job: SweepJob) -> None:
+        """How a process of ``job`` ended is no longer the news: another one starts, or its run goes."""
         self._end_file(job).unlink(missing_ok=True)
 
     def write_end(self, job: SweepJob, ended: Ended) -> None:
@@ -191,7 +196,7 @@ def job_folder(sweep: Path, path: str) -> Path:
 
 
 def last_line(log: Path, begin: int = 0, only: str = "") -> str | None:
-    """Of what a process printed: its last error, or else its last line.
+    """Of the end of what a process printed: its last error, or else its last line.
 
     Args:
         log: What it printed.
@@ -199,7 +204,9 @@ def last_line(log: Path, begin: int = 0, only: str = "") -> str | None:
         only: How a line must begin to count.
     """
     try:
-        lines = log.read_bytes()[begin:].decode(errors="replace").splitlines()
+        with log.open("rb") as file:
+            file.seek(max(begin, file.seek(0, os.SEEK_END) - _TAIL))
+            lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return None
     said = [line.strip() for line in lines if line.strip() and line.startswith(only) and not line.startswith("  try:")]

@@ -9,7 +9,7 @@ import time
 from typing import Any, NamedTuple, TextIO
 
 from sac_runner.errors import RunnerError
-from sac_runner.storage.status import Status, counted, is_owned, newest_values, silent_s
+from sac_runner.storage.status import Status, counted, is_owned, newest_values, sign_of_life, silent_s
 from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
 from sac_runner.text import cut, duration, number, rough
 
@@ -41,6 +41,8 @@ class Board:
         self._plan: dict[str, Any] = {}
         self._jobs: list[SweepJob] = []
         self._plan_is_of: tuple[int, int] | None = None
+        self._begun: float | None = None
+        """When the process that runs the sweep has taken it; None where none does."""
         self._finished: dict[int, Status] = {}
         self._drawn: list[str] = []
 
@@ -78,8 +80,8 @@ class Board:
 
     def _look(self) -> list[_Row]:
         self._read_plan()
-        begun = _mtime(self.sweep.path / ".lock") if is_owned(self.sweep.path) else None
-        return [self._row(job, begun) for job in self._jobs]
+        self._begun = sign_of_life(self.sweep.path) if is_owned(self.sweep.path) else None
+        return [self._row(job) for job in self._jobs]
 
     def _read_plan(self) -> None:
         """Again where it has changed: a sweeper adds jobs as it goes. One that can't be read changes nothing."""
@@ -89,19 +91,18 @@ class Board:
                 self._plan, self._jobs = self.sweep.read_plan(), self.sweep.jobs()
                 self._plan_is_of, self._finished = (stat.st_mtime_ns, stat.st_ino), {}
 
-    def _row(self, job: SweepJob, begun: float | None) -> _Row:
-        """Of ``job`` in a sweep that has been run since ``begun``, None where nobody runs it."""
+    def _row(self, job: SweepJob) -> _Row:
         now = self._finished.get(job.number) or self.sweep.status(job)
         if now.state == "finished":
             self._finished[job.number] = now
         elif now.state == "running":
             return _Row(job, now, newest_values(self.sweep.run(job)))
-        elif begun is not None and self._last_sign(job) < begun:  # it will be run again
+        elif self._begun is not None and self._last_sign(job) < self._begun:  # it will be run again
             now = now._replace(state="waiting")
         return _Row(job, now, {})
 
     def _last_sign(self, job: SweepJob) -> float:
-        return max(_mtime(self.sweep.run(job).path / ".lock"), _mtime(self.sweep.log_file(job)))
+        return max(sign_of_life(self.sweep.run(job).path), _mtime(self.sweep.log_file(job)))
 
     def _headline(self, rows: list[_Row], width: int) -> str:
         """How the sweep stands, in ``width`` columns: what can be missed most easily goes first."""
@@ -124,9 +125,7 @@ class Board:
 
     def _so_far(self) -> float | None:
         """Seconds since the process that runs the sweep began; where none does, nothing is going on."""
-        if is_owned(self.sweep.path):
-            return max(time.time() - _mtime(self.sweep.path / ".lock"), 0.0)
-        return None
+        return None if self._begun is None else max(time.time() - self._begun, 0.0)
 
     def _left(self, rows: list[_Row]) -> float | None:
         """Seconds until the last job is done, if what is known of others says; jobs start in the order planned."""

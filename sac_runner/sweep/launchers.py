@@ -1,7 +1,7 @@
 """The launchers that Hydra's sweepers hand their jobs to: each setting composed and checked, then frozen and run."""
 
+import shlex
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
@@ -14,13 +14,14 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sac_runner.config.compose import recipe, to_config
+from sac_runner.config.schema import Config
 from sac_runner.errors import WrongInput, say, train_command
 from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
 from sac_runner.sweep.board import Board
 from sac_runner.sweep.plan import setting_of, values_of
 from sac_runner.sweep.pool import Pool
 from sac_runner.sweep.resources import Allotment
-from sac_runner.sweep.session import Execute, Limits, Proposed, Session, refuse_own_directories
+from sac_runner.sweep.session import Execute, Limits, Proposed, Session
 from sac_runner.sweep.slurm import check
 from sac_runner.sweep.submission import Submission
 
@@ -48,8 +49,8 @@ class SweepLauncher(Launcher):
             One for each job, completed and finite whatever became of it: a sweeper goes on, and the table has the rest.
 
         Raises:
-            WrongInput: A job's config has faults, or its environment or device is not there; no job has started and no
-                file was made.
+            WrongInput: A job's config has faults, or its environment or device is not there, and the sweep is as it
+                was; or the cluster refuses them.
         """
         setup_globals()
         self._refuse_batches()
@@ -76,10 +77,14 @@ class SweepLauncher(Launcher):
 
     def _refuse_twice(self, jobs: Sequence[Sequence[str]]) -> None:
         """The same job again would count as another seed."""
-        said = [repr(values_of(job)) for job in jobs]
-        twice = next((job for job, count in zip(jobs, map(Counter(said).get, said), strict=True) if count != 1), None)
-        if twice is not None and "BasicSweeper" in self.config.hydra.sweeper.get("_target_", ""):
-            raise WrongInput(f"job {' '.join(twice)} is there twice: name each value once, and each key")
+        if "BasicSweeper" not in self.config.hydra.sweeper.get("_target_", ""):
+            return
+        seen = set()
+        for job in jobs:
+            values = tuple(values_of(job).items())
+            if values in seen:
+                raise WrongInput(f"job {' '.join(job)} is there twice: name each value once, and each key")
+            seen.add(values)
 
     def _propose(self, job: list[str], number: int, fixed: set[str]) -> Proposed:
         cfg = self.hydra_context.config_loader.load_sweep_config(self.config, job)
@@ -105,6 +110,20 @@ def _fixed(config: DictConfig) -> set[str]:
     return as_typed | {f"{o.get_key_element().lstrip('+~')}={o.get_value_element_as_str()}" for o in single}
 
 
+def refuse_own_directories(configs: list[Config]) -> None:
+    """A sweep makes its own runs.
+
+    Raises:
+        WrongInput: A job names its directory, or a run to go on with.
+    """
+    sources = [config.resume for config in configs if config.resume is not None]
+    if sources or any(config.run.dir is not None for config in configs):
+        raise WrongInput(
+            "a sweep makes its own runs: leave resume and run.dir out, or leave -m out",
+            train_command(f"resume={shlex.quote(sources[0])}" if sources else "run.dir=null"),
+        )
+
+
 def _returned(overrides: list[str], value: float) -> JobReturn:
     returned = JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
     returned.return_value = value
@@ -117,7 +136,7 @@ def limits(parameters: dict[str, Any]) -> Limits:
     Raises:
         WrongInput: A value can't be.
     """
-    cores = parameters["cpus_per_task"] if parameters.get("cluster") == "slurm" else None
+    cores = parameters.get("cpus_per_task") if parameters.get("cluster") == "slurm" else None
     return Limits(_count(parameters, "seeds"), _count(parameters, "at_a_time"), cores, parameters)
 
 
@@ -141,6 +160,7 @@ def executor(parameters: dict[str, Any]) -> Execute:
     if hang is not None and (isinstance(hang, bool) or not isinstance(hang, int | float) or not hang > 0):
         text = f"hydra.launcher.hang_minutes={hang} must be a number above 0, or null"
         raise WrongInput(text, train_command("hydra.launcher.hang_minutes=30"))
+    hang_s = float("inf") if hang is None else 60 * hang
     of_a_cluster = "cluster" in parameters
     if of_a_cluster:
         check(parameters)
@@ -153,8 +173,8 @@ def executor(parameters: dict[str, Any]) -> Execute:
         board = Board(sweep)
         try:
             if of_a_cluster:
-                return Submission(sweep, allotment, hang, board, parameters).run(jobs)
-            return Pool(sweep, allotment, hang, board).run(jobs)
+                return Submission(sweep, allotment, hang_s, board, parameters).run(jobs)
+            return Pool(sweep, allotment, hang_s, board).run(jobs)
         finally:
             board.close()
 

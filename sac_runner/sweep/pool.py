@@ -6,22 +6,21 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Self
 
 from sac_runner.errors import DiskFailed
-from sac_runner.signals import stop_signals
-from sac_runner.storage.status import is_owned, owner_of, sign_of_life
+from sac_runner.signals import handling, stop_signals
+from sac_runner.storage.lock import owner_of
+from sac_runner.storage.status import is_owned, sign_of_life
 from sac_runner.storage.sweep_directory import Ended, SweepDirectory, SweepJob, last_line
 from sac_runner.sweep.board import Board
 from sac_runner.sweep.resources import Allotment
+from sac_runner.sweep.table import end_line
 from sac_runner.text import cut
 
 LAUNCHER = "SAC_LAUNCHER"
@@ -63,7 +62,7 @@ class JobProcess:
         Raises:
             OSError: It has not started.
         """
-        sweep.begin(job)
+        sweep.forget_end(job)
         log = sweep.log_file(job).open("ab", buffering=0)
         try:
             begin = log.tell()
@@ -108,17 +107,16 @@ class JobProcess:
 class Pool:
     """Runs jobs, ``allotment.at_a_time`` of them at any moment."""
 
-    def __init__(self, sweep: SweepDirectory, allotment: Allotment, hang_minutes: float | None, board: Board) -> None:
+    def __init__(self, sweep: SweepDirectory, allotment: Allotment, hang_s: float, board: Board) -> None:
         """Nothing starts before ``run``.
 
         Args:
             sweep: Its jobs are frozen in it.
             allotment: What each job gets.
-            hang_minutes: A job without a sign of life for so long is ended; None waits for ever.
+            hang_s: A job without a sign of life for so long is ended.
             board: Shows how far it is.
         """
-        self.sweep, self.allotment, self.board = sweep, allotment, board
-        self.hang_s = float("inf") if hang_minutes is None else 60 * hang_minutes
+        self.sweep, self.allotment, self.hang_s, self.board = sweep, allotment, hang_s, board
         self.stop_signal: int | None = None
         self._running: dict[int, JobProcess] = {}
         """By slot."""
@@ -230,20 +228,6 @@ class Pool:
             process.keep_end(self.hang_s, cause)
 
 
-@contextmanager
-def handling(signals: Iterable[int], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Have ``handler`` take ``signals``; in a thread, which can't take any, nothing does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, handler) for number in signals}
-    try:
-        yield
-    finally:
-        for number, earlier in before.items():
-            signal.signal(number, earlier)
-
-
 def job_command(sweep: SweepDirectory, job: SweepJob) -> list[str]:
     """The command line of one job, ``sac-train`` on what was frozen; no file of the working directory is a library."""
     return [sys.executable, "-P", "-m", "sac_runner.commands.train", "--job", str(sweep.job_file(job))]
@@ -255,10 +239,7 @@ def failure(sweep: SweepDirectory, job: SweepJob) -> str | None:
         now = sweep.status(job)
     except OSError:  # of a disk that does not answer just now; the table will tell
         return None
-    if now.state != "failed":
-        return None
-    at = f" at {now.env_steps:,}" if now.env_steps else ""
-    return f"failed   {job.path}  {cut(now.cause or '', 200)}{at} -> {sweep.log_file(job)}"
+    return end_line(sweep, job, now) if now.state == "failed" else None
 
 
 def _cause(code: int, log: Path, begin: int) -> str:

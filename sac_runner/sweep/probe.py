@@ -27,7 +27,7 @@ def measure(configs: list[Config]) -> list[Needs]:
     worlds = [repr((config.env, config.device)) for config in configs]
     sizes = [_what_costs(config) for config in configs]
     distinct = dict(zip(sizes, configs, strict=True)).items()
-    to_measure = sorted(distinct, key=lambda item: -_transitions(item[1]))[:_MEASURED]
+    to_measure = sorted(distinct, key=lambda item: -item[1].transitions)[:_MEASURED]
     request = {
         "to_try": [to_plain(config) for config in dict(zip(worlds, configs, strict=True)).values()],
         "to_measure": [to_plain(config) for _, config in to_measure],
@@ -49,11 +49,6 @@ def _what_costs(config: Config) -> str:
     networks = (agent.hidden_sizes, agent.activation, agent.n_critics, agent.critic_layer_norm)
     size = (config.replay, config.schedule, config.total_env_steps, config.checkpoint.keep_replay)
     return repr((config.env, networks, size, config.compile_after_updates, config.device))
-
-
-def _transitions(config: Config) -> int:
-    """What the replay buffer comes to hold."""
-    return min(config.replay.capacity, config.total_env_steps or config.replay.capacity)
 
 
 def ask(request: str) -> str:

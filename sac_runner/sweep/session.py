@@ -1,7 +1,6 @@
 """One sweep, from the first batch of jobs that a sweeper hands over to its table."""
 
 import secrets
-import shlex
 import shutil
 import signal
 import sys
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 
 from sac_runner.config.convert import from_plain, to_plain
 from sac_runner.config.schema import Config
-from sac_runner.errors import WrongInput, say, train_command
+from sac_runner.errors import say
 from sac_runner.machine import MOST_THREADS, available_cores, available_memory, threads_asked_for
 from sac_runner.storage.find import find_run
 from sac_runner.storage.lock import RunLock
@@ -64,7 +63,6 @@ class Session:
         """No sweep yet; ``command`` is what was typed."""
         self._command = command
         self.sweep: SweepDirectory | None = None
-        self.stop_signal: int | None = None
         self._jobs: list[SweepJob] = []
         self._plan: dict[str, Any] = {}
         self._at_the_end = ExitStack()
@@ -82,22 +80,24 @@ class Session:
             For each of ``proposed`` the mean of its jobs' returns; 0 after a dry run.
 
         Raises:
-            WrongInput: A job can't be run; none has started, and no file was made.
+            WrongInput: A job can't be run, and the sweep is as it was; or the cluster refuses them.
         """
         by_seed = len({p.config.seed for p in proposed}) > 1
         drawn = [(p, seed) for p in proposed for seed in seeds_of(p.config.seed, limits.seeds, by_seed)]
         configs = [_frozen(p.config, seed) for p, seed in drawn]
+        now = time.strftime("%Y%m%d-%H%M%S")
+        path = sweep_path(configs[0].outputs, now, swept, configs[0].run.name)
         if self.sweep is None and not configs[0].dry_run:  # before environments are tried out, which takes seconds
-            refuse_where_none_can_be_made(_path(configs[0], swept))
+            refuse_where_none_can_be_made(path)
         allotment, needs = self._allot(configs, limits)
         configs = [replace(c, threads=allotment.threads if c.threads == "auto" else c.threads) for c in configs]
         seeds = [c.seed for c in configs if c.seed is not None]
         jobs = number_jobs(self._jobs, [p.setting for p, _ in drawn], seeds, [c.total_env_steps for c in configs])
-        free = shutil.disk_usage(nearest_there(_path(configs[0], swept))).free
+        free = shutil.disk_usage(nearest_there(path)).free
         if configs[0].dry_run:
             print(_announcement(jobs, allotment, needs, free, None))
             return [0.0] * len(proposed)
-        sweep = self._open(configs[0], swept)
+        sweep = self._open(path, configs[0], swept)
         self._jobs += jobs
         self._plan |= {"at_a_time": allotment.at_a_time, "launcher": limits.launcher}
         frozen = [_job_data(p, c, job) for (p, _), c, job in zip(drawn, configs, jobs, strict=True)]
@@ -117,18 +117,20 @@ class Session:
             RunInUse: Another process runs it.
             DiskFailed: How many run at a time can't be written into its plan.
         """
-        jobs = sweep.jobs()
         sweep.require_inside()
-        left = [job for job in jobs if sweep.status(job).state != "finished"]
+        if not dry_run:
+            refuse_if_queued(sweep)
+            self._own(sweep)  # before its plan is read, to which its sweeper adds jobs
+        jobs = sweep.jobs()
+        states = {job.path: sweep.status(job).state for job in jobs}
+        left = [job for job in jobs if states[job.path] != "finished"]
         words = f"{sweep.path}: {len(jobs) - len(left)} of {plural(len(jobs), 'run')} done, {len(left)} to go"
         if dry_run:
-            print("\n".join([words, *(f"  {job.path}  {sweep.status(job).state}" for job in left)]))
+            print("\n".join([words, *(f"  {job.path}  {states[job.path]}" for job in left)]))
             return
         say(words)
-        refuse_if_queued(sweep)
-        self._own(sweep)
         if left:
-            allotment, _ = self._allot([stored_config(sweep, job) for job in left], limits)
+            allotment, _ = self._allot([frozen_config(sweep, job) for job in left], limits)
             now = {"at_a_time": allotment.at_a_time, "started": time.strftime("%FT%T%z")}
             sweep.write_plan(sweep.read_plan() | now, jobs, [])
             self._execute(sweep, left, allotment, execute)
@@ -147,7 +149,7 @@ class Session:
         memory = max(needs.memory for needs in each)
         return allot(len(configs), limits.at_a_time, threads, memory, machine, visible_gpus(), most), each
 
-    def _open(self, config: Config, swept: list[str]) -> SweepDirectory:
+    def _open(self, path: Path, config: Config, swept: list[str]) -> SweepDirectory:
         """The sweep's directory, made with its first batch."""
         if self.sweep is None:
             self._plan = {
@@ -156,7 +158,7 @@ class Session:
                 "command": self._command,
                 "swept": swept,
             }
-            self._own(SweepDirectory(create_exclusively(_path(config, swept))))
+            self._own(SweepDirectory(create_exclusively(path)))
         assert self.sweep is not None
         return self.sweep
 
@@ -165,9 +167,9 @@ class Session:
         self.sweep = sweep
 
     def _execute(self, sweep: SweepDirectory, jobs: list[SweepJob], allotment: Allotment, execute: Execute) -> None:
-        self.stop_signal = execute(sweep, jobs, allotment)
-        if self.stop_signal is not None:  # whatever else a sweeper had in mind
-            sys.exit(130 if self.stop_signal == signal.SIGINT else 143)
+        stop_signal = execute(sweep, jobs, allotment)
+        if stop_signal is not None:  # whatever else a sweeper had in mind
+            sys.exit(130 if stop_signal == signal.SIGINT else 143)
 
     def __enter__(self) -> "Session":
         return self
@@ -190,10 +192,6 @@ class Session:
         return 0
 
 
-def _path(config: Config, swept: list[str]) -> Path:
-    return sweep_path(config.outputs, time.strftime("%Y%m%d-%H%M%S"), swept, config.run.name)
-
-
 def _frozen(config: Config, seed: int | None) -> Config:
     """What does not depend on when or where the job starts: its seed, and which run ``init_from=last`` is."""
     source = None if config.init_from is None else str(find_run(config.init_from, config.outputs).resolve())
@@ -211,7 +209,7 @@ def _job_data(proposed: Proposed, config: Config, job: SweepJob) -> dict[str, An
     }
 
 
-def stored_config(sweep: SweepDirectory, job: SweepJob) -> Config:
+def frozen_config(sweep: SweepDirectory, job: SweepJob) -> Config:
     """What ``job`` was frozen to.
 
     Raises:
@@ -239,17 +237,3 @@ def _announcement(jobs: list[SweepJob], allotment: Allotment, needs: list[Needs]
     share = f"{allotment.at_a_time} at a time, {plural(allotment.threads, 'thread')} each{gpus}"
     lines.append(f"{share}; {time_needed}{disk_needed}{where}")
     return "\n".join(lines)
-
-
-def refuse_own_directories(configs: list[Config]) -> None:
-    """A sweep makes its own runs.
-
-    Raises:
-        WrongInput: A job names its directory, or a run to go on with.
-    """
-    sources = [config.resume for config in configs if config.resume is not None]
-    if sources or any(config.run.dir is not None for config in configs):
-        raise WrongInput(
-            "a sweep makes its own runs: leave resume and run.dir out, or leave -m out",
-            train_command(f"resume={shlex.quote(sources[0])}" if sources else "run.dir=null"),
-        )

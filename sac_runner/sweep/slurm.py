@@ -40,6 +40,9 @@ def check(options: dict[str, Any]) -> None:
     if options["cluster"] not in ("slurm", "local"):
         text = f"hydra.launcher.cluster={options['cluster']} must be slurm, or local to try it on this machine"
         raise WrongInput(text, train_command("hydra/launcher=slurm hydra.launcher.cluster=local ..."))
+    if missing := _AT_LEAST.keys() - options.keys():
+        text = f"hydra.launcher.{min(missing)} is missing: cluster belongs to hydra/launcher=slurm"
+        raise WrongInput(text, train_command(f"hydra/launcher=slurm hydra.launcher.cluster={options['cluster']} ..."))
     if options["cluster"] == "slurm" and not (shutil.which("srun") and shutil.which("squeue")):
         text = "hydra/launcher=slurm: there is no srun on this machine, so it is not of a SLURM cluster"
         raise WrongInput(text, train_command("-m ..., without it; hydra.launcher.cluster=local tries it here"))

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sac_runner.errors import DiskFailed
+from sac_runner.signals import handling
 from sac_runner.storage.status import is_owned
 from sac_runner.storage.sweep_directory import Ended, SweepDirectory, SweepJob
-from sac_runner.sweep.pool import JobProcess, handling
+from sac_runner.sweep.pool import JobProcess
 
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission

@@ -8,9 +8,10 @@ from types import FrameType
 from typing import Any
 
 from sac_runner.errors import DiskFailed
+from sac_runner.signals import handling
 from sac_runner.storage.sweep_directory import Ended, SweepDirectory, SweepJob, last_line
 from sac_runner.sweep.board import Board
-from sac_runner.sweep.pool import failure, handling
+from sac_runner.sweep.pool import failure
 from sac_runner.sweep.resources import Allotment
 from sac_runner.sweep.slurm import Here, Slurm, executor_for, folder_of, name_of
 from sac_runner.sweep.slurm_job import STOPPED, ClusterJob
@@ -27,7 +28,7 @@ class Submission:
         self,
         sweep: SweepDirectory,
         allotment: Allotment,
-        hang_minutes: float | None,
+        hang_s: float,
         board: Board,
         options: dict[str, Any],
     ) -> None:
@@ -36,12 +37,11 @@ class Submission:
         Args:
             sweep: Its jobs are frozen in it.
             allotment: What each job gets.
-            hang_minutes: A job without a sign of life for so long is ended; None waits for ever.
+            hang_s: A job without a sign of life for so long is ended.
             board: Shows how far it is.
             options: Checked.
         """
-        self.sweep, self.allotment, self.board = sweep, allotment, board
-        self.hang_s = float("inf") if hang_minutes is None else 60 * hang_minutes
+        self.sweep, self.allotment, self.hang_s, self.board = sweep, allotment, hang_s, board
         self.folder = folder_of(sweep, options["cluster"])
         executor = executor_for(self.folder, options, name=name_of(sweep), array_parallelism=allotment.at_a_time)
         self.cluster = Slurm(executor, name_of(sweep)) if options["cluster"] == "slurm" else Here(executor)
@@ -79,9 +79,9 @@ class Submission:
         some, waiting[:] = waiting[:room], waiting[room:]
         if some:
             for job in some:
-                self.sweep.begin(job)
-            environment = self.allotment.environment(0)
-            ids = self.cluster.submit([ClusterJob(self.sweep, job, environment, self.hang_s) for job in some])
+                self.sweep.forget_end(job)
+            share = self.allotment.environment
+            ids = self.cluster.submit([ClusterJob(self.sweep, job, share(job.number), self.hang_s) for job in some])
             self._jobs |= dict(zip(ids, some, strict=True))
 
     def _reap(self) -> None:

@@ -91,15 +91,16 @@ def _interval(finals: list[float]) -> str:
 
 
 def _unfinished(sweep: SweepDirectory, jobs: list[tuple[SweepJob, Status]]) -> list[str]:
-    lines = []
-    for job, now in jobs:
-        at = f" at {now.env_steps:,}" if now.env_steps else ""
-        if now.state in ("failed", "killed"):
-            cause = cut(now.cause or "ended without a word", _CAUSE)
-            lines.append(f"{now.state:<8} {job.path}  {cause}{at} -> {sweep.log_file(job)}")
-        elif now.state == "stopped":
-            lines.append(f"stopped  {job.path}{at}, saved")
-    return lines
+    return [end_line(sweep, job, now) for job, now in jobs if now.state in ("failed", "killed", "stopped")]
+
+
+def end_line(sweep: SweepDirectory, job: SweepJob, now: Status) -> str:
+    """Of a job that failed, was killed or stopped."""
+    at = f" at {now.env_steps:,}" if now.env_steps else ""
+    if now.state == "stopped":
+        return f"stopped  {job.path}{at}, saved"
+    cause = cut(now.cause or "ended without a word", _CAUSE)
+    return f"{now.state:<8} {job.path}  {cause}{at} -> {sweep.log_file(job)}"
 
 
 def _next(sweep: SweepDirectory, jobs: list[tuple[SweepJob, Status]]) -> list[str]:
@@ -114,15 +115,11 @@ def _csv(jobs: list[tuple[SweepJob, Status]]) -> str:
     keys = list(dict.fromkeys(key for job, _ in jobs for key in job.setting))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    names = ["final", "best"]
-    scores = [f"{name}_{what}" for name in names for what in ("return_mean", "return_std", "env_steps")]
-    writer.writerow(["run", *keys, "seed", "state", "cause", "env_steps", "wall_time_s", *scores])
+    scores = [(which, what) for which in ("final", "best") for what in ("return_mean", "return_std", "env_steps")]
+    names = [f"{which}_{what}" for which, what in scores]
+    writer.writerow(["run", *keys, "seed", "state", "cause", "env_steps", "wall_time_s", *names])
     for job, now in jobs:
-        found = [
-            now.scores.get(name, {}).get(what, "")
-            for name in names
-            for what in ("return_mean", "return_std", "env_steps")
-        ]
+        found = [now.scores.get(which, {}).get(what, "") for which, what in scores]
         values = [job.setting.get(key, "") for key in keys]
         writer.writerow(
             [job.path, *values, job.seed, now.state, now.cause or "", now.env_steps, now.wall_time_s, *found]

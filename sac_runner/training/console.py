@@ -48,12 +48,13 @@ class Console:
                 self.note(text)
 
     def _parts(self, counters: Counters, record: Record, seconds: float, began: Counters) -> list[str]:
-        done, total, unit = self._share(counters)
+        counter, total, unit = self._budget(counters)
+        done = getattr(counters, counter)
         parts = [f"{done / total:4.0%}  {unit}{done:,}/{total:,}"]
         if self._warming_up and isinstance(self.config.schedule, PerStepConfig):
             parts[0] += f", warm-up to {self.config.schedule.warmup_env_steps:,}"
         parts.append(f"{(counters.env_steps - began.env_steps) / max(seconds, 1e-9):,.0f} steps/s")
-        since = done - self._share(began)[0]
+        since = done - getattr(began, counter)
         if since and not self._warming_up:
             parts.append(f"{duration(seconds * (total - done) / since)} left")
         latest = record.latest
@@ -67,11 +68,14 @@ class Console:
             parts.append(f"alpha {latest['train/alpha']:.3g}")
         return parts
 
-    def _share(self, counters: Counters) -> tuple[int, int, str]:
-        if self.config.total_env_steps is None and isinstance(self.config.schedule, PerRoundConfig):
-            return counters.rounds, self.config.schedule.rounds, "round "
-        assert self.config.total_env_steps is not None
-        return counters.env_steps, self.config.total_env_steps, ""
+    def _budget(self, counters: Counters) -> tuple[str, int, str]:
+        """Which of the counters has come nearest to its end, that end, and its unit."""
+        budgets = []
+        if self.config.total_env_steps is not None:
+            budgets.append(("env_steps", self.config.total_env_steps, ""))
+        if isinstance(self.config.schedule, PerRoundConfig):
+            budgets.append(("rounds", self.config.schedule.rounds, "round "))
+        return max(budgets, key=lambda budget: getattr(counters, budget[0]) / budget[1])
 
     def evaluating(self, finished: int) -> None:
         """Show how many evaluation episodes are finished."""

@@ -44,14 +44,29 @@ class Evaluation(NamedTuple):
         return scores
 
 
-def protocol(config: EvalConfig) -> dict[str, Any]:
-    """What a score is written with: scores of other protocols are not to be held against it."""
-    return {
-        "episodes": config.episodes,
-        "deterministic": config.deterministic,
-        "seed": config.seed,
-        "num_envs": config.num_envs,
-    }
+class Protocol(NamedTuple):
+    """What makes two evaluations of the same weights equal, the machine aside: a score is written with it."""
+
+    episodes: int
+    deterministic: bool
+    seed: int
+    """Of episode 0; episode i has ``seed + i``."""
+    num_envs: int
+
+    @classmethod
+    def in_training(cls, config: EvalConfig) -> "Protocol":
+        """The one that a run evaluates by."""
+        return cls(config.episodes, config.deterministic, config.seed, config.num_envs)
+
+    @classmethod
+    def of(cls, score: dict[str, Any]) -> "Protocol":
+        """The one that ``score`` was written with."""
+        return cls(*(score[name] for name in cls._fields))
+
+    @property
+    def seeds(self) -> str:
+        """``1000..1009``."""
+        return f"{self.seed}..{self.seed + self.episodes - 1}"
 
 
 def evaluate(
@@ -106,7 +121,13 @@ def evaluate(
                 finished[index] = episode
                 on_episode(len(finished))
     q_bias = float(np.mean([biases[i] for i in range(episodes)])) if q_value is not None else None
-    return _in_order([finished[i] for i in range(episodes)], q_bias)
+    ordered = [finished[i] for i in range(episodes)]
+    return Evaluation(
+        np.array([episode.ret for episode in ordered]),
+        np.array([episode.length for episode in ordered]),
+        [episode.success for episode in ordered if episode.success is not None],
+        q_bias,
+    )
 
 
 class _Slots:
@@ -127,15 +148,6 @@ class _Slots:
     def draw(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """A standard normal draw of ``shape`` for each of them."""
         return np.stack([noise.standard_normal(shape, np.float32) for noise in self._noises])
-
-
-def _in_order(episodes: list[Episode], q_bias: float | None) -> Evaluation:
-    return Evaluation(
-        np.array([episode.ret for episode in episodes]),
-        np.array([episode.length for episode in episodes]),
-        [episode.success for episode in episodes if episode.success is not None],
-        q_bias,
-    )
 
 
 class _QBias:

@@ -88,8 +88,9 @@ class TrainMeans:
     def add(self, scalars: Scalars) -> None:
         """Take in one update's."""
         self.names = list(scalars.names)
-        # Into memory of its own: on a GPU the next update writes where these are.
-        self.total = scalars.values.clone() if self.total is None else self.total.add_(scalars.values)
+        if self.total is None:  # memory of its own: on a GPU the next update writes where these are
+            self.total = torch.zeros_like(scalars.values, dtype=torch.float64)  # sums of float32 drift
+        self.total += scalars.values
         self.count += 1
 
     def take(self) -> dict[str, float]:
@@ -111,7 +112,8 @@ class TrainMeans:
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         """Continue where ``state_dict`` was taken."""
         self.names, self.count = state["names"], state["count"]
-        self.total = None if state["total"] is None else torch.tensor(state["total"], device=device)
+        total = state["total"]
+        self.total = None if total is None else torch.tensor(total, dtype=torch.float64, device=device)
 
 
 class RolloutMeans:

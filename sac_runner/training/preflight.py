@@ -32,12 +32,13 @@ _COMPILER = 250_000_000  # bytes of memory that compiling takes and keeps
 _WITHOUT_REPLAY = 10_000_000  # bytes of a run's other files
 
 
-def preflight(trainer: Trainer, action: spaces.Box, done: int = 0) -> str:
-    """Lines that say what the run would need, and whether it fits, where it has ``done`` env steps already.
+def preflight(trainer: Trainer, action: spaces.Box, done: int | None) -> str:
+    """Lines that say what the run would need, and whether it fits. The trainer can't be used to train afterwards.
 
-    The environment's own space of actions is ``action``.
-
-    The trainer can't be used to train afterwards.
+    Args:
+        trainer: Made, not begun.
+        action: The environment's own space of actions.
+        done: Env steps that a run which goes on has already; None of a new one.
     """
     config = trainer.config
     env_s, obs_scale = _probe_steps(trainer)
@@ -46,12 +47,12 @@ def preflight(trainer: Trainer, action: spaces.Box, done: int = 0) -> str:
     there = available_memory()
     available = "" if there is None else f", {there / 1e9:,.1f} GB available"
     kept, free = _disk(config, memory)
-    enough = "" if kept < free else " (too little)"
+    enough = " (too little)" if kept > free and done is None else ""  # else it is there already, or most of it
     speed = f"{1e3 * env_s:.2f} ms per env step, {1e3 * update_s:.2f} ms per update"
     lines = [
-        f"memory   {memory / 1e6:,.0f} MB replay for {_transitions(config):,} transitions{available}",
+        f"memory   {memory / 1e6:,.0f} MB replay for {config.transitions:,} transitions{available}",
         f"disk     {(kept + _WITHOUT_REPLAY) / 1e6:,.0f} MB, {free / 1e9:,.1f} GB free{enough}",
-        f"time     {_time(config, env_s, update_s, done)}: {speed}",
+        f"time     {_time(config, env_s, update_s, done or 0)}: {speed}",
         f"updates  {'in all ' if done else ''}{_updates(config)}",
         f"scale    observations {obs_scale}; actions [-1, 1] -> {_bounds(action)}",
     ]
@@ -104,7 +105,7 @@ def require_fit(trainer: Trainer, continued: bool) -> None:
     config = trainer.config
     memory = replay_bytes(trainer.replay, config.total_env_steps)
     there = available_memory()
-    fewer = train_command(f"replay.capacity={trainer.replay.rows * config.env.num_envs // 10} ...")
+    fewer = train_command(f"replay.capacity={config.transitions // 10} ...")
     if there is not None and memory > there:
         text = f"the replay buffer will need {memory / 1e9:,.1f} GB of memory, {there / 1e9:,.1f} GB are available"
         raise WrongInput(text, fewer)
@@ -174,10 +175,6 @@ def _disk(config: Config, memory: int) -> tuple[int, int]:
     """Bytes that the replay buffer comes to take on disk, and those that are free."""
     folder = nearest_there(Path(config.run.dir or config.outputs))
     return memory if config.checkpoint.keep_replay != "never" else 0, shutil.disk_usage(folder).free
-
-
-def _transitions(config: Config) -> int:
-    return min(config.replay.capacity, config.total_env_steps or config.replay.capacity)
 
 
 def replay_bytes(replay: ReplayBuffer, total_env_steps: int | None) -> int:

@@ -3,24 +3,25 @@
 import contextlib
 import copy
 import math
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any
 
 from sac_runner.algorithm.agent import SAC
 from sac_runner.config.schema import Config
 from sac_runner.errors import DiskFailed, WrongInput
 from sac_runner.interaction.collector import Episode
+from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.storage import checkpoints
 from sac_runner.storage.checkpoints import Checkpoint, Kind
 from sac_runner.storage.events import EventLog
 from sac_runner.storage.run_directory import MetricsFile, RunDirectory, Written
-from sac_runner.training.evaluation import Evaluation, protocol
+from sac_runner.storage.segments import Segment
+from sac_runner.training.evaluation import Evaluation, Protocol
 from sac_runner.training.metrics import METRICS, RolloutMeans, TrainMeans, check_finite, end_scores
+from sac_runner.training.pace import Pace
 from sac_runner.training.policies import UnsavedPolicies, arrays_of, finite
 from sac_runner.training.recovery import drop_other_bests, drop_outdated, keep_best_of_an_end, listed_segments
-from sac_runner.training.schedule import Counters, is_finished, is_good_enough, warmup_env_steps
+from sac_runner.training.schedule import Counters, is_finished, is_good_enough, owes_updates, warmup_env_steps
 from sac_runner.training.state import ReplayOnDisk, TrainingState
 from sac_runner.types import Scalars
 
@@ -40,11 +41,9 @@ class Record:
         self.scores: dict[str, dict[str, Any]] = {}
         self.latest: dict[str, float] = {}
         self._train, self._rollout = TrainMeans(), RolloutMeans()
-        self._earlier_s = self._row_s = 0.0
-        self._started = time.monotonic()  # until it opens, which may fail
+        self.pace = Pace()
         self._replay = ReplayOnDisk(run)
         self._unsaved = UnsavedPolicies(run)
-        self._row_counters = Counters()
         self._hyperparameters = hyperparameters
         self._before_the_end: dict[str, Any] | None = None
         """From the end on: the record without the row and the evaluation that the end alone brought."""
@@ -62,8 +61,7 @@ class Record:
         self._events.begin_session(self._hyperparameters)
         for values in self._csv.newest:
             self._events.scalars(written.env_steps, values)
-        self._started = time.monotonic()
-        self._row_at = self._started - self._row_s
+        self.pace.begin()
 
     def _written(self) -> Written:
         """Up to where the rows are known to belong to the run: of the newest step, means and an evaluation at most."""
@@ -84,12 +82,7 @@ class Record:
     @property
     def last_row_at(self) -> int:
         """Env steps at the newest row of means."""
-        return self._row_counters.env_steps
-
-    @property
-    def wall_time(self) -> float:
-        """Seconds of the run, evaluation and earlier starts included."""
-        return self._earlier_s + time.monotonic() - self._started
+        return self.pace.at.env_steps
 
     def episode(self, episode: Episode) -> None:
         """Take in a finished training episode."""
@@ -101,37 +94,20 @@ class Record:
 
     def row(self, counters: Counters) -> None:
         """Write the means since the last row."""
-        now = time.monotonic()
-        seconds = max(now - self._row_at, 1e-9)
         values = self._rollout.take() | self._train.take()
         check_finite(values)
-        values["perf/env_steps_per_s"] = (counters.env_steps - self._row_counters.env_steps) / seconds
-        values["perf/updates_per_s"] = (counters.updates - self._row_counters.updates) / seconds
-        after_warmup = counters.env_steps - warmup_env_steps(self.config.schedule)
-        values["perf/updates_per_env_step"] = counters.updates / max(after_warmup, 1)
-        values["perf/wall_time_s"] = self.wall_time
-        self._row_at, self._row_counters = now, replace(counters)
-        self._write(counters, values)
+        self._write(counters, values | self.pace.take(counters, warmup_env_steps(self.config.schedule)))
 
     def _write(self, counters: Counters, values: dict[str, float]) -> None:
         self.latest |= values
         self._csv.write(counters.env_steps, counters.rounds, values)
         self._events.scalars(counters.env_steps, values)
 
-    @contextlib.contextmanager
-    def not_training(self) -> Iterator[None]:
-        """What is done within does not count for the speed of a row."""
-        begun = time.monotonic()
-        try:
-            yield
-        finally:
-            self._row_at += time.monotonic() - begun
-
     def evaluation(self, counters: Counters, evaluation: Evaluation, agent: SAC) -> None:
         """Write an evaluation; the policy with the best mean becomes the best checkpoint."""
         scores = evaluation.scores()
         self._write(counters, {f"eval/{name}": value for name, value in scores.items()})
-        score = {"env_steps": counters.env_steps, **scores, **protocol(self.config.eval)}
+        score = {"env_steps": counters.env_steps, **scores, **Protocol.in_training(self.config.eval)._asdict()}
         self.scores["final"] = score
         best = self.scores.get("best")
         if best is None or scores["return_mean"] > best["return_mean"]:
@@ -170,14 +146,7 @@ class Record:
         self.save_policies()
         arrays, plain = state.capture()
         finite(arrays)
-        if self._before_the_end is not None:
-            self._before_the_end["wall_time_s"] = self.wall_time
-        plain |= {"record": self._before_the_end or self._state_dict(), "replay": None}
-        keep_replay = self.config.checkpoint.keep_replay
-        if self._has_replay and (keep_replay == "always" or (keep_replay == "until_finished" and not finished)):
-            plain["replay"] = self._replay.save(state.replay)
-        else:
-            self._replay.forget()
+        plain |= {"record": self._to_go_on_from(), "replay": self._save_replay(state.replay, finished)}
         checkpoints.save(
             self.run.checkpoints,
             "latest",
@@ -187,14 +156,25 @@ class Record:
             self._note(state.counters),
         )
         if self._before_the_end is not None and self.last_evaluation_at == state.counters.env_steps:
-            with contextlib.suppress(DiskFailed):  # as any curve; a run that goes on from here takes them back
-                curve = self.run.read_metrics().get("eval/return_mean", [])
-                self._events.scalars(state.counters.env_steps, end_scores(self.scores, curve))
+            self._score_the_end()
         with contextlib.suppress(DiskFailed):  # the checkpoint is there; the next one tries again
             keep = 1 if plain["replay"] is None else 2  # without its replay an older one is of no use
             drop_outdated(self.run, self._replay, keep, self._needed_bests())
         with contextlib.suppress(DiskFailed):
             self.summarize("running", None, state.counters)
+
+    def _save_replay(self, replay: ReplayBuffer, finished: bool) -> list[Segment] | None:
+        """Save the rows that are new; what the checkpoint lists, None where none are kept."""
+        keep = self.config.checkpoint.keep_replay
+        if self._has_replay and (keep == "always" or (keep == "until_finished" and not finished)):
+            return self._replay.save(replay)
+        self._replay.forget()
+        return None
+
+    def _score_the_end(self) -> None:
+        with contextlib.suppress(DiskFailed):  # as any curve; a run that goes on from here takes them back
+            curve = self.run.read_metrics().get("eval/return_mean", [])
+            self._events.scalars(self.last_evaluation_at, end_scores(self.scores, curve))
 
     def begin_end(self, counters: Counters) -> None:
         """Remember the record as it is before the row and the evaluation that come only because the run ends here.
@@ -202,6 +182,10 @@ class Record:
         Checkpoints hold it so: a run that is extended later equals the longer one made at once, which has neither.
         """
         self._before_the_end = copy.deepcopy(self._state_dict()) | {"ended_at": counters.env_steps}
+
+    def _to_go_on_from(self) -> dict[str, Any]:
+        """The record without what came only because the run ends here; its seconds count all the same."""
+        return (self._before_the_end or self._state_dict()) | {"wall_time_s": self.pace.wall_time}
 
     def _needed_bests(self) -> set[int]:
         """Env steps of the best policies: of this run as it is, and as it goes on from its checkpoint."""
@@ -214,9 +198,7 @@ class Record:
             "latest": self.latest,
             "train": self._train.state_dict(),
             "rollout": self._rollout.state_dict(),
-            "row": vars(self._row_counters),
-            "row_s": time.monotonic() - self._row_at,
-            "wall_time_s": self.wall_time,
+            **self.pace.state_dict(),
         }
 
     def restore(
@@ -235,23 +217,31 @@ class Record:
             WrongInput: The replay buffer was not kept, or observations have another size now.
         """
         arrays, plain = checkpoint.arrays("train"), checkpoint.plain("state")
-        kept = plain["record"]
-        self.scores, self.latest, self._earlier_s = kept["scores"], kept["latest"], kept["wall_time_s"]
-        at = Counters(**plain["counters"])
-        over = is_finished(self.config, at) or is_good_enough(self.config, self.last_evaluation_at, self.last_return)
-        if plain["replay"] is None and not over:
+        kept, at = plain["record"], Counters(**plain["counters"])
+        self.scores, self.latest = kept["scores"], kept["latest"]
+        if plain["replay"] is None and self.needs_replay(at, plain["turn"] and Counters(**plain["turn"])):
             raise WrongInput(f"{self.run.path} did not keep its replay buffer, so it can't be continued exactly")
         if arrays["collector.obs"].shape != state.collector.obs.shape:
             raise WrongInput(f"{self.run.path} was trained on observations of another size than env.id has now")
         self._replay.load(listed_segments(checkpoint), arrays["collector.obs"], state.replay)
         self._train.load_state_dict(kept["train"], state.agent.device)
         self._rollout.load_state_dict(kept["rollout"])
-        self._row_counters, self._row_s = Counters(**kept["row"]), kept["row_s"]
-        self._ended_at, self._has_replay = None if over else kept.get("ended_at"), plain["replay"] is not None
+        self.pace.load_state_dict(kept)
+        self._has_replay = plain["replay"] is not None
+        self._ended_at = None if self._is_over(at) else kept.get("ended_at")
         cut = state.restore(arrays, plain, stop_requested)
         if cut:
             self._replay.forget_newest()
         return cut
+
+    def _is_over(self, counters: Counters) -> bool:
+        """Whether nothing is left to do but what comes at the end."""
+        reached = is_good_enough(self.config, self.last_evaluation_at, self.last_return)
+        return reached or is_finished(self.config, counters)
+
+    def needs_replay(self, counters: Counters, turn: Counters | None) -> bool:
+        """Whether a run that is stopped there, within ``turn`` if any, has updates to make yet."""
+        return not self._is_over(counters) or owes_updates(self.config, counters, turn)
 
     def _note(self, counters: Counters) -> dict[str, Any]:
         score = self.scores.get("final", {})
@@ -259,7 +249,7 @@ class Record:
 
     def summarize(self, status: str, cause: str | None, counters: Counters) -> None:
         """Write ``summary.json``."""
-        seconds = round(self.wall_time, 3)
+        seconds = round(self.pace.wall_time, 3)
         known = {"status": status, "cause": cause, **vars(counters), "wall_time_s": seconds, "scores": self.scores}
         self.run.write_summary(known)
 

@@ -34,7 +34,7 @@ def header(config: Config, overrides: list[str], recipe: str | None, action_dim:
     steps = f"{config.total_env_steps:,} env steps" if config.total_env_steps else "as many env steps as it takes"
     if isinstance(config.schedule, PerRoundConfig):
         either = ", at most " if config.total_env_steps else ", "
-        steps = f"{config.schedule.rounds:,} rounds{either}{steps}"
+        steps = f"{plural(config.schedule.rounds, 'round')}{either}{steps}"
     if least_s >= 60:
         steps += f", at least {least_s / 60:,.0f} min"
     first = f"{config.env.id}  seed {config.seed}  {steps}" + (f"  {recipe}" if recipe else "")
@@ -67,12 +67,13 @@ def _ratio(config: Config) -> str:
         case PerStepConfig(updates_per_env_step=ratio):
             return f"{ratio:g} update{'s'[: ratio > 1]} per env step"
         case PerRoundConfig() as schedule:
-            return f"{schedule.episodes_per_round} episodes and {schedule.updates_per_round} updates per round"
+            updates = plural(schedule.updates_per_round, "update")
+            return f"{plural(schedule.episodes_per_round, 'episode')} and {updates} per round"
 
 
-def closing(record: Record, counters: Counters, seed: int, why: str) -> str:
+def closing(record: Record, counters: Counters, why: str) -> str:
     """The last lines of a run that came to its end."""
-    seconds = record.wall_time
+    config, seconds = record.config, record.pace.wall_time
     speed = counters.env_steps / max(seconds, 1e-9)
     final, best = record.scores["final"], record.scores["best"]
     end = "done" if why == "finished" else f"done ({why})"
@@ -83,17 +84,17 @@ def closing(record: Record, counters: Counters, seed: int, why: str) -> str:
         else "the last was the best"
     )
     saved = f"{shown(record.run.path)}   {size / 1e6:.1f} MB" + (f", {replay / 1e6:.1f} of it replay" if replay else "")
-    found = record.config.run.dir is None and Path(record.config.outputs) == outputs_folder()
+    found = config.run.dir is None and Path(config.outputs) == outputs_folder()
     name = "last" if found else quote(str(shown(record.run.path)))
-    trust = " --trust" if ":" in (record.config.env.id or "") else ""  # both import the package that it names
+    trust = " --trust" if ":" in (config.env.id or "") else ""  # both import the package that it names
     following = [f"{command('watch')} {name}{trust}", f"{command('evaluate')} {name}{trust}"]
     following.append(f"{command('tensorboard')} {name}")
-    more = _more(record.config, record.run, name, counters)
+    more = _more(config, record.run, name, counters)
     if more.startswith("resume="):
         following.append(train_command(more))
     return "\n".join(
         [
-            f"{end:<8} {counters.env_steps:,} env steps in {duration(seconds)} ({speed:,.0f}/s), seed {seed}",
+            f"{end:<8} {counters.env_steps:,} env steps in {duration(seconds)} ({speed:,.0f}/s), seed {config.seed}",
             f"return   final {_score(final)}    best {_score(best)} at {best['env_steps']:,}   "
             f"({final['episodes']} episodes; {caution})",
             f"saved    {saved}",
@@ -122,29 +123,32 @@ def finished_already(config: Config, run: RunDirectory) -> str | None:
 
 def _more(config: Config, run: RunDirectory, name: str, counters: Counters) -> str:
     """What goes on from the finished run ``name``."""
-    if config.checkpoint.keep_replay != "always" or not _has_replay(run):
+    if not _has_replay(run):
         return f"init_from={name} ..."
     if not is_finished(config, counters):
         return f"resume={name}" + (" stop.at_return=null" if config.stop.at_return is not None else "")
     if config.agent.lr_schedule == "linear":  # it would go on at a rate of zero
         return f"init_from={name} ..."
+    more = [f"resume={name}"]
     if isinstance(config.schedule, PerRoundConfig) and counters.rounds >= config.schedule.rounds:
-        return f"resume={name} schedule.rounds={2 * counters.rounds}"
-    return f"resume={name} total_env_steps={2 * counters.env_steps}"
+        more.append(f"schedule.rounds={2 * counters.rounds}")
+    if config.total_env_steps is not None and counters.env_steps >= config.total_env_steps:
+        more.append(f"total_env_steps={2 * counters.env_steps}")
+    return " ".join(more)
 
 
 def _has_replay(run: RunDirectory) -> bool:
-    """Whether it was not removed since; where the disk can't say, the resume will."""
+    """Whether it was kept and not removed since; where the disk can't say, the resume will."""
     try:
         return bool(matching(run.replay, "rows-*"))
     except DiskFailed:
         return True
 
 
-def stopped(config: Config, run: RunDirectory, counters: Counters) -> str:
-    """The last line of a run that was told to stop."""
-    at, path = f"stopped at {counters.env_steps:,} env steps", quote(str(shown(run.path)))
-    if config.checkpoint.keep_replay == "never":
+def stopped(record: Record, counters: Counters, turn: Counters | None) -> str:
+    """The last line of a run that was told to stop, if within a turn that began at ``turn``."""
+    at, path = f"stopped at {counters.env_steps:,} env steps", quote(str(shown(record.run.path)))
+    if record.config.checkpoint.keep_replay == "never" and record.needs_replay(counters, turn):
         return f"{at}; without its replay it can't continue. Its weights: {train_command(f'init_from={path}')}"
     return f"{at}, saved. Continue: {train_command(f'resume={path}')}"
 

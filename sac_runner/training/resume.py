@@ -155,7 +155,7 @@ def require_same_spaces(run: RunDirectory, here: EnvSpaces) -> None:
 
 
 def initialize(agent: SAC, run: RunDirectory) -> None:
-    """``init_from``: start ``agent`` from the newest networks and observation statistics of ``run``.
+    """``init_from``: start ``agent`` from the newest networks and statistics of ``run``.
 
     Raises:
         WrongInput: There are none, or they have other shapes.

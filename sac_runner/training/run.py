@@ -4,7 +4,6 @@ import contextlib
 import math
 import os
 import signal
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from sac_runner.config.schema import Config
 from sac_runner.errors import EnvironmentFailed, Interrupted, NotFinite, RunnerError, warn
 from sac_runner.interaction.envs import is_endless
 from sac_runner.interaction.spaces import EnvSpaces, spaces_of
-from sac_runner.signals import stop_signals
+from sac_runner.signals import handling, stop_signals
 from sac_runner.storage.checkpoints import find
 from sac_runner.storage.crash import crash_traces, how_it_died
 from sac_runner.storage.files import Appended
@@ -106,8 +105,8 @@ def train(
                 if continued:
                     console.say(f"continuing at {trainer.counters.env_steps:,} env steps{_cut_short(cut)}")
                 ending = _run(trainer, record, heed)
-            last = stopped(config, run, trainer.counters) if ending is Ending.STOPPED else None
-            console.say(last or closing(record, trainer.counters, seed, ending.value))
+            is_stopped, now = ending is Ending.STOPPED, trainer.counters
+            console.say(stopped(record, now, trainer.state.turn) if is_stopped else closing(record, now, ending.value))
     return Outcome(run, record.last_return, stop.signal)
 
 
@@ -122,7 +121,7 @@ def dry_run(config: Config, overrides: list[str], recipe: str | None, run: RunDi
     with Trainer(config, config.seed, device, Console(config)) as trainer:
         print(header(config, overrides, recipe, trainer.action_dim))
         print(f"{device}, {plural(threads, 'thread')}; a dry run: nothing is written")
-        done, env_spaces = 0, spaces_of(config.env)
+        done, env_spaces = None, spaces_of(config.env)
         if run is None:
             _begin_from_another(config, trainer)
         else:
@@ -140,6 +139,7 @@ def _begin_from_another(config: Config, trainer: Trainer) -> Config:
         return config
     source = find_run(config.init_from, config.outputs)
     initialize(trainer.agent, RunDirectory(source))
+    trainer.agent.begin(list(range(config.env.num_envs)), trainer.collector.obs)  # the other's statistics lack these
     return replace(config, init_from=str(source.resolve()))
 
 
@@ -268,12 +268,5 @@ class StopRequest:
 def stop_on_signals() -> Iterator[StopRequest]:
     """Ctrl-C and a scheduler's signals ask to stop, save and leave; in a thread, which can't take any, nothing does."""
     stop = StopRequest()
-    if threading.current_thread() is not threading.main_thread():
+    with handling(stop_signals(), stop.handle):
         yield stop
-        return
-    before = {number: signal.signal(number, stop.handle) for number in stop_signals()}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -69,6 +69,11 @@ def is_good_enough(config: Config, evaluated_at: int, mean_return: float) -> boo
     return level is not None and evaluated_at > warmup_env_steps(config.schedule) and mean_return >= level
 
 
+def owes_updates(config: Config, counters: Counters, turn: Counters | None) -> bool:
+    """Whether a stop came within ``turn``, which began at those counters, before all of its updates were made."""
+    return turn is not None and turn.rounds == counters.rounds and updates_due(config.schedule, counters) > 0
+
+
 def falls_due(before: int, now: int, every: int | None) -> bool:
     """Whether a multiple of ``every`` lies in (before, now]: no state to save, and no step is skipped."""
     return every is not None and now // every > before // every

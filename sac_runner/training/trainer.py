@@ -55,7 +55,7 @@ class Trainer:
 
         Args:
             config: Validated.
-            seed: The root seed (``config.seed``, or the one drawn for it).
+            seed: The root seed, ``config.seed``.
             device: Where the agent computes.
             console: Shows how far the run is.
         """
@@ -199,7 +199,7 @@ class Trainer:
 
     def _update(self, at: NDArray[np.int64]) -> None:
         made = self.counters.updates
-        with self.record.not_training() if self.learner.updater.is_due(made) else contextlib.nullcontext():
+        with self.record.pace.paused() if self.learner.updater.is_due(made) else contextlib.nullcontext():
             scalars = self.learner.update(at, made)
         self.record.update(scalars)
         self.counters.updates += 1
@@ -229,7 +229,7 @@ class Trainer:
     def _evaluate(self) -> None:
         if self.record.last_evaluation_at == self.counters.env_steps:
             return
-        with self.record.not_training():
+        with self.record.pace.paused():
             evaluation = evaluate(
                 self.agent.policy,
                 self.eval_envs,

@@ -31,7 +31,7 @@ def test_auto_steps_by_its_own_learning_rate_on_the_logarithm():
 
 
 def test_auto_loss_is_reported_without_gradient():
-    loss = make(AUTO | {"initial": 2.0}).update(log_probs_of_entropy(-4.0))
+    loss = make(AUTO | {"initial": 2.0}).update(log_probs_of_entropy(-4.0))["alpha_loss"]
     assert loss.item() == pytest.approx(-math.log(2.0) * (4.0 - 3.0))
     assert not loss.requires_grad
 
@@ -54,7 +54,7 @@ def test_alpha_starts_at_its_configured_value_and_gives_no_gradient(plain):
 def test_fixed_moves_neither_by_step_nor_by_update():
     alpha = make(FIXED)
     alpha.set_env_step(10**6)
-    assert alpha.update(log_probs_of_entropy(-9.0)) is None
+    assert alpha.update(log_probs_of_entropy(-9.0)) == {}
     assert alpha.value.item() == pytest.approx(0.2)
 
 
@@ -62,7 +62,7 @@ def test_annealed_is_a_function_of_the_absolute_step():
     alpha = make(ANNEALED)
     for env_step, expected in ((0, 0.5), (25, 0.4), (50, 0.3), (100, 0.1), (10**6, 0.1), (25, 0.4)):
         alpha.set_env_step(env_step)
-        assert alpha.update(log_probs_of_entropy(-9.0)) is None
+        assert alpha.update(log_probs_of_entropy(-9.0)) == {}
         assert alpha.value.item() == pytest.approx(expected)
 
 

@@ -1,9 +1,11 @@
 import shutil
+import sys
 
 import pytest
 
 from tests.commands.damaged import World
 from tests.runs import SIZE, Answer, train
+from tests.storage.written import change_config
 
 # Evaluated at 0, 40, 80 and 120 env steps; kept at 20, 40 ... 120.
 PENDULUM = [
@@ -78,3 +80,20 @@ def refused(call):
         return answer.err
 
     return refused
+
+
+@pytest.fixture
+def trusts(own, refused, monkeypatch, tmp_path):
+    """Whether a command imports the package that a run names with --trust, and without it says so and does not."""
+
+    def trusts(main):
+        package = f"named_by_a_run_for_{main.__module__.rpartition('.')[2]}"
+        (tmp_path / f"{package}.py").write_text("")
+        monkeypatch.syspath_prepend(tmp_path)
+        change_config(own, "id: Pendulum-v1", f"id: {package}:Missing-v0")
+        said = refused(main, own)
+        assert f"imports {package}, which is code from outside" in said and "--trust" in said
+        assert package not in sys.modules
+        return "Missing" in refused(main, own, "--trust") and package in sys.modules
+
+    return trusts

@@ -208,7 +208,7 @@ class World:
 
     def __init__(self, outputs):
         self.whole = outputs.with_name("whole")
-        answer = train(*RUN, f"run.dir={self.whole}")
+        answer = train(*RUN, f"run.dir={self.whole}", draws=True)
         assert answer.code == 0, answer.err
         self.folder = outputs / "runs" / "pendulum" / "20260102-000000_s0"
         older = self.folder.with_name("20260101-000000_s1")

@@ -158,7 +158,7 @@ def without_record(value):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc which file a descriptor is")
 @pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.slow)])
-def test_a_run_that_is_killed_at_any_instant_is_read(tmp_path, every):
+def test_a_run_that_is_killed_at_any_instant_is_read(tmp_path, every, nothing_goes_on):
     known = {}
     instants = Instants(tmp_path / "run", tmp_path)
 
@@ -200,7 +200,7 @@ OURS = (
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_what_leads_out_of_a_run_is_refused(world, tmp_path, name):
+def test_what_leads_out_of_a_run_is_refused(world, tmp_path, name, nothing_goes_on):
     inside, outside = world.copy() / name, tmp_path / "outside"
     if inside.exists():
         shutil.move(inside, outside)
@@ -216,7 +216,7 @@ def test_what_leads_out_of_a_run_is_refused(world, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["", "manifest.json", "train.safetensors", "state.json"])
-def test_a_checkpoint_that_leads_out_of_a_run_is_not_taken(world, tmp_path, name):
+def test_a_checkpoint_that_leads_out_of_a_run_is_not_taken(world, tmp_path, name, nothing_goes_on):
     inside, outside = RunDirectory(world.copy()).checkpoint("latest").path / name, tmp_path / "outside"
     shutil.move(inside, outside)
     inside.symlink_to(outside)

@@ -1,6 +1,5 @@
 import hashlib
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,8 @@ from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.signed import signed
 from tests.storage.written import change_config
 from tests.support import config
+
+pytestmark = pytest.mark.usefixtures("nothing_goes_on")
 
 
 def score(run, which):
@@ -81,6 +82,9 @@ def test_as_trained_needs_an_evaluation_at_that_step(run, refused):
 def test_as_trained_takes_no_protocol(options, run, refused):
     assert options[0] in refused(main, run, "--as-trained", *options)
     assert refused(main, run, "--as-trained", "--trust", *options).endswith(f"{run} --as-trained --trust\n")
+    elsewhere = ["--checkpoint", "40", "--outputs", "my runs"]
+    right = "'a run' --as-trained --checkpoint 40 --outputs 'my runs'\n"
+    assert refused(main, "a run", "--as-trained", *elsewhere, *options).endswith(right)
 
 
 def evaluated(call, *arguments):
@@ -232,11 +236,15 @@ def test_damaged_meta_and_metrics_do_not_matter(own, call):
     assert call(main, own, "--episodes", "1").code == 0
 
 
-def test_package_named_by_a_run_is_imported_only_if_trusted(own, refused, monkeypatch, tmp_path):
-    (tmp_path / "named_by_a_run.py").write_text("")
-    monkeypatch.syspath_prepend(tmp_path)
-    change_config(own, "id: Pendulum-v1", "id: named_by_a_run:Missing-v0")
-    assert "--trust" in refused(main, own)
-    assert "named_by_a_run" not in sys.modules
-    assert "Missing" in refused(main, own, "--trust")
-    assert "named_by_a_run" in sys.modules
+def test_package_named_by_a_run_is_imported_only_if_trusted(trusts):
+    assert trusts(main)
+
+
+def test_a_run_of_a_gpu_is_evaluated_where_there_is_none(own, call, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    change_config(own, "device: cpu", "device: cuda")
+    stored = RunDirectory(own)
+    stored.write_start(stored.config_text(), stored.read_meta() | {"device": "cuda:0"})
+    here = as_trained(call, own, "best")
+    assert here["return_mean"] == score(own, "best")["return_mean"]

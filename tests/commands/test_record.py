@@ -1,9 +1,12 @@
 import re
 import subprocess
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import imageio_ffmpeg
 import numpy as np
 import pytest
+from gymnasium.envs.classic_control.pendulum import PendulumEnv
 
 from sac_runner.commands.record import main
 from sac_runner.errors import DiskFailed, EnvironmentFailed
@@ -61,6 +64,12 @@ def test_out_and_checkpoint(run, call, tmp_path):
     assert not (run / "videos").exists()
 
 
+def test_out_may_begin_with_the_home_of_its_user(run, call, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setattr(show, "record", lambda run, showing, out, say: out)
+    assert call(main, run, "--out=~/film.mp4").out == "saved       /home/me/film.mp4\n"
+
+
 def test_out_must_be_an_mp4(run, refused, tmp_path):
     assert "film.mp4" in refused(main, run, "--out", tmp_path / "film.avi")
 
@@ -99,6 +108,17 @@ def test_environment_that_cannot_draw(own, refused):
     assert "no render mode" in refused(main, own, "--trust")
     change_config(own, "kwargs: {}", "kwargs: {acts: unit}")
     assert "no render mode" in refused(main, own, "--trust")
+
+
+def test_package_named_by_a_run_is_imported_only_if_trusted(trusts):
+    assert trusts(main)
+
+
+def test_a_film_is_as_fast_as_its_environment(own, call, monkeypatch):
+    speeds, reel = [], nullcontext(SimpleNamespace(add=lambda frame: None))
+    monkeypatch.setattr(show, "Video", lambda path, fps, remedy: speeds.append(fps) or reel)
+    monkeypatch.setitem(PendulumEnv.metadata, "render_fps", 12)
+    assert call(main, own).code == 0 and speeds == [12]
 
 
 def test_frames_of_odd_size_are_cut_to_even(tmp_path):

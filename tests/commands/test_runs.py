@@ -150,6 +150,8 @@ def test_a_run_right_below_runs_is_listed_and_removed_as_others_are(some, call):
 def test_what_is_a_part_of_a_sweep_only_is_counted_as_that(some, call):
     (line,) = [line for line in call(main, "--state", "failed").out.splitlines() if "alpha" in line]
     assert " 1 of 4 runs " in line and line.endswith("1 failed")
+    (line,) = [line for line in call(main, "--state", "done").out.splitlines() if "alpha" in line]
+    assert "  failed  " in line and line.endswith("1 done")  # how the whole of it stands
 
 
 def test_a_running_sweep_is_one_that_a_process_runs(some, call):
@@ -165,9 +167,12 @@ def test_damaged_files_are_listed_as_what_they_are(some, call):
     answer = call(main, "--all")
     lines = {line.split()[0]: line for line in answer.out.splitlines()}
     assert answer.code == 0 and len(lines) == 8
-    assert lines["pendulum/20270101-000000_s0"].endswith("summary.json is damaged")
+    assert lines["pendulum/20270101-000000_s0"].endswith("summary.json is damaged or can't be read")
     assert "is damaged, or was changed" in lines["20270101-120000_alpha"]
     assert " failed " in lines["alpha-auto/s1"] and "alpha-fixed/s1" not in lines
+    for setting in (some / "sweeps/20270101-120000_alpha").glob("alpha-*"):
+        shutil.rmtree(setting)
+    assert "  waiting  " in call(main).out
 
 
 def test_where_there_is_nothing_it_says_so(outputs, call, refused):
@@ -325,12 +330,15 @@ def test_a_sweep_is_followed_as_long_as_it_runs(some, call, now, owner):
     assert at_once.startswith("sweep 20270101-120000_alpha  1/4 done, ")
 
 
-def test_ctrl_c_ends_the_following_and_nothing_else(some, call, now):
+@pytest.mark.parametrize("owner", ["", "alpha-fixed/s0"])
+def test_ctrl_c_ends_the_following_and_nothing_else(some, call, now, owner):
+    """Also of a sweep whose jobs alone are run, as on a cluster."""
+
     def sleep(seconds):
         raise KeyboardInterrupt
 
     now.sleep = sleep
-    with RunLock(some / "sweeps/20270101-120000_alpha"):
+    with RunLock(some / "sweeps/20270101-120000_alpha" / owner):
         code, out, _ = call(main, "--follow", "alpha")
     assert code == 130 and out.startswith("sweep ") and "nobody runs it" not in out
 

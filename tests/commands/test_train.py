@@ -27,9 +27,11 @@ from sac_runner.interaction.spaces import spaces_of
 from sac_runner.storage.checkpoints import find
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.run_directory import RunDirectory
+from sac_runner.storage.sweep_directory import Ended
 from sac_runner.training.preflight import _time
 from sac_runner.training.resume import stored_config
 from tests.runs import BUDGET, SIZE, TINY, metrics_rows, the_run, train, trained
+from tests.storage.written import write_sweep
 from tests.support import config
 
 COUNTDOWN = "env.id=tests.scripted:Countdown-v0"
@@ -41,9 +43,8 @@ EVERY_20 = ["checkpoint.keep_every_env_steps=20", "eval.every_env_steps=20", "lo
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
-    """Each test has a working directory of its own, and its runs draw no picture: that takes half their time."""
+    """Each test has a working directory of its own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sac_runner.analysis.figures.learning_curve", lambda run: None)
     return tmp_path
 
 
@@ -53,7 +54,7 @@ def finished_once(tmp_path_factory):
     before, folder = Path.cwd(), tmp_path_factory.mktemp("finished")
     os.chdir(folder)
     try:
-        trained(*TINY, *EVERY_20)
+        trained(*TINY, *EVERY_20, draws=True)
     finally:
         os.chdir(before)
     return folder
@@ -294,12 +295,13 @@ def test_the_last_line_names_a_run_elsewhere_by_its_path(elsewhere):
 
 
 def test_the_header_says_how_long_the_updates_take_at_least(elsewhere):
-    started = partial(train, "env=pendulum", "threads=1", "stop.max_minutes=1e-6", "schedule.warmup_env_steps=1")
+    short = ["eval.episodes=1", "eval.max_episode_steps=5", "eval.num_envs=1", "stop.max_minutes=1e-6", "threads=1"]
+    started = partial(train, "env=pendulum", *short, "schedule.warmup_env_steps=1")
     minutes = re.search(r"1,000,000 env steps, at least ([\d,]+) min", started("total_env_steps=1e6").err)
     assert 10 < int(minutes[1].replace(",", "")) < 10_000
     assert "at least" not in started("total_env_steps=2000").err
     assert "at least" not in started("total_env_steps=1e6", "stop.at_return=5").err
-    rounds = partial(train, "env=pendulum", "schedule=per_round", "threads=1", "stop.max_minutes=1e-6")
+    rounds = partial(train, "env=pendulum", *short, "schedule=per_round")
     assert re.search(r", at least [\d,]+ min", rounds("total_env_steps=null").err)
     either = rounds("total_env_steps=1e5")
     assert either.code == 0 and "at least" not in either.err
@@ -380,7 +382,7 @@ def test_init_from_starts_from_the_weights_and_statistics_of_another_run(normali
     assert first["agent.adam.actor.0.step"] > 0 and second["agent.adam.actor.0.step"] == 0
     if normalization == "obs":
         count = "agent.policy.obs_normalizer.moments.count"
-        assert second[count] == first[count] + 1
+        assert second[count] == first[count] + 2  # what it began at, and a step
     assert RunDirectory(Path("second")).read_summary()["env_steps"] == 1
 
 
@@ -689,6 +691,19 @@ def test_a_dry_run_refuses_what_a_start_would(finished, arguments, said, hurried
         assert said in refused(*TINY, *arguments, *dry)
 
 
+def test_how_a_job_ended_is_no_news_once_it_is_continued_by_hand(elsewhere):
+    sweep, jobs = write_sweep(elsewhere / "outputs/sweeps/a", "alpha=auto", "alpha=fixed")
+    for job in jobs:
+        sweep.write_end(job, Ended(70, "the rotor came off"))
+    setting, begin = command._of_a_sweep(Path("outputs/sweeps/a/alpha-fixed/s0"))
+    assert setting == {"alpha": "fixed"} and sweep.status(jobs[1]).state == "failed"
+    begin()
+    assert [sweep.status(job).state for job in jobs] == ["failed", "waiting"]
+    for other in ("outputs/sweeps/a/alpha-fixed/s1", "outputs/runs/pendulum/a_s0"):
+        setting, begin = command._of_a_sweep(Path(other))
+        assert setting is None and begin() is None
+
+
 def test_a_run_in_use_is_left_alone(finished):
     with RunLock(finished.path):
         text = refused("resume=last", "total_env_steps=90", code=73)
@@ -748,8 +763,10 @@ def test_a_full_disk_ends_the_run_and_leaves_the_last_checkpoint_whole():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
-def test_a_signal_stops_saves_and_leaves_with_its_exit_code(elsewhere, number):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])  # test_kills sends the others too
+def test_a_signal_stops_saves_and_leaves_with_its_exit_code(elsewhere, number, monkeypatch):
+    monkeypatch.setattr("sac_runner.analysis.figures.learning_curve", lambda run: None)
+
     def run():
         sys.argv = ["sac-train", *TINY, "total_env_steps=1e9", "checkpoint.every_env_steps=1e9", "run.dir=job"]
         with Path("stderr").open("w") as sys.stderr:
@@ -805,7 +822,7 @@ def test_the_picture_is_drawn_by_the_owner(monkeypatch, again):
 
     assert not again or train(*TINY).code == 0
     monkeypatch.setattr("sac_runner.analysis.figures.learning_curve", drawn)
-    assert train(*(["resume=last", *again] if again else TINY)).code == 0 and len(held) == 1
+    assert train(*(["resume=last", *again] if again else TINY), draws=True).code == 0 and len(held) == 1
     RunLock(held[0]).__exit__(None, None, None)
 
 
@@ -814,7 +831,7 @@ def test_a_picture_that_fails_ends_no_training(monkeypatch):
         raise RuntimeError("no fonts")
 
     monkeypatch.setattr("sac_runner.analysis.figures.learning_curve", fails)
-    answer = train(*TINY)
+    answer = train(*TINY, draws=True)
     assert answer.code == 0 and "warning: no curve.png: no fonts" in answer.err
     assert the_run().read_summary()["status"] == "finished"
 

@@ -36,6 +36,10 @@ def test_display_that_does_not_answer(run, refused, monkeypatch):
     assert "no display" in refused(main, run)
 
 
+def test_package_named_by_a_run_is_imported_only_if_trusted(drawn_nowhere, trusts):
+    assert trusts(main)
+
+
 def test_prints_each_episode(run, call, drawn_nowhere):
     answer = call(main, run, "--episodes", "2", "--seed", "9")
     assert answer.code == 0, answer.err

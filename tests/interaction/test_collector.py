@@ -5,6 +5,7 @@ import struct
 import numpy as np
 import pytest
 
+from sac_runner.errors import NotFinite
 from sac_runner.interaction.collector import Collector
 from tests.scripted import Shortens, countdown_length, countdown_reward, countdown_success, countdown_terminates
 from tests.support import vector_env
@@ -252,3 +253,17 @@ def test_an_episode_that_comes_to_an_end_when_played_again_is_begun_anew(length,
     assert restored.load_state_dict(arrays, plain) == [0, 1]
     assert restored.episode_length.tolist() == [0, 0] and restored.begun.tolist() == [2, 2]
     assert len(restored.step(np.zeros((2, 1), np.float32)).episodes) == (2 if length == 1 else 0)
+
+
+@pytest.mark.parametrize("reward", [np.nan, np.inf, -np.inf, 1e39])  # the last is infinite in float32
+def test_a_reward_that_the_replay_buffer_can_not_hold_is_refused_with_its_episode(reward, monkeypatch):
+    collect = Collector(vector_env("Pendulum-v1", 2), seed_of)
+    step = collect.envs.step
+
+    def rewards(action):
+        obs, _, *rest = step(action)
+        return obs, np.array([3e38, reward]), *rest
+
+    monkeypatch.setattr(collect.envs, "step", rewards)
+    with pytest.raises(NotFinite, match=r"observation or reward \(env 1 at step 1 of seed 101\)$"):
+        collect.step(np.zeros((2, 1), np.float32))

@@ -1,8 +1,6 @@
 """Environments that fail: each is named, with its episode, and soon."""
 
 import re
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -103,12 +101,13 @@ def test_a_process_that_hangs_as_it_starts_is_named_in_time():
     assert time.monotonic() - begun < 5
 
 
-def test_processes_that_hang_when_they_are_closed_are_waited_for_together():
+def test_processes_that_hang_when_they_are_closed_are_waited_for_together(monkeypatch):
+    monkeypatch.setattr("sac_runner.interaction.faults._CLOSING_S", 0.5)
     kwargs = {"what": "hangs", "where": "close"}
     envs = vector_env("tests.scripted:Faulty-v0", 4, kwargs=kwargs, vectorization="async")
     begun = time.monotonic()
     envs.close()
-    assert time.monotonic() - begun < 4
+    assert 0.5 <= time.monotonic() - begun < 1.9
     assert not any(process.is_alive() for process in envs.processes)
 
 
@@ -141,18 +140,3 @@ def test_a_run_ends_with_its_cause_and_a_good_checkpoint(tmp_path, monkeypatch, 
     log = (the_run().path / "train.log").read_text()
     assert ('scripted.py", line' in log) == (kind == "sync") and "ValueError: the rotor came off" in log
     assert "Traceback" not in answer.err
-
-
-def test_a_segmentation_fault_leaves_its_trace_and_the_next_start_says_so(tmp_path):
-    start = [sys.executable, "-c", "from sac_runner.commands.train import main; main()"]
-    fault = ["env=custom", "env.id=tests.scripted:Faulty-v0", "env.kwargs={what: segfault, at: 31}"]
-    command = [*start, *fault, *BUDGET, "checkpoint.every_env_steps=10", f"run.dir={tmp_path}/job"]
-    first = subprocess.run(command, capture_output=True, text=True)
-    assert first.returncode == -11
-    assert "in step" in (tmp_path / "job" / "crash.log").read_text()
-    second = subprocess.run(command, capture_output=True, text=True)
-    assert "continuing at 30 env steps" in second.stderr
-    assert (
-        "ended without saving: Fatal Python error: Segmentation fault (crash_reported.log has its trace)"
-        in second.stderr
-    )

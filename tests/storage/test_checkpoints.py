@@ -203,15 +203,16 @@ def test_a_file_that_the_manifest_does_not_list_is_not_read(tmp_path):
         checkpoint.arrays("policy")
 
 
-@pytest.mark.parametrize("where", range(0, 500, 7))
-def test_a_bit_that_flips_in_a_manifest_is_found(tmp_path, where):
+def test_a_bit_that_flips_in_a_manifest_is_found(tmp_path):
     checkpoint = save_some(tmp_path, score={"return_mean": 0.1})
     path = checkpoint.path / "manifest.json"
-    data = bytearray(path.read_bytes())
-    data[where % len(data)] ^= 1 << where % 3
-    path.write_bytes(data)
-    with pytest.raises(Damaged):
-        checkpoint.verify()
+    whole = path.read_bytes()
+    for where in range(0, len(whole), 7):
+        data = bytearray(whole)
+        data[where] ^= 1 << where % 3
+        path.write_bytes(data)
+        with pytest.raises(Damaged):
+            checkpoint.verify()
 
 
 def test_what_can_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from sac_runner.errors import RunInUse, WrongInput
+from sac_runner.errors import DiskFailed, RunInUse, WrongInput
 from sac_runner.storage import claim
 from sac_runner.storage.lock import RunLock
 
@@ -200,15 +200,16 @@ def test_of_starts_at_the_same_moment_one_has_the_run(tmp_path, begin):
         owner.wait()
 
 
-def test_a_directory_that_takes_no_claim_is_wrong_input(tmp_path, monkeypatch):
-    def full(path, *arguments):
+@pytest.mark.parametrize(("number", "fault"), [(errno.ENOSPC, DiskFailed), (errno.EROFS, WrongInput)])
+def test_a_directory_that_takes_no_claim_is_refused(tmp_path, monkeypatch, number, fault):
+    def refuses(path, *arguments):
         if ".owner" in str(path):
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise OSError(number, os.strerror(number))
         return opens(path, *arguments)
 
     opens = os.open
-    monkeypatch.setattr(os, "open", full)
-    with pytest.raises(WrongInput, match="No space left on device"):
+    monkeypatch.setattr(os, "open", refuses)
+    with pytest.raises(fault, match=os.strerror(number)):
         RunLock(tmp_path)
 
 

@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -5,7 +6,7 @@ import sys
 
 import pytest
 
-from sac_runner.errors import RunInUse, WrongInput
+from sac_runner.errors import DiskFailed, RunInUse, WrongInput
 from sac_runner.storage.lock import RunLock
 
 HOLD = (
@@ -77,6 +78,17 @@ def test_a_run_that_may_not_be_written_is_wrong_input(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(WrongInput, match="Permission denied"):
         RunLock(tmp_path)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_disk_that_is_full_or_broken_is_no_wrong_input(tmp_path, monkeypatch, number):
+    def fails(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "open", fails)
+    with pytest.raises(DiskFailed, match=os.strerror(number)) as failed:
+        RunLock(tmp_path)
+    assert "cp -r" not in failed.value.remedy
 
 
 def test_runs_do_not_lock_each_other(tmp_path):

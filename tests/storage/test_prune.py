@@ -14,7 +14,8 @@ from sac_runner.storage.lock import RunLock
 from sac_runner.storage.prune import clean_up_removed, prune_replay, prune_run, prune_sweep
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.segments import Segment, verify_segments
-from sac_runner.storage.sweep_directory import SweepDirectory
+from sac_runner.storage.status import is_owned
+from sac_runner.storage.sweep_directory import Ended, SweepDirectory
 from tests.fault_layer import CHANGES, Layer, kill, killed
 from tests.storage.written import going_on, tree, write_checkpoints, write_run, write_sweep
 
@@ -77,6 +78,18 @@ def test_a_job_of_a_sweep_that_runs_stays_though_it_has_ended(outputs, sweep):
     assert job.is_run
     prune_run(job, outputs)
     assert not job.path.parent.exists() and sweep.is_sweep and jobs_of(sweep)[1].is_run
+
+
+def test_a_failed_job_that_goes_is_one_that_has_not_begun(outputs, sweep):
+    jobs = sweep.jobs()
+    for job in jobs[:2]:
+        sweep.run(job).write_summary({"status": "failed"})
+        sweep.write_end(job, Ended(1, "boom"))
+    prune_run(sweep.run(jobs[0]), outputs)
+    assert [sweep.status(job).state for job in jobs] == ["waiting", "failed", "waiting"]
+    (sweep.path / "sweep.json").write_text("{")  # nothing says whose end it is
+    prune_run(sweep.run(jobs[1]), outputs)
+    assert sweep.read_end(jobs[1]) == (1, "boom") and not sweep.run(jobs[1]).path.exists()
 
 
 @pytest.mark.parametrize("owned", ["sweep", "job", "start"])
@@ -239,6 +252,20 @@ def test_a_disk_that_refuses_leaves_the_run_or_what_is_plainly_gone(outputs, run
     monkeypatch.undo()
     clean_up_removed(outputs)
     assert tree(outputs) == []
+
+
+@pytest.mark.parametrize("what", ["run", "sweep"])
+def test_nothing_of_it_is_open_when_it_is_deleted(outputs, request, monkeypatch, what):
+    """NFS keeps an open file under another name, and its folder can't go."""
+    removed, locks, rmtree = request.getfixturevalue(what), [], shutil.rmtree
+
+    def watched(path, **options):
+        locks.extend(is_owned(lock.parent) for lock in path.rglob(".lock"))
+        rmtree(path, **options)
+
+    monkeypatch.setattr(prune.shutil, "rmtree", watched)
+    (prune_run if what == "run" else prune_sweep)(removed, outputs)
+    assert locks and not any(locks) and not removed.path.exists()
 
 
 @pytest.mark.parametrize("other", ["20260101-000000_s0", "deeper/s0"])

@@ -1,4 +1,6 @@
 import json
+import os
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -130,6 +132,22 @@ def test_the_size_of_a_folder_is_that_of_all_files_in_it(run):
     link = (run.replay / "link").lstat().st_size
     assert folder_size(run.path) == 310 + link and folder_size(run.path, deep=False) == 10
     assert folder_size(run.replay) == 300 + link and folder_size(run.path / "nowhere") == 0
+
+
+def test_a_file_that_vanishes_hides_none_of_the_others(run, monkeypatch):
+    for name in "abc":
+        run.write_bytes(name, b"x" * 10)
+    scandir = os.scandir
+
+    @contextmanager
+    def dropping(folder):
+        with scandir(folder) as entries:
+            found = list(entries)
+            os.unlink(found[0])
+            yield found
+
+    monkeypatch.setattr(os, "scandir", dropping)
+    assert folder_size(run.path) == 20
 
 
 def test_checkpoints_are_found_by_kind_or_by_env_steps(run):

@@ -88,7 +88,7 @@ def test_steps_and_seconds_are_those_of_the_newest_row_where_the_summary_is_olde
 def test_a_damaged_summary_is_the_news_and_nothing_is_printed(tmp_path, capfd, text):
     run = write_run(tmp_path / "run")
     (run.path / "summary.json").write_text(text)
-    assert status(run)[:3] == ("killed", "summary.json is damaged", 0)
+    assert status(run)[:3] == ("killed", "summary.json is damaged or can't be read", 0)
     assert capfd.readouterr() == ("", "")
 
 

@@ -1,3 +1,5 @@
+import os
+import tracemalloc
 from contextlib import ExitStack
 
 import pytest
@@ -9,7 +11,7 @@ from sac_runner.storage import sweep_directory
 from sac_runner.storage.files import write_atomically
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.signed import read_signed, signed
-from sac_runner.storage.sweep_directory import Ended, SweepDirectory, SweepJob
+from sac_runner.storage.sweep_directory import Ended, SweepDirectory, SweepJob, last_line
 from tests.storage.written import ANY_JSON, tree, write_run
 
 JOBS = [
@@ -129,8 +131,8 @@ def test_how_a_process_ended_is_kept_until_the_next_one_begins(planned):
     assert planned.read_end(JOBS[0]) is None
     planned.write_end(JOBS[0], Ended(139, "killed by signal 11"))
     assert planned.read_end(JOBS[0]) == (139, "killed by signal 11") and planned.read_end(JOBS[1]) is None
-    planned.begin(JOBS[0])
-    planned.begin(JOBS[0])
+    planned.forget_end(JOBS[0])
+    planned.forget_end(JOBS[0])
     assert planned.read_end(JOBS[0]) is None
 
 
@@ -152,7 +154,7 @@ def test_an_end_that_can_not_be_read_is_none(planned, end):
         ("none", None, "waiting", None),
         ("none", 0, "waiting", None),
         ("none", 70, "failed", "as its process ended"),
-        ("none", 130, "waiting", None),
+        *[("none", code, "waiting", None) for code in (129, 130, 138, 140, 143)],
         ("running", None, "killed", None),
         ("running", 137, "failed", "as its process ended"),
         ("running", 0, "failed", "as its process ended"),
@@ -175,6 +177,19 @@ def test_how_a_process_ended_goes_before_what_it_said_in_dying(planned):
     (run.path / "crash.log").write_text("Fatal Python error: Segmentation fault\n")
     planned.write_end(JOBS[0], Ended(139, "killed by signal 11"))
     assert planned.status(JOBS[0]).cause == "killed by signal 11, Fatal Python error: Segmentation fault"
+
+
+def test_of_a_long_log_only_the_end_is_read(tmp_path):
+    log = tmp_path / "0000.log"
+    with log.open("wb") as file:
+        file.truncate(100_000_000)  # of blocks that are not there
+        begin = file.seek(0, os.SEEK_END)
+        file.write(b"\nerror: no room\n  try: another\n")
+    tracemalloc.start()
+    said = last_line(log)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert said == last_line(log, begin) == "no room" and most < 1_000_000
 
 
 def test_a_job_that_runs_again_has_forgotten_how_it_ended(planned):

@@ -194,12 +194,8 @@ def test_tuned_values_follow_each_environment_of_a_sweep(sweeps):
 @pytest.mark.parametrize(
     "fault",
     [
-        ["agent.tau=0.1,7"],
-        ["alpha=auto,fixed", "alpha.lr=1"],
-        ["agent.nope=1,2"],
         ["seed=0,1", "seeds=2"],
         ["seed=0,1", "run.dir=mine"],
-        ["seed=0,1", "hydra.launcher.at_a_time=0"],
         ["seed=0,1", "hydra.launcher.hang_minutes=-1"],
         ["device=cpu,cuda:9"],
         ["init_from=nobody", "seeds=2"],

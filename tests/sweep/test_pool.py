@@ -1,6 +1,7 @@
 """How a sweep's processes are watched, with processes that only pretend."""
 
 import errno
+import math
 import os
 import signal
 import subprocess
@@ -42,12 +43,12 @@ def sweep(tmp_path):
 def run(sweep, monkeypatch):
     """Run a pool whose jobs are these Python programs."""
 
-    def run(*programs, at_a_time=2, hang_minutes=None, gpus=()):
+    def run(*programs, at_a_time=2, hang_s=math.inf, gpus=()):
         jobs = [SweepJob(i, f"default/s{i}", {}, i, 100) for i in range(len(programs))]
         sweep.write_plan({}, jobs, [{} for _ in jobs])
         monkeypatch.setattr(pool, "job_command", lambda _, job: [sys.executable, "-c", programs[job.number]])
         board = Board()
-        stopped = Pool(sweep, Allotment(at_a_time, 3, list(gpus)), hang_minutes, board).run(jobs)
+        stopped = Pool(sweep, Allotment(at_a_time, 3, list(gpus)), hang_s, board).run(jobs)
         return stopped, board.said, [sweep.read_end(job) for job in jobs]
 
     return run
@@ -102,7 +103,7 @@ def test_one_that_hangs_is_asked_where_and_then_killed(run, monkeypatch, sweep):
     monkeypatch.setattr(pool, "_LAST_WORDS_S", 0.2)
     deaf = "import signal, time; signal.signal(signal.SIGABRT, signal.SIG_IGN); time.sleep(60)"
     begun = time.monotonic()
-    _, said, ended = run("import time; time.sleep(60)", deaf, "pass", hang_minutes=0.01)
+    _, said, ended = run("import time; time.sleep(60)", deaf, "pass", hang_s=0.6)
     assert time.monotonic() - begun < 20
     assert [end.exit_code for end in ended] == [128 + signal.SIGABRT, 128 + signal.SIGKILL, 0]
     assert [end.cause for end in ended[:2]] == ["no sign of life for 0.01 minutes: ended"] * 2
@@ -112,7 +113,7 @@ def test_one_that_hangs_is_asked_where_and_then_killed(run, monkeypatch, sweep):
 def test_one_that_shows_signs_of_life_does_not_hang(run, sweep):
     beats = f"import pathlib, time; f = pathlib.Path({str(sweep.path)!r}, 'default/s0/.lock')\n"
     beats += "f.parent.mkdir(parents=True)\nfor _ in range(20): f.touch(); time.sleep(0.1)"
-    _, said, (ended,) = run(beats, hang_minutes=0.01)
+    _, said, (ended,) = run(beats, hang_s=0.6)
     assert ended.exit_code == 0 and not any("no sign of life" in line for line in said)
 
 
@@ -279,7 +280,7 @@ def test_a_disk_that_does_not_answer_ends_no_job(run, monkeypatch):
     monkeypatch.setattr(SweepDirectory, "status", stale)
     monkeypatch.setattr(Path, "is_file", stale)
     hangs, ends_later = "import time; time.sleep(60)", "import time; time.sleep(0.2); raise SystemExit(3)"
-    _, _, ended = run(hangs, "raise SystemExit(2)", ends_later, hang_minutes=0.01)
+    _, _, ended = run(hangs, "raise SystemExit(2)", ends_later, hang_s=0.6)
     assert [end.exit_code for end in ended] == [128 + signal.SIGABRT, 2, 3]
 
 
@@ -307,7 +308,7 @@ def test_a_clock_that_is_set_ends_no_job(run, sweep, monkeypatch):
     life = f"import os, pathlib, time; f = pathlib.Path({str(sweep.path)!r}, 'default/s0/.lock')\n"
     life += "f.parent.mkdir(parents=True); f.touch()\n"
     life += "for i in range(10): os.utime(f, (i, i)); time.sleep(0.1)"  # by a clock of long ago
-    _, said, (ended,) = run(life, hang_minutes=0.01)
+    _, said, (ended,) = run(life, hang_s=0.6)
     assert ended.exit_code == 0 and not any("no sign of life" in line for line in said)
 
 

@@ -5,11 +5,13 @@ from types import SimpleNamespace
 import pytest
 
 from sac_runner.errors import DiskFailed, WrongInput
+from sac_runner.storage.lock import RunLock
 from sac_runner.storage.signed import read_signed
 from sac_runner.storage.sweep_directory import Ended, SweepDirectory
 from sac_runner.sweep import session as module
+from sac_runner.sweep.launchers import refuse_own_directories
 from sac_runner.sweep.resources import Needs
-from sac_runner.sweep.session import Limits, Proposed, Session, refuse_own_directories, stored_config
+from sac_runner.sweep.session import Limits, Proposed, Session, frozen_config
 from tests.support import config
 
 GB = 10**9
@@ -68,9 +70,21 @@ def test_memory_and_gpus_count(run, machine):
     assert (allotment.at_a_time, allotment.gpus) == (2, ["4", "7"])
 
 
+def test_the_job_that_needs_most_says_how_many_run_at_a_time(run, machine, monkeypatch):
+    def needs(memory, gpus):
+        each = [Needs(60.0, GB, x * GB, n) for x, n in zip(memory, gpus, strict=True)]
+        monkeypatch.setattr(module, "measure", lambda configs: each)
+
+    needs((1, 30, 2, 3), (0, 0, 0, 0))
+    assert run(*several())[1].at_a_time == 2
+    machine.visible = "4,7"
+    needs((1, 1, 1, 1), (0, 0, 2, 0))  # device=cpu, cuda:0, auto
+    assert run(*several())[1].gpus == ["4", "7"]
+
+
 def test_what_a_job_gets_is_frozen_with_it(run):
     sweep, allotment = run(*several(2), seeds=2, at_a_time=2)
-    frozen = [stored_config(sweep, job) for job in sweep.jobs()]
+    frozen = [frozen_config(sweep, job) for job in sweep.jobs()]
     assert allotment.threads == 4 and [c.threads for c in frozen] == [4] * 4
     assert [c.seed for c in frozen] == [0, 1, 0, 1]
     assert sweep.read_plan()["command"] == ["sac-train", "-m"]
@@ -89,7 +103,7 @@ def test_a_job_has_no_more_threads_than_it_would_have_alone(run, monkeypatch, as
 def test_which_run_is_the_last_one_is_settled_before_any_job_makes_another(run, monkeypatch, tmp_path):
     monkeypatch.setattr(module, "find_run", lambda text, outputs: tmp_path / f"found-{text}")
     sweep, _ = run(*several(2, init_from="last"))
-    assert {stored_config(sweep, job).init_from for job in sweep.jobs()} == {str(tmp_path / "found-last")}
+    assert {frozen_config(sweep, job).init_from for job in sweep.jobs()} == {str(tmp_path / "found-last")}
 
 
 def test_the_plan_says_what_all_jobs_need(run, capsys):
@@ -136,6 +150,22 @@ def test_a_sweep_that_goes_on_with_fewer_at_a_time_says_so_in_its_plan(run):
     with Session([]) as session:
         session.resume(sweep, Limits(None, 1, None, {}), lambda *_: None, dry_run=False)
     assert sweep.read_plan() == plan | {"at_a_time": 1} and sweep.jobs() == jobs
+
+
+def test_jobs_that_come_into_the_plan_until_the_sweep_is_ours_stay_in_it(run, monkeypatch):
+    sweep, _ = run(*several(1))
+    (first,) = sweep.jobs()
+    both = [first, first._replace(number=1, path="default/s9", seed=9)]
+
+    def lock(path):
+        sweep.write_plan(sweep.read_plan(), both, [read_signed(sweep.job_file(first))])
+        return RunLock(path)
+
+    monkeypatch.setattr(module, "RunLock", lock)
+    executed = []
+    with Session([]) as session:
+        session.resume(sweep, Limits(None, None, None, {}), lambda _, jobs, __: executed.extend(jobs), dry_run=False)
+    assert executed == sweep.jobs() == both
 
 
 @pytest.mark.parametrize("place", [".lock", "jobs", "jobs/0000.log", "default", "default/s0", "default/s0/.lock"])

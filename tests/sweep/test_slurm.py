@@ -1,5 +1,6 @@
 """Sweeps on a cluster: on submitit's executor for this machine, on a SLURM of scripts, on a true one where there is."""
 
+import math
 import os
 import re
 import shutil
@@ -22,11 +23,13 @@ from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.status import is_owned
 from sac_runner.storage.sweep_directory import SweepDirectory
 from sac_runner.sweep import session, submission
+from sac_runner.sweep.launchers import executor, limits
 from sac_runner.sweep.resources import Allotment, Needs
 from sac_runner.sweep.session import Limits, Session
 from sac_runner.sweep.slurm import check
 from tests.processes import ROOT, soon
 from tests.runs import BUDGET, TINY, train
+from tests.storage.written import write_sweep
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 SLURM = "hydra/launcher=slurm"
@@ -319,6 +322,36 @@ def test_an_option_that_can_not_be_is_named_before_anything_is_made(here):
 def test_an_option_of_slurm_is_none_of_this_machine(here):
     said = refused("+hydra.launcher.partition=gpu")
     assert "hydra.launcher.partition: hydra/launcher=local has no such option" in said
+
+
+@pytest.mark.parametrize("cluster", ["slurm", "local"])
+def test_a_cluster_under_the_launcher_of_this_machine_is_answered(cluster):
+    parameters = {"seeds": 2, "at_a_time": "auto", "hang_minutes": 10, "cluster": cluster}
+    assert limits(parameters).cores is None
+    with pytest.raises(WrongInput, match="cpus_per_task is missing: cluster belongs to hydra/launcher=slurm") as said:
+        executor(parameters)
+    assert f"{SLURM} hydra.launcher.cluster={cluster}" in said.value.remedy
+
+
+def test_jobs_on_this_machine_take_its_gpus_in_turn(tmp_path, monkeypatch):
+    sweep, jobs = write_sweep(tmp_path / "sweep", "alpha=auto", seeds=3)
+    given = []
+
+    class Cluster:
+        queues = False
+
+        def submit(self, jobs):
+            given.extend(job.environment["CUDA_VISIBLE_DEVICES"] for job in jobs)
+            return [str(job.job.number) for job in jobs]
+
+        def queued(self, each_s):
+            return set()
+
+    monkeypatch.setattr(submission, "executor_for", lambda *_, **__: None)
+    monkeypatch.setattr(submission, "Here", lambda executor: Cluster())
+    board = SimpleNamespace(update=lambda: None, say=lambda words: None)
+    submission.Submission(sweep, Allotment(3, 1, ["4", "7"]), math.inf, board, {"cluster": "local"}).run(jobs)
+    assert given == ["4", "7", "4"]
 
 
 @pytest.mark.parametrize(

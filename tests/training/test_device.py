@@ -68,6 +68,12 @@ def test_auto_takes_the_cores_that_there_are_up_to_four_or_what_the_environment_
     assert device._own_threads() == threads
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_pytorch_computes_on_the_threads_that_were_asked_for(threads):
+    assert device.set_up_torch(config(threads=threads)) == (CPU, threads)
+    assert torch.get_num_threads() == threads
+
+
 @pytest.mark.parametrize(
     "one_thread",
     [lambda _: device.configure_torch(config(), CPU), lambda folder: policy_reader(stored(folder), "latest", False)],

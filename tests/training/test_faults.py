@@ -2,6 +2,7 @@
 
 import errno
 import multiprocessing
+import shutil
 import signal
 import sys
 import time
@@ -56,11 +57,12 @@ def last_arrays(folder):
     return {name: x.tobytes() for name, x in RunDirectory(folder).checkpoint("latest").arrays("train").items()}
 
 
-@pytest.fixture
-def whole(tmp_path):
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
     """The same run on a good disk."""
-    assert train(*EVERY_10, "run.dir=whole").code == 0
-    return tmp_path / "whole"
+    folder = tmp_path_factory.mktemp("faults") / "whole"
+    assert train(*EVERY_10, f"run.dir={folder}").code == 0
+    return folder
 
 
 def test_a_disk_that_is_full_for_a_while_costs_nothing(tmp_path, whole, disk):
@@ -179,16 +181,19 @@ def flip(path):
     path.write_bytes(bytes(data))
 
 
-def killed_at(steps, folder):
-    """A run that is killed at ``steps``, with its checkpoints."""
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """The config of a run, what it comes to, and its directories: one that was killed at 45 env steps, and a whole."""
     c = config(checkpoint={"every_env_steps": 10}, total_env_steps=60, eval={"every_env_steps": 20, "episodes": 1})
-    advance(c, folder, steps, killed=True)
-    return c, RunDirectory(folder)
+    folder = tmp_path_factory.mktemp("killed")
+    advance(c, folder / "killed", 45, killed=True)
+    return c, advance(c, folder / "whole"), folder / "killed", folder / "whole"
 
 
 @pytest.mark.parametrize("file", ["train.safetensors", "state.json", "policy.safetensors", "manifest.json", "replay"])
-def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_taken(tmp_path, capsys, file):
-    c, run = killed_at(45, tmp_path / "job")
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_taken(tmp_path, capsys, killed, file):
+    c, expected, before, whole = killed
+    run = RunDirectory(shutil.copytree(before, tmp_path / "job"))
     older, newer = find(run.checkpoints, "latest")
     assert (older.env_steps, newer.env_steps) == (30, 40)
     if file == "replay":
@@ -202,8 +207,8 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_taken(tmp_path, ca
     assert "set aside as damaged-1-latest-000000000040, going on from 30 env steps" in said
     aside = run.checkpoints / "damaged-1-latest-000000000040"
     assert ("rows-" if file == "replay" else file) in (aside / "reason.txt").read_text()
-    assert at_its_end == advance(c, tmp_path / "whole")
-    assert metrics_rows(run.path) == metrics_rows(tmp_path / "whole")
+    assert at_its_end == expected
+    assert metrics_rows(run.path) == metrics_rows(whole)
 
 
 def test_where_no_checkpoint_is_whole_all_stay_where_they_are(tmp_path):

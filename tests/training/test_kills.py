@@ -16,7 +16,7 @@ from sac_runner.errors import RunInUse
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.run_directory import RunDirectory
 from tests.processes import AT_ONCE, Server, Starts, soon
-from tests.runs import SIZE
+from tests.runs import BUDGET, SIZE
 from tests.training.left import left
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and looks for processes in /proc")
@@ -215,7 +215,7 @@ def race(server, name, killed):
     return [ending.seconds for ending in endings if ending.code]
 
 
-@pytest.mark.parametrize("killed", [0, 0, 5, 60, 200])
+@pytest.mark.parametrize("killed", [0, 5, 60, 200])
 def test_of_starts_at_the_same_moment_one_has_the_run(server, waited, killed):
     name = f"race-{uuid4().hex}"
     race(server, name, killed)
@@ -253,6 +253,17 @@ def test_a_directory_whose_start_was_killed_before_its_config_was_written_is_beg
         (folder / name).write_text("null")
     at_its_end(server, RUN, f"'{folder.name}'")
     assert left(folder) == whole[1]
+
+
+def test_a_segmentation_fault_leaves_its_trace_and_the_next_start_says_so(server):
+    fault = ["env=custom", "env.id=tests.scripted:Faulty-v0", "env.kwargs={what: segfault, at: 31}"]
+    command = [*fault, *BUDGET, "checkpoint.every_env_steps=10", "run.dir=crashed"]
+    assert server.run(command).code == -signal.SIGSEGV
+    assert "in step" in (server.folder / "crashed" / "crash.log").read_text()
+    server.run(command)
+    assert "continuing at 30 env steps" in server.said()
+    died = "ended without saving: Fatal Python error: Segmentation fault (crash_reported.log has its trace)"
+    assert died in server.said()
 
 
 def test_a_run_that_another_start_has_begun_meanwhile_is_in_use(tmp_path):

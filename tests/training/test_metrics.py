@@ -40,6 +40,17 @@ def test_train_means_keep_no_graph_and_no_later_change():
     assert means.take() == {"train/q_mean": 100.0, "train/alpha": 100.0}
 
 
+def test_train_means_of_many_updates_do_not_drift():
+    means, restored = TrainMeans(), TrainMeans()
+    means.add(scalars(alpha=1e8))
+    for _ in range(50):
+        means.add(scalars(alpha=1.0))
+    restored.load_state_dict(means.state_dict(), CPU)
+    for _ in range(50):
+        restored.add(scalars(alpha=1.0))
+    assert restored.take() == {"train/alpha": pytest.approx((1e8 + 100) / 101, rel=1e-12)}
+
+
 def test_train_means_continue_after_a_trip_through_json():
     means, restored = TrainMeans(), TrainMeans()
     for x in (0.1, 0.7, 1e-8):

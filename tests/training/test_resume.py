@@ -1,21 +1,23 @@
 """A run that was stopped and continued is the run that was not, to the bit."""
 
 import shutil
-from itertools import combinations, count, product
+from contextlib import nullcontext
+from itertools import count
 
 import numpy as np
 import pytest
 
-from sac_runner.config.compose import CONF
+from sac_runner.config.compose import CONF, to_yaml
 from sac_runner.errors import WrongInput
 from sac_runner.storage.checkpoints import find
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training import compilation
 from sac_runner.training.console import Console
 from sac_runner.training.record import Record
+from sac_runner.training.resume import continued_config
 from sac_runner.training.trainer import Trainer
 from tests.runs import advance, curves, metrics_rows
-from tests.support import ANNEALED, AUTO, CPU, FIXED, PER_ROUND, PER_STEP, config
+from tests.support import ANNEALED, AUTO, CPU, FIXED, PER_ROUND, PER_STEP, config, pairwise
 
 ENVS = {
     "pendulum": {"id": "Pendulum-v1", "max_episode_steps": 12},
@@ -53,21 +55,6 @@ OPTIONS = {
     "schedule": list(SCHEDULES),
     "agent": list(AGENTS),
 }
-
-
-def pairs(case):
-    return set(combinations(enumerate(case), 2))
-
-
-def pairwise():
-    """Few cases, in which any two values of any two options meet."""
-    every = list(product(*OPTIONS.values()))
-    missing, chosen = set().union(*map(pairs, every)), []
-    while missing:
-        best = max(every, key=lambda case: len(pairs(case) & missing))
-        missing -= pairs(best)
-        chosen.append(best)
-    return chosen
 
 
 def named(case):
@@ -108,7 +95,7 @@ def left_behind(folder):
     return policies, summary["scores"], summary["env_steps"], summary["updates"], summary["episodes"]
 
 
-@pytest.mark.parametrize("case", pairwise(), ids=named)
+@pytest.mark.parametrize("case", pairwise(*OPTIONS.values()), ids=named)
 def test_a_run_stopped_and_killed_twice_and_continued_is_the_run_at_once(tmp_path, case):
     run = settings(*case)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
@@ -288,6 +275,26 @@ def test_an_episode_that_can_not_be_played_again_is_cut_short_and_said_so(tmp_pa
         assert trainer.replay.truncated[9, within].all()
 
 
+@pytest.mark.parametrize(
+    ("schedule", "share", "total", "refused"),
+    [
+        ("linear", 0.0, 101, True),
+        ("linear", 0.0, 100, False),
+        ("linear", 0.1, 200, False),
+        ("constant", 0.0, 200, False),
+    ],
+)
+def test_past_the_end_of_a_learning_rate_a_run_goes_on_unless_it_is_zero(tmp_path, schedule, share, total, refused):
+    agent, longer = (
+        {"lr_schedule": schedule, "lr_final_share": share, "lr_decay_env_steps": 100},
+        config(total_env_steps=total),
+    )
+    run = RunDirectory(tmp_path)
+    run.write_start(to_yaml(config(agent=agent, total_env_steps=100)), {})
+    with pytest.raises(WrongInput, match="falls to 0 at 100 env steps") if refused else nullcontext():
+        assert continued_config(run, [f"total_env_steps={total}"], longer).total_env_steps == total
+
+
 def test_a_signal_in_an_end_that_is_made_up_for_brings_no_buffer_back(tmp_path):
     run = settings(checkpoint={"keep_replay": "until_finished"}, total_env_steps=58)
     advance(run, tmp_path / "run")  # killed before its summary said so
@@ -317,6 +324,19 @@ def test_the_replay_buffer_stays_on_disk_as_long_as_asked(tmp_path, keep, finish
     else:
         with pytest.raises(WrongInput, match="did not keep its replay buffer"):
             advance(longer, tmp_path / "run")
+
+
+@pytest.mark.parametrize(("num_envs", "owes"), [(1, False), (3, True)])
+def test_without_its_replay_buffer_a_run_goes_on_if_only_its_end_is_left(tmp_path, num_envs, owes):
+    """A stop in the last turn: after its only update, or between the three of three environments."""
+    run = settings(checkpoint={"keep_replay": "never"}, num_envs=num_envs, total_env_steps=60, schedule=1.0)
+    advance(run, tmp_path / "run", stop_at=60)
+    if owes:
+        with pytest.raises(WrongInput, match="did not keep its replay buffer"):
+            advance(run, tmp_path / "run")
+    else:
+        ended, at_once = (advance(run, tmp_path / name) for name in ("run", "at once"))
+        assert all(ended[name] == at_once[name] for name in ended if not name.startswith("replay."))
 
 
 def test_each_row_of_the_replay_buffer_is_written_once_and_dropped_when_it_is_overwritten(tmp_path):

@@ -16,7 +16,7 @@ from sac_runner.storage.lock import RunLock
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.status import status
 from sac_runner.training.compilation import _signals_blocked
-from sac_runner.training.run import hyperparameters, stop_on_signals, train
+from sac_runner.training.run import _cut_short, hyperparameters, stop_on_signals, train
 from tests.fault_layer import Layer
 from tests.support import config
 
@@ -141,6 +141,12 @@ def test_a_swept_value_is_listed_as_the_number_that_it_is(typed, listed):
     seen = hyperparameters(config(seed=7), {"alpha": "auto", "agent.lr": typed})
     assert seen == {"alpha": "auto", "agent.lr": listed, "seed": 7}
     assert type(seen["agent.lr"]) is type(listed)
+
+
+def test_episodes_that_a_resume_cut_short_are_named():
+    assert _cut_short([]) == ""
+    assert _cut_short([0]) == "; the episode of env 0 could not be replayed exactly and was cut short"
+    assert _cut_short([1, 3]).startswith("; the episode of env 1, 3 could not be ")
 
 
 def test_a_single_run_lists_all_that_may_be_swept():

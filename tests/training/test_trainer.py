@@ -23,7 +23,7 @@ from sac_runner.training.trainer import Ending, Trainer
 from tests.pretended_gpu import pretend_a_gpu_that_acts_in_numpy
 from tests.runs import TINY, advance, knowledge, metrics_rows, the_run, train, trained
 from tests.scripted import countdown_length, countdown_reward, countdown_terminates
-from tests.support import ANNEALED, CPU, PER_ROUND, PER_STEP, config, vector_env
+from tests.support import ANNEALED, CPU, PER_ROUND, PER_STEP, config, vector_env, weights
 
 TWO_COUNTDOWNS = {"id": "tests.scripted:Countdown-v0", "num_envs": 2}
 
@@ -140,6 +140,17 @@ def test_everything_random_in_a_run_follows_its_seed(tmp_path):
     assert (ours["obs"][0, :, 0] != theirs["obs"][0, :, 0]).all()  # the seeds of their first episodes
 
 
+def test_the_first_weights_of_a_run_follow_its_seed():
+    def first(seed):
+        c = config()
+        with Trainer(c, seed, CPU, Console(c)) as trainer:
+            return weights(trainer.agent.policy.actor) | weights(trainer.agent.critic)
+
+    ours, again, theirs = map(first, (1, 1, 2))
+    for name, x in ours.items():
+        assert (x == again[name]).all() and not (x.any() and (x == theirs[name]).any()), name
+
+
 def test_actions_are_uniform_in_the_warm_up_and_then_drawn_from_the_policy(tmp_path):
     schedule = PER_STEP | {"warmup_env_steps": 500, "updates_per_env_step": 1e-6}  # none is made
     trainer = ran(tmp_path, schedule=schedule, total_env_steps=1000, log={"every_env_steps": 1000})
@@ -207,6 +218,14 @@ def test_a_run_whose_budget_and_minutes_are_used_up_in_one_turn_is_finished(tmp_
     assert ended(tmp_path / "c", stop=both, schedule=at_once, **more) is Ending.AT_RETURN
 
 
+@pytest.mark.parametrize(("minutes", "kept"), [(1e-9, True), (None, False)])
+def test_a_run_that_its_minutes_end_keeps_the_buffer_that_it_goes_on_with(tmp_path, minutes, kept):
+    short = {"eval": {"every_env_steps": None, "max_episode_steps": 3}, "total_env_steps": 4}
+    more = {"stop": {"max_minutes": minutes, "at_return": None}, "checkpoint": {"keep_replay": "until_finished"}}
+    ran(tmp_path, **short, **more)
+    assert bool(list(tmp_path.glob("replay/*"))) == kept
+
+
 @pytest.mark.parametrize(("warmup", "end"), [(0, 7), (6, 7), (7, 14), (20, 20)])
 def test_an_evaluation_before_the_first_update_ends_no_run(tmp_path, warmup, end):
     stop, schedule = {"max_minutes": None, "at_return": -1e9}, PER_STEP | {"warmup_env_steps": warmup}
@@ -246,7 +265,7 @@ def test_hints_of_a_finished_run_go_on(tmp_path, monkeypatch):
 def test_the_speed_of_a_row_leaves_evaluation_out(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     clock = [0.0]
-    monkeypatch.setattr("sac_runner.training.record.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
     step, evaluate = Trainer._collect, Trainer._evaluate
 
     def slow_step(trainer):
@@ -273,10 +292,10 @@ def test_the_speed_of_a_row_leaves_evaluation_out(tmp_path, monkeypatch):
 
 def test_an_evaluation_that_a_signal_cuts_off_does_not_slow_a_row_down(tmp_path, monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr("sac_runner.training.record.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
     record = Record(config(), RunDirectory(tmp_path), {})
     record.open()
-    with pytest.raises(Interrupted), record.not_training():
+    with pytest.raises(Interrupted), record.pace.paused():
         clock[0] += 100.0
         raise Interrupted
     clock[0] += 5.0

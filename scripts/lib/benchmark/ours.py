@@ -17,6 +17,7 @@ from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.console import Console
 from sac_runner.training.device import configure_torch, resolve_device
 from sac_runner.training.metrics import TrainMeans
+from sac_runner.training.pace import Pace
 from sac_runner.training.record import Record
 from sac_runner.training.trainer import Trainer
 from sac_runner.types import Scalars
@@ -50,16 +51,13 @@ class _NoRecord:
     """Takes in what a record does between two rows."""
 
     def __init__(self) -> None:
-        self._train = TrainMeans()
+        self._train, self.pace = TrainMeans(), Pace()
 
     def episode(self, episode: Episode) -> None:
         pass
 
     def update(self, scalars: Scalars) -> None:
         self._train.add(scalars)
-
-    def not_training(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext()
 
 
 def training_rate(steps: int, *overrides: str) -> float:

@@ -106,7 +106,7 @@ class Tutorial:
         columns = zip(*random.sample(self.buffer, BATCH), strict=True)
         obs, action, reward, next_obs, done = (torch.tensor(np.array(x), dtype=torch.float32) for x in columns)
         reward, done = reward.unsqueeze(1), done.unsqueeze(1)
-        alpha = self.log_alpha.exp().detach() if self.full else ALPHA
+        alpha = self.log_alpha.exp() if self.full else ALPHA
         with torch.no_grad():
             next_action, next_log_prob = self.actor.sample(next_obs)
             following = torch.cat([next_obs, next_action], dim=1)

@@ -247,6 +247,13 @@ COMMANDS = [
 
 PLAYBACK = [
     (
+        "a stranger's package is imported by who only looks at a run",
+        "sac_runner/playback/play.py",
+        "require_trust(config.env, trusted)",
+        "require_trust(config.env, True)",
+        "tests/commands/test_record.py::test_package_named_by_a_run_is_imported_only_if_trusted",
+    ),
+    (
         "record draws its actions instead of taking the deterministic ones",
         "sac_runner/playback/play.py",
         "np.float32) if sampled else None",

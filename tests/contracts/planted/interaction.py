@@ -61,6 +61,13 @@ EPISODES = [
         f"{OF_COLLECTOR}steps_are_those_of_each_environment_alone",
     ),
     (
+        "a reward that is no number is stored",
+        COLLECTOR,
+        " and _is_plainly_below(_MAX_FLOAT32, reward)",
+        "",
+        f"{OF_COLLECTOR}a_reward_that_the_replay_buffer_can_not_hold_is_refused_with_its_episode",
+    ),
+    (
         "the statistics miss the first observations of episodes",
         COLLECTOR,
         "np.concatenate([self.next_obs, self.following_obs[self.done]])",

@@ -2,6 +2,7 @@
 
 EVALUATION = "sac_runner/training/evaluation.py"
 TRAINER = "sac_runner/training/trainer.py"
+PACE = "sac_runner/training/pace.py"
 RECORD = "sac_runner/training/record.py"
 POLICIES = "sac_runner/training/policies.py"
 METRICS = "sac_runner/training/metrics.py"
@@ -10,6 +11,12 @@ OF_TRAINER = "tests/training/test_trainer.py::test_"
 OF_EVALUATION = "tests/training/test_evaluation.py::test_"
 OF_RECORD = "tests/training/test_record.py::test_"
 OF_METRICS = "tests/training/test_metrics.py::test_"
+CONSOLE = "sac_runner/training/console.py"
+REPORT = "sac_runner/training/report.py"
+PREFLIGHT = "sac_runner/training/preflight.py"
+OF_CONSOLE = "tests/training/test_console.py::test_"
+OF_REPORT = "tests/training/test_report.py::test_"
+OF_PREFLIGHT = "tests/training/test_preflight.py::test_"
 
 EVALUATIONS = [
     (
@@ -57,9 +64,16 @@ EVALUATIONS = [
     (
         "episodes come in the order of their ends",
         EVALUATION,
-        "return _in_order([finished[i] for i in range(episodes)], q_bias)",
-        "return _in_order([*finished.values()], q_bias)",
+        "ordered = [finished[i] for i in range(episodes)]",
+        "ordered = [*finished.values()]",
         f"{OF_EVALUATION}episode_i_is_the_one_of_seed_plus_i_whatever_num_envs",
+    ),
+    (
+        "a run that was trained on a GPU can't be evaluated without one",
+        "sac_runner/playback/assess.py",
+        "except WrongInput:  # trained",
+        "except RuntimeError:  # trained",
+        "tests/commands/test_evaluate.py::test_a_run_of_a_gpu_is_evaluated_where_there_is_none",
     ),
 ]
 
@@ -108,23 +122,65 @@ REPORTS = [
     ),
     (
         "a resume counts the speed of a row from the start",
-        RECORD,
-        'Counters(**kept["row"]), kept["row_s"]',
-        'Counters(), kept["row_s"]',
+        PACE,
+        'Counters(**state["row"]), state["row_s"]',
+        'Counters(), state["row_s"]',
         f"{OF_RECORD}speeds_and_wall_time_go_on_where_an_earlier_start_stopped",
     ),
     (
         "updates per second are counted from the start",
-        RECORD,
-        "(counters.updates - self._row_counters.updates) / seconds",
+        PACE,
+        "(counters.updates - self.at.updates) / seconds",
         "counters.updates / seconds",
         f"{OF_RECORD}speeds_and_wall_time_go_on_where_an_earlier_start_stopped",
     ),
     (
         "a resume forgets the seconds of earlier starts",
-        RECORD,
-        'kept["scores"], kept["latest"], kept["wall_time_s"]',
-        'kept["scores"], kept["latest"], 0.0',
+        PACE,
+        'state["row_s"], state["wall_time_s"]',
+        'state["row_s"], 0.0',
         f"{OF_RECORD}speeds_and_wall_time_go_on_where_an_earlier_start_stopped",
+    ),
+    (
+        "a run on a terminal dies of its first evaluation",
+        CONSOLE,
+        "evaluating {finished}/",
+        "evaluating {finished:s}/",
+        f"{OF_CONSOLE}an_evaluation_is_counted_on_the_live_line_which_goes_before_a_word_is_said",
+    ),
+    (
+        "the time left is nonsense",
+        CONSOLE,
+        "done - getattr(began, counter)",
+        "total - getattr(began, counter)",
+        f"{OF_CONSOLE}the_live_line_says_how_far_how_fast_how_long_and_how_good",
+    ),
+    (
+        "the last words of a run call the last return the best",
+        REPORT,
+        "best {_score(best)}",
+        "best {_score(final)}",
+        f"{OF_REPORT}the_last_lines_of_a_run_tell_the_last_policy_from_the_best",
+    ),
+    (
+        "a run that kept no buffer says that it goes on",
+        REPORT,
+        'checkpoint.keep_replay == "never"',
+        'checkpoint.keep_replay == "until_finished"',
+        f"{OF_REPORT}a_run_that_was_stopped_says_what_goes_on_from_it",
+    ),
+    (
+        "what a buffer needs is told without its observations",
+        PREFLIGHT,
+        "columns = (replay.obs, replay.taken,",
+        "columns = (replay.taken,",
+        f"{OF_PREFLIGHT}the_bytes_of_a_replay_buffer_are_those_of_the_rows_that_it_comes_to_hold",
+    ),
+    (
+        "the curve of a run rises whatever it did",
+        "sac_runner/analysis/figures.py",
+        "axes.plot(steps, mean,",
+        "axes.plot(steps, sorted(mean),",
+        "tests/analysis/test_figures.py::test_the_curve_of_a_run_is_drawn_as_it_is",
     ),
 ]

@@ -18,7 +18,7 @@ SWEEPS = [
     (
         "a resume runs what is finished too",
         SESSION,
-        'if sweep.status(job).state != "finished"]\n        words',
+        'if states[job.path] != "finished"]\n        words',
         "]\n        words",
         f"{OF_LAUNCHERS}each_fault_costs_its_own_job_alone_and_a_resume_runs_those_again",
     ),
@@ -91,6 +91,20 @@ SWEEPS = [
         'finals = [float(now.scores["final"]["return_mean"]) for now in done]',
         'finals = [float(now.scores["best"]["return_mean"]) for now in done]',
         f"{OF_TABLE}settings_stand_best_first_and_few_seeds_stand_by_themselves",
+    ),
+    (
+        "a job is taken to need no more memory than the least of all",
+        SESSION,
+        "max(needs.memory",
+        "min(needs.memory",
+        "tests/sweep/test_session.py::test_the_job_that_needs_most_says_how_many_run_at_a_time",
+    ),
+    (
+        "a job is taken to need no memory for its replay buffer",
+        "sac_runner/training/preflight.py",
+        "memory + process + compiler",
+        "process + compiler",
+        "tests/training/test_preflight.py::test_a_job_needs_its_buffer_its_process_and_its_compiler",
     ),
     (
         "jobs fight for cores",

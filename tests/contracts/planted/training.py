@@ -184,8 +184,8 @@ ENDINGS = [
     (
         "a run that kept no buffer goes on with an empty one",
         RECORD,
-        "if self._has_replay and (keep_replay",
-        "if (keep_replay",
+        "if self._has_replay and (keep",
+        "if (keep",
         "tests/training/test_resume.py::test_a_signal_in_an_end_that_is_made_up_for_brings_no_buffer_back",
     ),
     (
@@ -250,6 +250,13 @@ ENDINGS = [
         "self._saved_at + 60 * minutes",
         "self._saved_at + minutes",
         f"{OF_FAULTS}the_clock_of_checkpoints_begins_anew_at_each_of_them",
+    ),
+    (
+        "a run that its minutes end keeps no buffer to go on with",
+        TRAINER,
+        "in (Ending.FINISHED, Ending.AT_RETURN)",
+        "in (Ending.FINISHED, Ending.AT_RETURN, Ending.MAX_MINUTES)",
+        f"{OF_TRAINER}a_run_that_its_minutes_end_keeps_the_buffer_that_it_goes_on_with",
     ),
     (
         "the minutes of a run are seconds",
