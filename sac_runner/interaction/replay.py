@@ -163,10 +163,10 @@ class ReplayBuffer:
 
     def batch(self, at: NDArray[np.int64]) -> Batch:
         """The transitions at ``at``, in the computer's memory; the next batch is written into the same."""
-        if self._drawn is None or self._drawn.size != len(at):
+        if self._drawn is None or len(self._drawn.taken) != len(at):
             self._drawn = self._make_drawn(len(at))
         places, final = self.reward.size, self.final_index.take(at)
-        _, taken, obs, action, reward, next_obs, no_value, batch = self._drawn
+        taken, (obs, action, reward, next_obs, no_value), batch = self._drawn
         # Places are there, so that nothing is ever clipped; to take them unasked saves a copy of each output.
         self.obs.reshape(places, -1).take(at, axis=0, out=obs, mode="clip")
         self.obs.reshape(places, -1).take(self.after(at), axis=0, out=next_obs, mode="clip")
@@ -181,7 +181,7 @@ class ReplayBuffer:
         reward, no_value = np.empty((2, size), np.float32)
         arrays = obs, np.empty((size, self.action.shape[2]), np.float32), reward, next_obs, no_value
         batch = Batch(*(torch.from_numpy(x) for x in arrays))
-        return _Drawn(size, np.empty((size, self.taken.shape[2]), np.float32), *arrays, batch)
+        return _Drawn(np.empty((size, self.taken.shape[2]), np.float32), arrays, batch)
 
     def after(self, at: NDArray[np.int64]) -> NDArray[np.int64]:
         """Places of what follows: the next row's."""
@@ -193,14 +193,10 @@ class ReplayBuffer:
 
 
 class _Drawn(NamedTuple):
-    """Memory of a batch of B = ``size``."""
+    """Memory of a batch."""
 
-    size: int
     taken: NDArray[np.float32]
-    obs: NDArray[np.float32]
-    action: NDArray[np.float32]
-    reward: NDArray[np.float32]
-    next_obs: NDArray[np.float32]
-    no_value: NDArray[np.float32]
+    """(B, action_dim + 2)."""
+    arrays: tuple[NDArray[np.float32], ...]
+    """Those of ``batch``."""
     batch: Batch
-    """The last five as tensors."""

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from sac_runner.config.schema import EnvConfig
-
 _WEIGHTS, _ACTING, _UPDATE, _REPLAY, _WARMUP, _EPISODES, _EVALUATION = range(7)
 
 
@@ -35,13 +33,6 @@ def episode_seed(root: int, env: int, episode: int) -> int:
 def round_seed(root: int, round_index: int) -> int:
     """The tutorial's: one seed for all episodes of a round."""
     return root + round_index
-
-
-def training_seed(config: EnvConfig, root: int, env: int, episode: int, round_index: int) -> int:
-    """Seed of a training episode as ``env.episode_seed`` asks."""
-    if config.episode_seed == "per_round":
-        return round_seed(root, round_index)
-    return episode_seed(root, env, episode)
 
 
 def evaluation_noise(seed: int) -> np.random.Generator:

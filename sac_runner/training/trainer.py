@@ -22,7 +22,7 @@ from sac_runner.training.console import Console
 from sac_runner.training.device import room_for
 from sac_runner.training.evaluation import evaluate
 from sac_runner.training.learner import Learner
-from sac_runner.training.randomness import Streams, training_seed, weights_generator
+from sac_runner.training.randomness import Streams, episode_seed, round_seed, weights_generator
 from sac_runner.training.record import Record
 from sac_runner.training.schedule import (
     Counters,
@@ -265,8 +265,9 @@ class Trainer:
 
     def _episode_seed(self, env: int, episode: int, of_all: int) -> int:
         schedule = self.config.schedule
-        per_round = schedule.episodes_per_round if isinstance(schedule, PerRoundConfig) else 1
-        return training_seed(self.config.env, self.seed, env, episode, round_index=of_all // per_round)
+        if self.config.env.episode_seed == "per_round" and isinstance(schedule, PerRoundConfig):
+            return round_seed(self.seed, of_all // schedule.episodes_per_round)
+        return episode_seed(self.seed, env, episode)
 
     def __enter__(self) -> "Trainer":
         return self

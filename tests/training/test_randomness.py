@@ -11,11 +11,9 @@ from sac_runner.training.randomness import (
     draw_root_seed,
     episode_seed,
     evaluation_noise,
-    round_seed,
-    training_seed,
     weights_generator,
 )
-from tests.support import config, random_batch, random_noise, sac, vector_env
+from tests.support import random_batch, random_noise, sac, vector_env
 
 NAMES = {"acting", "update", "replay", "warmup"}
 
@@ -77,12 +75,6 @@ def test_episode_seeds_are_reproducible_and_all_different():
     seeds = {(root, env, k): episode_seed(root, env, k) for root in (0, 1) for env in range(10) for k in range(50)}
     assert all(episode_seed(*key) == seed and 0 <= seed < 2**32 for key, seed in seeds.items())
     assert len(set(seeds.values())) == len(seeds)
-
-
-def test_training_seeds_follow_the_episode_or_the_round():
-    per_episode, per_round = (config(env={"episode_seed": kind}).env for kind in ("per_episode", "per_round"))
-    assert training_seed(per_episode, 42, 2, 5, round_index=9) == episode_seed(42, 2, 5)
-    assert training_seed(per_round, 42, 2, 5, round_index=9) == round_seed(42, 9) == 51
 
 
 def test_evaluation_noise_depends_on_its_own_seed_alone():

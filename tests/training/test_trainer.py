@@ -16,6 +16,7 @@ from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.console import Console
 from sac_runner.training.evaluation import Evaluation, evaluate
 from sac_runner.training.preflight import _updates_seconds, least_seconds
+from sac_runner.training.randomness import episode_seed
 from sac_runner.training.record import Record
 from sac_runner.training.schedule import Counters
 from sac_runner.training.state import ReplayOnDisk
@@ -207,6 +208,13 @@ def test_every_episode_of_a_round_has_the_seed_of_its_round(tmp_path, env_id, nu
         trainer.run(record, lambda: False)
         record.close(True)
     assert len(seeds) >= 3 * per_round and seeds == [42 + i // per_round for i in range(len(seeds))]
+
+
+def test_seeds_of_episodes_follow_the_episode_or_the_round():
+    for kind, seed in (("per_episode", episode_seed(42, 2, 5)), ("per_round", 42 + 9 // 2)):
+        c = config(env={"episode_seed": kind}, schedule=PER_ROUND, total_env_steps=None)
+        with Trainer(c, 42, CPU, Console(c)) as trainer:
+            assert trainer.collector.episode_seed(2, 5, 9) == seed
 
 
 def test_a_run_whose_budget_and_minutes_are_used_up_in_one_turn_is_finished(tmp_path):

@@ -80,8 +80,8 @@ LOOP = [
     (
         "rounds of several environments count their episodes once",
         TRAINER,
-        "of_all // per_round",
-        "episode // per_round",
+        "of_all // schedule.episodes_per_round",
+        "episode // schedule.episodes_per_round",
         f"{OF_TRAINER}every_episode_of_a_round_has_the_seed_of_its_round",
     ),
     (
@@ -104,8 +104,8 @@ CHANCE = [
     (
         "all runs have the episodes of seed 0",
         TRAINER,
-        "training_seed(self.config.env, self.seed,",
-        "training_seed(self.config.env, 0,",
+        "episode_seed(self.seed,",
+        "episode_seed(0,",
         f"{OF_TRAINER}everything_random_in_a_run_follows_its_seed",
     ),
     (
