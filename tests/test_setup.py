@@ -84,7 +84,8 @@ case "$*" in
     rm -rf "$4" && mkdir -p "$4/bin" && cp "$0" "$4/bin/python" ;;
   "-m pip install"*)
     echo "$*" >>{calls}
-    sleep "${PIP_SECONDS:-0}"
+    echo "${PIP_SAYS:-}"
+    for _ in {1..1000}; do [[ -n ${PIP_WAITS_FOR:-} && ! -e $PIP_WAITS_FOR ]] || break; sleep 0.02; done
     [[ -z ${PIP_FAILS:-} || $* != *"$PIP_FAILS"* ]] || { echo "pip's complaint"; exit 1; }
     printf '#!/usr/bin/env bash\nprintf "%%s|" "$PWD" "$SAC_SCRIPTS" "$@"\n' >"$(dirname "$0")/sac-train"
     chmod +x "$(dirname "$0")/sac-train" ;;
@@ -121,6 +122,21 @@ class Copy:
 
     def installs(self) -> list[str]:
         return self.calls.read_text().splitlines() if self.calls.exists() else []
+
+    def killed(self, name: str, *arguments: str, **environ: str) -> None:
+        """Starts a set-up and kills it while pip is at work."""
+        self.calls.unlink(missing_ok=True)
+        process = self.start(name, *arguments, PIP_WAITS_FOR="what never comes", **environ)
+        self.wait_for_pip()
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=60)
+        self.calls.unlink()
+
+    def left(self) -> Path:
+        """A file that only an environment which is kept still has."""
+        leftover = self.root / ".venv" / "leftover"
+        leftover.touch()
+        return leftover
 
     def change_pins(self) -> None:
         with (self.root / "constraints.txt").open("a") as pins:
@@ -168,30 +184,76 @@ def test_changed_pins_and_dev_set_up_again(copy):
     assert copy.installs()[-1].endswith(".[dev]")
 
 
-def test_two_at_once_install_once(copy):
-    first = copy.start("train", PIP_SECONDS="1")
+def test_only_what_decides_on_packages_sets_up_again(copy):
+    copy.call("setup")
+    project = copy.root / "pyproject.toml"
+    text = project.read_text()
+    tools = text[text.index("[tool.ruff]") :]
+    assert set(tomllib.loads(tools)["tool"]) == {"ruff", "mypy", "pytest"}
+    project.write_text(text.replace("line-length = 120", "line-length = 100"))
+    assert copy.call("train").stderr == ""
+    project.write_text(text.replace('"numpy>=2.0"', '"numpy>=2.1"'))
+    assert "updating .venv" in copy.call("train").stderr
+
+
+def test_two_at_once_install_once(copy, tmp_path):
+    may_go_on = tmp_path / "may go on"
+    first = copy.start("train", PIP_WAITS_FOR=str(may_go_on))
     copy.wait_for_pip()
-    second = copy.start("train", PIP_SECONDS="1")
-    outputs = [process.communicate(timeout=60) for process in (first, second)]
+    second = copy.start("train")
+    assert any("waiting" in line for line in second.stderr)
+    may_go_on.touch()
+    for process in (first, second):
+        process.communicate(timeout=60)
     assert (first.returncode, second.returncode) == (0, 0)
-    assert "waiting" in outputs[1][1]
     assert len(copy.installs()) == 1
 
 
+def test_set_up_goes_on_where_files_cannot_be_locked(copy, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import errno, fcntl, os\n"
+        "def flock(*_): raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))\n"
+        "fcntl.flock = flock\n"
+    )
+    done = copy.call("train", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0 and len(copy.installs()) == 1
+    assert "note: no file locks here (No locks available)" in done.stderr
+    assert "Traceback" not in done.stderr and "waiting" not in done.stderr
+
+
+def test_a_folder_that_cannot_be_written_to_is_said(copy):
+    (copy.root / ".setup.lock").mkdir()
+    done = copy.call("train")
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "set-up cannot write" in done.stderr
+
+
 def test_killed_set_up_is_repaired_with_the_same_choice(copy):
-    killed = copy.start("setup", "--cpu", "--dev", PIP_SECONDS="60")
-    copy.wait_for_pip()
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.communicate(timeout=60)
-    leftover = copy.root / ".venv" / "leftover"
-    leftover.touch()
-    copy.calls.unlink()
+    copy.killed("setup", "--cpu", "--dev")
+    leftover = copy.left()
     again = copy.call("train")
     assert again.returncode == 0
     assert "did not finish" in again.stderr
     assert not leftover.exists()
     assert sys.platform != "linux" or copy.installs()[0].endswith("+cpu")
     assert copy.installs()[-1].endswith(".[dev]")
+
+
+@pytest.mark.parametrize("says", ["Downloading torch", "Installing collected packages: torch"])
+def test_a_killed_update_costs_the_environment_only_if_packages_were_being_changed(copy, says):
+    copy.call("setup")
+    leftover = copy.left()
+    copy.change_pins()
+    copy.killed("train", PIP_SAYS=says)
+    halfway = says.startswith("Installing")
+    for _ in range(2):
+        offline = copy.call("train", PIP_FAILS="-e .")
+        assert offline.returncode == 1 and leftover.exists()
+        assert ("the last set-up did not finish" in offline.stderr) == halfway
+        assert ("to go on without the update: .venv/bin/sac-train" in offline.stderr) == (not halfway)
+    assert copy.call("train").returncode == 0
+    assert leftover.exists() == (not halfway)
+    assert not (copy.root / ".setup.before").exists()
 
 
 def test_failing_pip_is_shown_and_tried_again(copy):
@@ -201,8 +263,7 @@ def test_failing_pip_is_shown_and_tried_again(copy):
     assert failed.stdout == ""
     assert copy.call("train").returncode == 0
     # An environment that pip did not get to change is kept.
-    leftover = copy.root / ".venv" / "leftover"
-    leftover.touch()
+    leftover = copy.left()
     copy.change_pins()
     assert copy.call("train", PIP_FAILS="-e .").returncode == 1
     assert copy.call("train").returncode == 0
@@ -248,8 +309,49 @@ def test_a_build_with_cuda_is_asked_for_and_held_to(copy, cuda, tmp_path):
 
 def test_moved_folder_is_set_up_anew(copy, tmp_path):
     copy.call("setup")
+    leftover = copy.left().relative_to(copy.root)
+    home, copy.root = copy.root, copy.root.rename(tmp_path / "moved")
+    offline = copy.call("train", PIP_FAILS="-e .")
+    assert offline.returncode == 1 and "moved" in offline.stderr
+    # What could not be replaced is there again, and good where it was made.
+    copy.root = copy.root.rename(home)
+    assert (copy.root / leftover).exists()
+    assert copy.call("train").stderr == ""
     copy.root = copy.root.rename(tmp_path / "moved")
-    assert "moved" in copy.call("train").stderr
+    copy.killed("train")
+    again = copy.call("train")
+    assert again.returncode == 0 and "again" in again.stderr
+    assert not (copy.root / leftover).exists() and not (copy.root / ".setup.before").exists()
+
+
+@pytest.mark.parametrize(("door", "wanted"), [("benchmark", "."), ("look", ".[dev]"), ("train", ".")])
+def test_no_door_goes_on_without_an_environment(copy, door, wanted):
+    done = copy.call(door, PIP_FAILS="-e .")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.rstrip().endswith("pip's complaint")
+    assert copy.installs()[-1].endswith(f"-e {wanted}")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is one build")
+def test_first_start_without_a_gpu_names_the_small_download(copy):
+    seen = any(Path("/dev").glob("nvidia*")) or Path("/dev/dxg").exists()
+    assert ("scripts/setup --cpu" in copy.call("train").stderr) == (not seen)
+    shutil.rmtree(copy.root / ".venv")
+    assert "scripts/setup --cpu" not in copy.call("setup", "--cpu").stderr
+
+
+@pytest.mark.parametrize(("version", "fits"), [("3.10", False), ("3.13", True), ("3.14", False)])
+def test_only_a_python_that_the_packages_have_wheels_for_is_taken(copy, version, fits):
+    python = copy.root.parent / "bin" / "python3.11"
+    asked = f"import ensurepip, sys; sys.version_info = ({version.replace('.', ', ')}, 1);"
+    check = f'"-c import ensurepip"*) exec {shlex.quote(sys.executable)} -c "${{2/import ensurepip, sys;/{asked}}}" ;;'
+    for name in ("python3.12", "python3.13", "python3"):
+        (python.parent / name).symlink_to(python)
+    text = python.read_text().replace(' | "-c import ensurepip"*) ;;', ") ;;")
+    python.write_text(text.replace("  *) exec", f"  {check}\n  *) exec"))
+    done = copy.call("train")
+    assert (done.returncode == 0) == fits
+    assert ("Python 3.11, 3.12 or 3.13" in done.stderr) == (not fits)
 
 
 def test_no_python_is_said_plainly(copy, tmp_path):
@@ -259,7 +361,7 @@ def test_no_python_is_said_plainly(copy, tmp_path):
         (tools / tool).symlink_to(shutil.which(tool))
     done = call(copy.root / "scripts" / "train", env={"PATH": str(tools)})
     assert done.returncode == 1
-    assert "Python 3.11 or newer" in done.stderr
+    assert "Python 3.11, 3.12 or 3.13" in done.stderr
     assert len(done.stderr.splitlines()) <= 3
 
 

@@ -1,20 +1,21 @@
 """A command line that was refused: what is wrong with it is seen from what it, and parts of it, compose to."""
 
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sac_runner.config.convert import Fault, convert
-from sac_runner.config.diagnose import find_faults
+from sac_runner.config.convert import Fault, convert, flat, written
+from sac_runner.config.diagnose import find_faults, to_paste
 from sac_runner.config.explain import explain, explain_options, find_mends, in_the_command, mode_of, of_the_sweep
 from sac_runner.config.keys import key_of
 from sac_runner.config.origin import Groups, by_origin, find_groups, foreign_env
 from sac_runner.config.rewrite import config_folders, is_sweep, rewrite, split
 from sac_runner.config.validate import find_contradictions
-from sac_runner.errors import WrongInput
+from sac_runner.errors import WrongInput, train_command
 
 _MISREAD = re.compile(r" env\.id=|\.mode=|=\[| \+\w")
 """Settings that compose and may yet not be what was meant."""
@@ -47,13 +48,30 @@ class CommandLine:
             values += foreign_env(config, choices.get("env"), self._groups)
             values = by_origin(values, others, self._folders, choices) if values else []
             values += [] if faulty else find_contradictions(config)
+            faulty = {argument: _with_its_value(fault, flat(found)) for argument, fault in faulty.items()}
         if isinstance(error, WrongInput) and not faulty and not values:
             return WrongInput(error.message, in_the_command(error.remedy, typed))
         mends = find_mends(values, others, self._plain)
         if job is not None:
             mends = of_the_sweep(mends, others, typed, self._plain)
         refusal = explain(faulty, typed, values, mends, error, self._plain)
+        refusal = self._mended_once_more(refusal) if faulty else refusal
         return refusal if job is None else refusal.of(job)
+
+    def _mended_once_more(self, refusal: WrongInput) -> WrongInput:
+        """What has the right key now may have a value that can't be, which nobody could see before."""
+        train = train_command("")
+        settings = shlex.split((refusal.remedy or "").removeprefix(train))
+        if refusal.remedy is None or not refusal.remedy.startswith(train) or any("=" not in word for word in settings):
+            return refusal
+        config, faults = convert(self._plain(settings))
+        faults = by_origin([*faults, *find_contradictions(config)], settings, self._folders, self._choices(settings))
+        if not faults:
+            return refusal
+        mends = find_mends(faults, settings, self._plain)
+        words = [word for setting in settings for word in mends.get(setting, [setting])] + mends.get("", [])
+        text = "; ".join([refusal.message, *(fault.text for fault in faults)])
+        return WrongInput(text, to_paste(*words) if mends else None)
 
     def faults(self, error: Exception | None = None) -> dict[str, WrongInput]:
         """Those of single arguments, which may have been refused with ``error``."""
@@ -62,7 +80,7 @@ class CommandLine:
 
     def of_options(self, unknown: list[str]) -> WrongInput:
         """The options ``unknown`` to Hydra, which were made settings here, and what is wrong with any."""
-        return explain_options(unknown, self.faults(), self.typed, self._plain)
+        return self._mended_once_more(explain_options(unknown, self.faults(), self.typed, self._plain))
 
     @staticmethod
     def _may_be_misread(settings: list[str]) -> bool:
@@ -102,3 +120,9 @@ class CommandLine:
         plain, choices = self.compose(*self._search_path, *(o for o in chosen if key_of(o) not in several))
         modes = {f"{group}.mode": mode for group in plain if (mode := mode_of(group, plain)) is not None}
         return {key: x for key, x in (choices | modes).items() if key.split(".")[0] not in several}
+
+
+def _with_its_value(fault: WrongInput, values: dict[str, Any]) -> WrongInput:
+    """``fault``, and where it names the key that was meant, what that has."""
+    key = fault.message.rpartition("; here it is ")[2]
+    return WrongInput(f"{fault.message} (now {written(values[key])})", fault.remedy) if key in values else fault

@@ -88,7 +88,7 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
                 print(e, file=sys.stderr)
             return math.nan
 
-    os.environ["SAC_TRAIN_COMMAND"] = command("train")  # for the help page
+    os.environ["SAC_COMMANDS"] = command("")  # for the help page
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of Hydra's own report
     options, settings = split(arguments)
     for folder in config_folders(options):

@@ -27,6 +27,8 @@ def nearest_keys(key: str) -> list[str]:
     for name in keys:
         everywhere[name.rpartition(".")[2]].append(name)
     beside = {name.rpartition(".")[2]: [name] for name in keys if name.rpartition(".")[0] == group}
+    if group and (begun := [name for short, (name,) in beside.items() if short.startswith(last)]):
+        return begun
     for there in (beside, everywhere):
         for near in difflib.get_close_matches(last, there, 1, 0.7):
             of_group = {name.rpartition(".")[0]: name for name in there[near]}

@@ -1,5 +1,7 @@
 """What other codebases call our keys, and how they write their values."""
 
+from sac_runner.errors import command
+
 # Names that SB3, CleanRL, Spinning Up and the tutorial use -> ours.
 SYNONYMS = {
     "learning_starts": "schedule.warmup_env_steps",
@@ -60,13 +62,18 @@ SYNONYMS = {
 # Their names for what has no key here.
 _NOT_HERE = {
     "best_test_reward": "the policy with the best mean of an evaluation is always kept",
-    "capture_video": "sac-record makes videos of a run",
+    "action_noise": "the policy explores by its own randomness",
+    "capture_video": "{record} makes videos of a run",
+    "optimize_memory_usage": "an observation is kept once as it is",
+    "policy_kwargs": "networks are agent.hidden_sizes and agent.activation",
     "track": "each run has its TensorBoard events and metrics.csv in its folder",
     "torch_deterministic": "runs are deterministic as they are",
     "policy_frequency": "each update is one of the critics, the actor and alpha",
     "train_freq": "schedule.updates_per_env_step is the ratio of updates to env steps",
     "target_network_frequency": "agent.tau is what each update moves the targets by",
     "target_update_interval": "agent.tau is what each update moves the targets by",
+    "stats_window_size": "returns of training are means since the last row, log.every_env_steps",
+    "use_sde": "exploration is drawn anew at each step, as in the paper",
 }
 
 # Their values that are written otherwise here: ours for theirs; None stands for any other.
@@ -84,4 +91,5 @@ VALUES: dict[str, dict[str | None, str]] = {
 
 def not_here(theirs: str) -> str | None:
     """What there is instead of ``theirs``, if that is a name for what has no key here."""
-    return _NOT_HERE.get("track" if theirs.startswith("wandb") else theirs)
+    words = _NOT_HERE.get("track" if theirs.startswith("wandb") else theirs)
+    return words and words.format(record=command("record"))

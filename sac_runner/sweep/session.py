@@ -182,14 +182,12 @@ class Session:
                 say(summarize(self.sweep))
 
     def exit_code(self) -> int:
-        """0 where every job is finished, else that of one that is not."""
+        """0 where every job is finished, else that of one that says why it failed, or 1."""
         if self.sweep is None:
             return 0
-        for job in self.sweep.jobs():
-            if self.sweep.status(job).state != "finished":
-                ended = self.sweep.read_end(job)
-                return ended.exit_code if ended is not None and ended.exit_code in (70, 73, 74, 76) else 1
-        return 0
+        left = [job for job in self.sweep.jobs() if self.sweep.status(job).state != "finished"]
+        codes = [ended.exit_code for job in left if (ended := self.sweep.read_end(job)) is not None]
+        return next((code for code in codes if code in (70, 73, 74, 76)), 1 if left else 0)
 
 
 def _frozen(config: Config, seed: int | None) -> Config:

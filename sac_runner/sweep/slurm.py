@@ -5,9 +5,11 @@ submitit keeps pickles in ``jobs/<cluster>/`` of the sweep. The cluster runs the
 
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from importlib.util import find_spec
@@ -34,8 +36,7 @@ def check(options: dict[str, Any]) -> None:
         WrongInput: submitit or SLURM is not there, or an option can't be.
     """
     if find_spec("submitit") is None:
-        in_a_clone = "SAC_SCRIPTS" in os.environ
-        install = ".venv/bin/pip install -e '.[slurm]'" if in_a_clone else "pip install 'submitit>=1.5'"
+        install = f"{shlex.quote(sys.executable)} -m pip install 'submitit>=1.5'"
         raise WrongInput("hydra/launcher=slurm needs submitit, which comes with the extra slurm", install)
     if options["cluster"] not in ("slurm", "local"):
         text = f"hydra.launcher.cluster={options['cluster']} must be slurm, or local to try it on this machine"

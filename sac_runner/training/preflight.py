@@ -29,7 +29,7 @@ _PROBE_S = 0.7
 _WORTH_TELLING = 1000  # updates
 _COMPILED_AT_LEAST, _COMPILED = 0.4, 0.6  # of the time as written; measured: 0.43 (128 x 128) to 0.75 (Humanoid)
 _COMPILER = 250_000_000  # bytes of memory that compiling takes and keeps
-_WITHOUT_REPLAY = 10_000_000  # bytes of a run's other files
+_LOGS = 500_000  # bytes: rows, events, texts, the picture
 
 
 def preflight(trainer: Trainer, action: spaces.Box, done: int | None) -> str:
@@ -51,7 +51,7 @@ def preflight(trainer: Trainer, action: spaces.Box, done: int | None) -> str:
     speed = f"{1e3 * env_s:.2f} ms per env step, {1e3 * update_s:.2f} ms per update"
     lines = [
         f"memory   {memory / 1e6:,.0f} MB replay for {config.transitions:,} transitions{available}",
-        f"disk     {(kept + _WITHOUT_REPLAY) / 1e6:,.0f} MB, {free / 1e9:,.1f} GB free{enough}",
+        f"disk     {(kept + _other_files(trainer)) / 1e6:,.0f} MB, {free / 1e9:,.1f} GB free{enough}",
         f"time     {_time(config, env_s, update_s, done or 0)}: {speed}",
         f"updates  {'in all ' if done else ''}{_updates(config)}",
         f"scale    observations {obs_scale}; actions [-1, 1] -> {_bounds(action)}",
@@ -84,12 +84,13 @@ def needs(config: Config) -> tuple[float, int, int, int]:
             memory = replay_bytes(trainer.replay, config.total_env_steps)
             env_s, _ = _probe_steps(trainer)
             seconds = _seconds(config, env_s, _probe_updates(trainer)) or 0.0
+            files = _other_files(trainer)
     except EnvironmentFailed:  # its run will say so
         return 0.0, 0, 0, gpus
     kept, _ = _disk(config, memory)
     process = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     compiler = _COMPILER if _compiled_updates(config) > 0 else 0
-    return seconds, kept + _WITHOUT_REPLAY, memory + process + compiler, gpus
+    return seconds, kept + files, memory + process + compiler, gpus
 
 
 def require_fit(trainer: Trainer, continued: bool) -> None:
@@ -175,6 +176,11 @@ def _disk(config: Config, memory: int) -> tuple[int, int]:
     """Bytes that the replay buffer comes to take on disk, and those that are free."""
     folder = nearest_there(Path(config.run.dir or config.outputs))
     return memory if config.checkpoint.keep_replay != "never" else 0, shutil.disk_usage(folder).free
+
+
+def _other_files(trainer: Trainer) -> int:
+    """Bytes of what a run keeps beside its replay buffer: two checkpoints with their policies, the best one, logs."""
+    return 3 * sum(x.nbytes for x in trainer.agent.state_dict().values()) + _LOGS
 
 
 def replay_bytes(replay: ReplayBuffer, total_env_steps: int | None) -> int:

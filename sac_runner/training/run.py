@@ -104,7 +104,7 @@ def train(
                 console.say(f"{device}, {plural(threads, 'thread')}, {glance} -> {shown(run.path)}")
                 if continued:
                     console.say(f"continuing at {trainer.counters.env_steps:,} env steps{_cut_short(cut)}")
-                ending = _run(trainer, record, heed)
+                ending = _run(trainer, record, heed, stop)
             is_stopped, now = ending is Ending.STOPPED, trainer.counters
             console.say(stopped(record, now, trainer.state.turn) if is_stopped else closing(record, now, ending.value))
     return Outcome(run, record.last_return, stop.signal)
@@ -167,12 +167,12 @@ def _asked(lock: RunLock, stop: "StopRequest") -> bool:
     return stop()
 
 
-def _run(trainer: Trainer, record: Record, stop_requested: Callable[[], bool]) -> Ending:
+def _run(trainer: Trainer, record: Record, stop_requested: Callable[[], bool], stop: "StopRequest") -> Ending:
     record.open()
     record.summarize("running", None, trainer.counters)
     ending = trainer.run(record, stop_requested)
-    status = "stopped" if ending is Ending.STOPPED else "finished"
-    record.summarize(status, ending.value, trainer.counters)
+    status, cause = ("stopped", stop.cause) if ending is Ending.STOPPED else ("finished", ending.value)
+    record.summarize(status, cause, trainer.counters)
     record.close(succeeded=ending is not Ending.STOPPED)
     return ending
 
@@ -245,6 +245,13 @@ class StopRequest:
     def __call__(self) -> bool:
         """Whether to stop."""
         return self.signal is not None
+
+    @property
+    def cause(self) -> str | None:
+        """What was heard, ``Ctrl-C`` or ``SIGTERM``; None as long as nothing was."""
+        if self.signal is None:
+            return None
+        return "Ctrl-C" if self.signal == signal.SIGINT else signal.Signals(self.signal).name
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """A signal handler."""

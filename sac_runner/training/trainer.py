@@ -264,8 +264,7 @@ class Trainer:
         return True
 
     def _episode_seed(self, env: int, episode: int, of_all: int) -> int:
-        schedule = self.config.schedule
-        if self.config.env.episode_seed == "per_round" and isinstance(schedule, PerRoundConfig):
+        if self.config.env.episode_seed == "per_round" and isinstance(schedule := self.config.schedule, PerRoundConfig):
             return round_seed(self.seed, of_all // schedule.episodes_per_round)
         return episode_seed(self.seed, env, episode)
 

@@ -14,9 +14,9 @@ locate_environment() {
   fi
 }
 
-# The folder is part of it, since an environment does not outlive a move.
+# The folder is part of it, since an environment does not outlive a move. The settings of ruff, mypy and pytest are not.
 environment_key() {
-  echo "$(cat "$root/pyproject.toml" "$root/constraints.txt" | cksum) $root"
+  echo "$(sed '/^\[tool\.ruff\]/,$d' "$root/constraints.txt" "$root/pyproject.toml" | cksum) $root"
 }
 
 # environment_is_current [dev]. Every start of a script waits for this, so it starts neither python nor pip.
@@ -30,12 +30,15 @@ environment_is_current() {
   [[ ${1:-} != dev || $stamp_extra == dev ]]
 }
 
+# ensure_environment [dev]: sets up where that is due, or ends the script.
+ensure_environment() {
+  environment_is_current "$@" || "$root/scripts/setup" ${1:+"--$1"} || exit
+  locate_environment
+}
+
 # run_command NAME ARGUMENTS...: becomes the command sac-NAME, in the folder the user is in.
 run_command() {
-  if ! environment_is_current; then
-    "$root/scripts/setup"
-    locate_environment
-  fi
+  ensure_environment
   local folder=${0%/*}
   [[ $folder/$1 -ef $root/scripts/$1 ]] || folder=$root/scripts
   export SAC_SCRIPTS=$folder # hints then name scripts/NAME as it was typed, not sac-NAME

@@ -99,7 +99,7 @@ def sample(world, of_each):
 
 def test_damage_is_said_or_without_effect(world):
     chosen = list(sample(world, 8))
-    assert len(chosen) > 190 and {d.how for d in chosen} >= {"truncate", "flip", "zeros", "swap"}
+    assert len(chosen) > 170 and {d.how for d in chosen} >= {"truncate", "flip", "zeros", "swap"}
     counts = tried(world, chosen, seldom=8)
     assert counts["latest-60/state.json"]["same"] == 0 == counts["best-40/policy.safetensors"]["same"]
 

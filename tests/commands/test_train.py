@@ -463,7 +463,7 @@ def test_run_dir_begins_continues_finishes_and_then_says_so(elsewhere):
     assert stopped.code == 143
     assert stopped.err.splitlines()[-1] == "stopped at 33 env steps, saved. Continue: sac-train resume=job/17"
     run = RunDirectory(Path("job/17"))
-    assert run.read_summary()["status"] == "stopped" and run.read_summary()["env_steps"] == 33
+    assert {"status": "stopped", "cause": "SIGTERM", "env_steps": 33}.items() <= run.read_summary().items()
 
     continued = train(*requeued)
     assert continued.code == 0 and "continuing at 33 env steps" in continued.err

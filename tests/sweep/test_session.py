@@ -126,6 +126,14 @@ def test_a_sweep_that_was_stopped_ends_as_a_run_does(run, number, code):
     assert left.value.code == code
 
 
+def test_a_job_that_was_stopped_does_not_hide_how_another_failed(run):
+    session = Session([])
+    session.sweep, _ = run(*several(2))
+    for job, code in zip(session.sweep.jobs(), (143, 70), strict=True):
+        session.sweep.write_end(job, Ended(code, "it ended"))
+    assert session.exit_code() == 70
+
+
 @pytest.mark.parametrize("code", [70, 73, 74, 76, 1, 137])
 def test_its_exit_code_is_that_of_a_job_which_failed(run, code):
     sweep, _ = run(*several(1))

@@ -207,18 +207,6 @@ def test_an_extended_run_is_the_longer_run(tmp_path):
     assert best_at_its_first_end == [True, False]  # the first goes back to the one before it
 
 
-def test_a_checkpoint_of_a_version_that_did_not_count_rows_doubles_none(tmp_path, monkeypatch):
-    run = settings(total_env_steps=58)
-    with monkeypatch.context() as patch:
-        known = Record._state_dict
-        patch.setattr(Record, "_state_dict", lambda record: {k: x for k, x in known(record).items() if k != "written"})
-        advance(run, tmp_path / "parts", stop_at=58)
-    advance(run, tmp_path / "parts", asked=3, killed=True)  # in its last evaluation, with the row of the end written
-    advance(run, tmp_path / "parts", asked=3, killed=True)
-    assert advance(run, tmp_path / "parts") == advance(run, tmp_path / "whole")
-    assert left_of(tmp_path / "parts") == left_of(tmp_path / "whole")
-
-
 @pytest.mark.parametrize(("num_envs", "schedule"), [(3, 1.0), (1, "per_round")])
 def test_watching_a_run_more_or_less_often_changes_no_bit_of_it(tmp_path, num_envs, schedule):
     options = {"env": "lunarlander", "num_envs": num_envs, "normalization": "obs_and_reward", "schedule": schedule}

@@ -2,16 +2,19 @@
 
 import argparse
 import json
-import os
 import platform
+import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
 from benchmark import buffer, collection, end_to_end, rounds, startup, sweeps, update, where
 from benchmark.timing import Row, Spread
+from sac_runner.commands.arguments import open_door
+from sac_runner.machine import available_cores
+from sac_runner.training.device import _own_threads
+from sac_runner.training.provenance import _git, _version
 
 PARTS = {
     "end_to_end": end_to_end.measure,
@@ -24,10 +27,15 @@ PARTS = {
     "sweep": sweeps.measure,
 } | ({"gpu": end_to_end.measure_gpu} if torch.cuda.is_available() else {})
 VERSIONS = ("torch", "numpy", "gymnasium", "mujoco", "box2d")
+HEADER = "| | here | against | ratio (least to greatest) | goal |\n|---|---|---|---|---|"
 
 
 def main() -> None:
     """Entry point."""
+    open_door(_benchmark)
+
+
+def _benchmark() -> None:
     parser = options()
     arguments = parser.parse_args()
     unknown = [part for part in arguments.parts if part not in PARTS]
@@ -39,15 +47,18 @@ def main() -> None:
     if arguments.where:
         print(where.report(arguments.where))
         return
-    rows = []
+    figures = {"machine": machine(), "threads": _own_threads(), "git": _git(), "rounds": arguments.rounds}
+    rows: list[Row] = []
+    print(f"\n{HEADER}", flush=True)
     for part in arguments.parts or PARTS:
         begun = time.perf_counter()
-        rows += PARTS[part](arguments.rounds)
-        print(f"{part}: {time.perf_counter() - begun:.0f} s", flush=True)
-    print("\n" + markdown(rows))
-    if arguments.json:
-        figures = {"machine": machine(), "rounds": arguments.rounds, "rows": [_plain(row) for row in rows]}
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+        measured = PARTS[part](arguments.rounds)
+        print(markdown(measured), flush=True)  # a later part may fail
+        print(f"{part}: {time.perf_counter() - begun:.0f} s", file=sys.stderr)
+        rows += measured
+        if arguments.json:
+            plain = figures | {"rows": [_plain(row) for row in rows]}
+            arguments.json.write_text(json.dumps(plain, indent=2) + "\n")
 
 
 def options() -> argparse.ArgumentParser:
@@ -65,10 +76,12 @@ def options() -> argparse.ArgumentParser:
 
 
 def machine() -> str:
-    """Processor, cores and versions."""
-    names = [f"{name} {version(name)}" for name in VERSIONS]
-    cores = len(os.sched_getaffinity(0))
-    return f"{_processor()}, {cores} cores{_gpu()}; Python {platform.python_version()}, {', '.join(names)}"
+    """Processor, cores, threads, commit and versions."""
+    names = [f"{name} {_version(name)}" for name in VERSIONS]
+    git = _git()
+    commit = f"commit {git['commit'][:7]}{' with changes' if git['dirty'] else ''}" if git else "no commit"
+    computes = f"{_processor()}, {available_cores()} cores, {_own_threads()} threads{_gpu()}"
+    return f"{computes}; {commit}; Python {platform.python_version()}, {', '.join(names)}"
 
 
 def _gpu() -> str:
@@ -88,8 +101,8 @@ def _processor() -> str:
 
 
 def markdown(rows: list[Row]) -> str:
-    """The table: medians, and the least and greatest ratio of a round."""
-    lines = ["| | here | against | ratio (least to greatest) | goal |", "|---|---|---|---|---|"]
+    """Lines of the table: medians, and the least and greatest ratio of a round."""
+    lines = []
     for row in rows:
         against = "" if row.other is None else f"{_number(row.other)} {row.unit}: {row.against}"
         ratio = "" if row.ratio is None else f"{row.ratio.median:.2f} ({row.ratio.low:.2f} to {row.ratio.high:.2f})"

@@ -1,14 +1,17 @@
 """Training, end to end, at one update per env step, against Stable-Baselines3 on the same machine."""
 
-import os
 import subprocess
 import sys
 import venv
 from functools import partial
+from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 
+from benchmark.children import run
 from benchmark.ours import ALIKE, SETTLING, WARMUP
 from benchmark.timing import Row, Spread, compared, in_turn
+from sac_runner.training.device import _own_threads
 
 ROOT = Path(__file__).resolve().parents[3]
 PEER = ROOT / ".venv-sb3"
@@ -23,21 +26,23 @@ GPU_AIMS = {"halfcheetah": "2,000", "humanoid": "1,000"}
 
 def peer_python() -> str:
     """The interpreter of the peer's environment, which is made at its first use."""
-    python, done = PEER / "bin" / "python", PEER / PEER_VERSION
+    constraints, torch = ROOT / "constraints.txt", version("torch")
+    key = sha256(torch.encode() + constraints.read_bytes()).hexdigest()
+    python, done = PEER / "bin" / "python", PEER / f"{PEER_VERSION}-{key[:12]}"
     if not done.exists():
         print(f"installing {PEER_VERSION} into {PEER.name} ...", file=sys.stderr)
-        venv.create(PEER, with_pip=True)
-        pins = ["-c", str(ROOT / "constraints.txt"), "gymnasium[box2d,mujoco]"]
-        subprocess.run([python, "-m", "pip", "install", "-q", PEER_VERSION, *pins], check=True)
+        venv.create(PEER, clear=True, symlinks=True, with_pip=True)
+        _, _, build = torch.partition("+")
+        index = ["--extra-index-url", f"https://download.pytorch.org/whl/{build}"] if build else []
+        pins = ["-c", str(constraints), f"torch=={torch}", "gymnasium[box2d,mujoco]"]
+        subprocess.run([python, "-m", "pip", "install", "-q", *index, PEER_VERSION, *pins], check=True)
         done.touch()
     return str(python)
 
 
 def printed(*command: str) -> float:
-    """The number that ``command`` prints last, without any limit of threads from outside."""
-    environment = {name: x for name, x in os.environ.items() if name != "OMP_NUM_THREADS"}
-    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-    return float(done.stdout.split()[-1])
+    """The number that ``command`` prints last."""
+    return float(run(*command).split()[-1])
 
 
 def ours(steps: int, *overrides: str) -> float:
@@ -45,32 +50,27 @@ def ours(steps: int, *overrides: str) -> float:
     return printed(sys.executable, "-m", "benchmark.ours", str(steps), *ALIKE, *overrides)
 
 
-def measure(rounds: int) -> list[Row]:
-    """Both libraries in turn, the peer with one thread and with two, of which the faster counts."""
-    peer, rows = peer_python(), []
+def theirs(python: str, env: str, steps: int, count: int) -> float:
+    """The peer's, with ``count`` threads."""
     script = str(Path(__file__).with_name("sb3.py"))
+    return printed(python, script, "rate", env, *map(str, (count, WARMUP, SETTLING, steps)))
+
+
+def measure(rounds: int) -> list[Row]:
+    """Both libraries in turn, the peer with one thread, two and as many as ours, of which the fastest counts."""
+    peer, counts, rows = peer_python(), sorted({1, 2, _own_threads()}), []
     for name, (env, steps, goal) in ENVS.items():
-
-        def theirs(threads: int, env: str = env, steps: int = steps) -> float:
-            return printed(peer, script, "rate", env, *map(str, (threads, WARMUP, SETTLING, steps)))
-
-        def here(name: str = name, steps: int = steps) -> float:
-            return ours(steps, f"env={name}")
-
-        rates, *others = in_turn(rounds, here, lambda: theirs(1), lambda: theirs(2))
-        threads, best = max(enumerate(others, 1), key=lambda other: Spread.of(other[1]).median)
-        against = f"{PEER_VERSION.replace('==', ' ')}, {threads} thread{'s'[: threads > 1]}"
+        candidates = [partial(theirs, peer, env, steps, count) for count in counts]
+        rates, *others = in_turn(rounds, partial(ours, steps, f"env={name}"), *candidates)
+        count, best = max(zip(counts, others, strict=True), key=lambda other: Spread.of(other[1]).median)
+        against = f"{PEER_VERSION.replace('==', ' ')}, {count} thread{'s'[: count > 1]}"
         rows.append(compared("end to end", f"{env}, compiled", rates, best, "env steps/s", against, f">= {goal}"))
     return rows
 
 
 def measure_gpu(rounds: int) -> list[Row]:
     """The same runs on a GPU."""
-
-    def on_gpu(name: str) -> float:
-        return ours(4000, f"env={name}", "device=cuda")
-
-    measured = in_turn(rounds, *(partial(on_gpu, name) for name in GPU_AIMS))
+    measured = in_turn(rounds, *(partial(ours, 4000, f"env={name}", "device=cuda") for name in GPU_AIMS))
     return [
         Row("gpu", f"{name}, compiled", Spread.of(rates), None, "env steps/s", "", None, f"aim: {aim}")
         for (name, aim), rates in zip(GPU_AIMS.items(), measured, strict=True)
@@ -81,11 +81,8 @@ def measure_precision(rounds: int) -> list[Row]:
     """The same runs with ``precision=medium`` and ``highest``."""
     rows = []
     for name, (env, steps, _) in ENVS.items():
-
-        def at(precision: str, name: str = name, steps: int = steps) -> float:
-            return ours(steps, f"env={name}", f"precision={precision}")
-
-        medium, highest = in_turn(rounds, lambda: at("medium"), lambda: at("highest"))
+        candidates = [partial(ours, steps, f"env={name}", f"precision={x}") for x in ("medium", "highest")]
+        medium, highest = in_turn(rounds, *candidates)
         row = compared("precision", f"{env}, medium", medium, highest, "env steps/s", "highest", ">= 1.25 with AMX")
         rows.append(row)
     return rows

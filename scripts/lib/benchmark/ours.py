@@ -61,7 +61,7 @@ class _NoRecord:
 
 
 def training_rate(steps: int, *overrides: str) -> float:
-    """Env steps per second of a run that logs and saves as any other, evaluation aside."""
+    """Env steps per second of a run that logs as any other, between two of its evaluations and saves."""
     begins, ends = WARMUP + SETTLING, WARMUP + SETTLING + steps
     times: dict[int, float] = {}
     with trainer(*overrides, f"total_env_steps={ends + 1}") as made, tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,5 @@
 """The tutorial's round, ten episodes and 256 updates, against its own loop on as many transitions."""
 
-import os
 import subprocess
 import sys
 import time
@@ -52,9 +51,8 @@ def _round(made: Trainer, held: int, steps: int, updates: int) -> float:
 def tutorials(env: str, full: bool) -> Iterator[Callable[[int, int, int], float]]:
     """Seconds of a round of the tutorial's own loop, in a process that knows none of our settings."""
     command = [sys.executable, str(Path(__file__).with_name("tutorial.py")), env, str(full)]
-    environment = {name: x for name, x in os.environ.items() if name != "OMP_NUM_THREADS"}
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True) as process:
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdin is not None and process.stdout is not None
         ask, answers = process.stdin, process.stdout
 

@@ -30,7 +30,7 @@ class Row(NamedTuple):
     against: str
     """What ``other`` is."""
     ratio: Spread | None
-    """How many times better, by the ratio of each round."""
+    """By the ratio of each round: how many times better, or, of parts (update, replay), how many times as long."""
     goal: str
 
 

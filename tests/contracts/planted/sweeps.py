@@ -25,8 +25,8 @@ SWEEPS = [
     (
         "a sweep with failures ends with 0",
         SESSION,
-        "in (70, 73, 74, 76) else 1",
-        "in (70, 73, 74, 76) else 0",
+        "1 if left else 0)",
+        "0)",
         f"{OF_LAUNCHERS}a_sweep_whose_jobs_die_without_a_word_does_not_end_with_0",
     ),
     (
