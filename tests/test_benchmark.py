@@ -1,11 +1,13 @@
 """What ``scripts/benchmark`` times runs, and its table says what was measured."""
 
+import json
+import sys
 from functools import partial
 
 import pytest
 import torch
 from benchmark import __main__ as command
-from benchmark import collection, rounds, timing, update, where
+from benchmark import buffer, children, collection, end_to_end, rounds, timing, update, where
 from benchmark.tutorial import Tutorial
 
 from sac_runner.training import compilation
@@ -21,7 +23,6 @@ def briefly(monkeypatch):
     monkeypatch.setattr(rounds, "FULL", 400)
     monkeypatch.setattr(where, "TURNS", 3)
     monkeypatch.setattr(where, "WARMUP", 20)
-    monkeypatch.setattr(where, "PROFILED", 2)
     monkeypatch.setattr(where, "ALIKE", [*where.ALIKE, "schedule.warmup_env_steps=20", "agent.hidden_sizes=[8]"])
     for module in (compilation, update):  # whatever is timed
         monkeypatch.setattr(module, "compiled", lambda agent, batch, noise: partial(as_written, agent))
@@ -69,10 +70,56 @@ def test_a_ratio_is_of_the_same_round_and_of_how_many_times_better():
     assert "| part: case | 6.5 steps/s | 2.5 steps/s: other | 2.50 (2.00 to 3.00) |" in command.markdown([rate])
 
 
+def test_drawing_is_timed_between_updates(monkeypatch):
+    monkeypatch.setattr(buffer, "CAPACITY", 100)
+    monkeypatch.setattr(buffer, "ALIKE", [*buffer.ALIKE, "agent.hidden_sizes=[8]", "replay.capacity=300"])
+    monkeypatch.setattr(buffer, "peer_python", lambda: sys.executable)
+    monkeypatch.setattr(buffer, "printed", lambda *command: 3e9)
+    turns = []
+    alternating = buffer._alternating
+
+    def briefly(draw, update):
+        return alternating(lambda: turns.append("d") or draw(), lambda batch: turns.append("u") or update(batch), 0.05)
+
+    monkeypatch.setattr(buffer, "_alternating", briefly)
+    memory, drawing = buffer.measure(2)
+    assert memory.ours.median < memory.other.median == 3
+    assert drawing.ours.low > 0 and drawing.ratio.high < 1
+    assert len(turns) >= 4 and "".join(turns) == "du" * (len(turns) // 2)
+
+
+def test_the_peer_also_has_as_many_threads_as_ours_and_the_fastest_counts(monkeypatch):
+    monkeypatch.setattr(end_to_end, "ENVS", {"lunarlander": end_to_end.ENVS["lunarlander"]})
+    monkeypatch.setattr(end_to_end, "_own_threads", lambda: 4)
+    monkeypatch.setattr(end_to_end, "peer_python", lambda: "python")
+    monkeypatch.setattr(end_to_end, "ours", lambda steps, *overrides: 12.0)
+    monkeypatch.setattr(end_to_end, "theirs", lambda python, env, steps, count: float(count))
+    (row,) = end_to_end.measure(2)
+    assert row.ratio.median == 3 and row.against.endswith(" 2.9.2, 4 threads")
+
+
+def test_the_peer_is_made_anew_for_another_torch(monkeypatch, tmp_path):
+    made, installed = [], []
+    monkeypatch.setattr(end_to_end, "PEER", tmp_path)
+    monkeypatch.setattr(end_to_end.venv, "create", lambda folder, **options: made.append(options["clear"]))
+    monkeypatch.setattr(end_to_end.subprocess, "run", lambda command, check: installed.append(command))
+    for version in ("2.13.0", "2.13.0", "2.13.0+cpu"):
+        monkeypatch.setattr(end_to_end, "version", lambda name, version=version: version)
+        assert end_to_end.peer_python() == str(tmp_path / "bin" / "python")
+    assert made == [True, True] and ["torch==2.13.0" in command for command in installed] == [True] * 2 + [False] * 2
+    assert ["https://download.pytorch.org/whl/cpu" in command for command in installed] == [False] * 2 + [True, False]
+
+
+def test_a_program_that_fails_says_why():
+    assert children.run(sys.executable, "-c", "print(1)") == "1\n"
+    with pytest.raises(RuntimeError, match="ended with 3:\n(.*\n)*the reason"):
+        children.run(sys.executable, "-c", "import sys; print('the reason', file=sys.stderr); sys.exit(3)")
+
+
 def test_where_the_time_goes_adds_up():
     lines = where.report("lunarlander").splitlines()
     whole = float(lines[0].split(":")[1].split()[0])
-    parts = {name: float(took) for took, _, _, name in (line.split(maxsplit=3) for line in lines[1:9])}
+    parts = {name: float(took) for took, _, _, name in (line.split(maxsplit=3) for line in lines[1:])}
     assert sum(parts.values()) == pytest.approx(whole, abs=0.01)
     assert [name for name, took in parts.items() if not took] == ["observing"]  # nothing is normalized
 
@@ -92,3 +139,22 @@ def test_a_part_that_is_not_there_is_named(monkeypatch, capsys):
     with pytest.raises(SystemExit) as caught:
         command.main()
     assert caught.value.code == 2 and "unknown part speed; there are end_to_end, " in capsys.readouterr().err
+
+
+def test_a_part_that_fails_loses_nothing_of_those_before(monkeypatch, tmp_path, capsys):
+    row = timing.compared("part", "case", [4.0], [2.0], "steps/s", "other")
+    monkeypatch.setattr(command, "PARTS", {"one": lambda rounds: [row], "two": lambda rounds: 1 / 0})
+    monkeypatch.setattr("sys.argv", ["benchmark", "--json", str(tmp_path / "figures")])
+    with pytest.raises(ZeroDivisionError):
+        command.main()
+    assert capsys.readouterr().out.endswith(f"{command.HEADER}\n{command.markdown([row])}\n")
+    figures = json.loads((tmp_path / "figures").read_text())
+    assert [row["case"] for row in figures["rows"]] == ["case"]
+    assert f"{figures['threads']} threads" in figures["machine"] and {"git", "rounds"} < figures.keys()
+
+
+def test_an_environment_that_is_not_there_is_answered_briefly(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["benchmark", "--where", "nope"])
+    with pytest.raises(SystemExit) as caught:
+        command.main()
+    assert caught.value.code == 2 and "env=nope is not there" in capsys.readouterr().err

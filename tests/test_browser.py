@@ -111,6 +111,20 @@ def test_a_page_is_waited_for_and_what_it_lacks_to_the_end_is_said(monkeypatch):
     assert board._lacking(Pages(None), "", lacks) == ["nothing at all"]
 
 
+def test_a_browser_with_a_tmp_of_its_own_is_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(chromium, "_PROGRAMS", chromium._PROGRAMS[1:])
+    for name in ("snap", "chromium-browser", "google-chrome-stable"):
+        (tmp_path / name).write_text(
+            "#!/bin/sh\n" + ("exec /snap/bin/chromium\n" if name == "chromium-browser" else "")
+        )
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "chromium").symlink_to("snap")
+    assert chromium.find_chromium() == str(tmp_path / "google-chrome-stable")
+    (tmp_path / "google-chrome-stable").unlink()
+    assert chromium.find_chromium() is None
+
+
 def test_what_can_not_be_looked_at_is_said(sweep, tmp_path, monkeypatch, capsys):
     with pytest.raises(WrongInput, match="no sweep"):
         command.see(SweepDirectory(tmp_path), tmp_path)

@@ -120,7 +120,11 @@ UNKNOWN = [
     ("env hopper", "env is no setting", "try: sac-train env=hopper\n"),
     ("lr=1e-3,3e-4 seed=1", "here it is agent.lr (now 0.001)\n", "try: sac-train -m agent.lr=1e-3,3e-4 seed=1\n"),
     ("agent.lrr=1e-3,3e-4", "unknown key agent.lrr\n", "try: sac-train -m agent.lr=1e-3,3e-4\n"),
-    ("net_arch=64,64", "here it is agent.hidden_sizes (now [128,128])\n", "try: sac-train 'agent.hidden_sizes=[64,64]'\n"),
+    (
+        "net_arch=64,64",
+        "here it is agent.hidden_sizes (now [128,128])\n",
+        "try: sac-train 'agent.hidden_sizes=[64,64]'\n",
+    ),
     ("ent_coef=auto_0.1", "here it is alpha.initial (now 1)\n", "try: sac-train alpha=auto alpha.initial=0.1\n"),
     ("env_kwargs.g=9 env=pendulum", "here it is env.kwargs.g\n", "try: sac-train env.kwargs.g=9 env=pendulum\n"),
     ("torch_deterministic=true seed=1", "key torch_deterministic; runs are deterministic", "try: sac-train seed=1\n"),

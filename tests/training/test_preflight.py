@@ -13,9 +13,7 @@ from sac_runner.training.trainer import Trainer
 from tests.support import CPU, config
 
 ROW = 2 * (3 * 4 + (1 + 2) * 4 + 1 + 1 + 4)  # two environments: obs; action, reward, end; two flags; where the final is
-FILES = 500_000 + 3 * 4 * (
-    3 * 50 + 4 * 98 + 3 + 11
-)  # policy, critics, targets, alpha, what Adam keeps, its steps
+FILES = 500_000 + 3 * 4 * (3 * 50 + 4 * 98 + 3 + 11)  # policy, critics, targets, alpha, what Adam keeps, its steps
 
 
 @pytest.mark.parametrize(

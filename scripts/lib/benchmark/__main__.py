@@ -3,8 +3,6 @@
 import argparse
 import json
 import platform
-import sys
-import time
 from pathlib import Path
 
 import torch
@@ -51,10 +49,8 @@ def _benchmark() -> None:
     rows: list[Row] = []
     print(f"\n{HEADER}", flush=True)
     for part in arguments.parts or PARTS:
-        begun = time.perf_counter()
         measured = PARTS[part](arguments.rounds)
         print(markdown(measured), flush=True)  # a later part may fail
-        print(f"{part}: {time.perf_counter() - begun:.0f} s", file=sys.stderr)
         rows += measured
         if arguments.json:
             plain = figures | {"rows": [_plain(row) for row in rows]}

@@ -34,8 +34,9 @@ def peer_python() -> str:
         venv.create(PEER, clear=True, symlinks=True, with_pip=True)
         _, _, build = torch.partition("+")
         index = ["--extra-index-url", f"https://download.pytorch.org/whl/{build}"] if build else []
-        pins = ["-c", str(constraints), f"torch=={torch}", "gymnasium[box2d,mujoco]"]
-        subprocess.run([python, "-m", "pip", "install", "-q", *index, PEER_VERSION, *pins], check=True)
+        install = [python, "-m", "pip", "install", "-q", f"torch=={torch}"]
+        subprocess.run([*install, "--no-deps", "--retries", "1", "--timeout", "15", *index], check=True)
+        subprocess.run([*install, PEER_VERSION, "-c", constraints, "gymnasium[box2d,mujoco]"], check=True)
         done.touch()
     return str(python)
 

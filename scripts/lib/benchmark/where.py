@@ -1,12 +1,10 @@
-"""Where a training step's time goes: the functions of its turn, and the operators of its update."""
+"""Where a training step's time goes: the functions of its turn."""
 
 import contextlib
 import time
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
-
-from torch.profiler import ProfilerActivity, profile
 
 from benchmark.ours import ALIKE, WARMUP, trainer
 from sac_runner.algorithm.agent import SAC
@@ -27,11 +25,10 @@ PARTS = [
     ("metrics", TrainMeans, "add"),
 ]
 TURNS = 600
-PROFILED = 50
 
 
 def report(env: str) -> str:
-    """Milliseconds per env step by part, and the ten operators that take most of the update."""
+    """Milliseconds per env step by part."""
     spent = {name: 0.0 for name, *_ in PARTS}
     with contextlib.ExitStack() as at_the_end:
         for name, owner, method in PARTS:  # before there is a trainer, which keeps some of them
@@ -52,11 +49,6 @@ def report(env: str) -> str:
         lines = [f"{env}: {1e3 * whole / TURNS:.2f} ms per env step"]
         for name, seconds in sorted(spent.items(), key=lambda x: -x[1]):
             lines.append(f"  {1e3 * seconds / TURNS:7.3f} ms  {seconds / whole:5.1%}  {name}")
-        with profile(activities=[ProfilerActivity.CPU]) as profiled:
-            for _ in range(PROFILED):
-                made._collect()
-                made._learn()
-    lines.append(profiled.key_averages().table(sort_by="self_cpu_time_total", row_limit=14, max_name_column_width=40))
     return "\n".join(lines)
 
 

@@ -65,7 +65,7 @@ def see(sweep: SweepDirectory, pictures: Path) -> list[str]:
     if not wanted:
         raise RuntimeError(f"a run of {sweep.path} that was evaluated")
     if chromium is None:
-        raise RuntimeError("a browser: neither chromium nor google-chrome is on the PATH")
+        raise RuntimeError("a browser: neither chromium nor google-chrome is on the PATH, snaps aside")
     pictures.mkdir(parents=True, exist_ok=True)
     with serving(sweep.path) as address, open_page(chromium) as page:
         wait_for_events(address, wanted)

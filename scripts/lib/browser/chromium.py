@@ -24,6 +24,7 @@ T = TypeVar("T")
 HOST = "127.0.0.1"
 WIDTH, HEIGHT = 1400, 900
 """Of what is seen of a page, in pixels."""
+_PROGRAMS = ("/usr/bin/chromium", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--remote-debugging-port=0"),
@@ -42,7 +43,14 @@ class TooLate(Exception):
 
 def find_chromium() -> str | None:
     """Its program, where there is one."""
-    return next(filter(None, map(shutil.which, ("/usr/bin/chromium", "chromium", "google-chrome"))), None)
+    found = filter(None, map(shutil.which, _PROGRAMS))
+    return next((program for program in found if not _is_snap(Path(program))), None)
+
+
+def _is_snap(program: Path) -> bool:
+    """Whether it has a /tmp of its own, without our profile; Ubuntu's are such, or scripts that start one."""
+    with program.open("rb") as file:
+        return program.resolve().name == "snap" or b"/snap/bin/" in file.read(4096)
 
 
 def until(what: str, condition: Callable[[], T | None], seconds: float) -> T:
