@@ -90,7 +90,7 @@ def test_drawing_is_timed_between_updates(monkeypatch):
 
 def test_the_peer_also_has_as_many_threads_as_ours_and_the_fastest_counts(monkeypatch):
     monkeypatch.setattr(end_to_end, "ENVS", {"lunarlander": end_to_end.ENVS["lunarlander"]})
-    monkeypatch.setattr(end_to_end, "_own_threads", lambda: 4)
+    monkeypatch.setattr(end_to_end, "own_threads", lambda: 4)
     monkeypatch.setattr(end_to_end, "peer_python", lambda: "python")
     monkeypatch.setattr(end_to_end, "ours", lambda steps, *overrides: 12.0)
     monkeypatch.setattr(end_to_end, "theirs", lambda python, env, steps, count: float(count))

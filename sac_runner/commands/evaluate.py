@@ -57,7 +57,7 @@ def _refuse_own_protocol(options: argparse.Namespace) -> None:
         right = [options.run, "--as-trained"]
         right += ["--checkpoint", options.checkpoint] if options.checkpoint != "best" else []
         right += ["--outputs", options.outputs] if options.outputs is not None else []
-        right += ["--trust"] if options.trust else []
+        right += [f"--{name}" for name in ("trust", "json") if getattr(options, name)]
         raise WrongInput(text, f"{command('evaluate')} {shlex.join(right)}")
 
 

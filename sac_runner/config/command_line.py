@@ -64,7 +64,10 @@ class CommandLine:
         settings = shlex.split((refusal.remedy or "").removeprefix(train))
         if refusal.remedy is None or not refusal.remedy.startswith(train) or any("=" not in word for word in settings):
             return refusal
-        config, faults = convert(self._plain(settings))
+        found = self._plain(settings)
+        if not found:
+            return refusal
+        config, faults = convert(found)
         faults = by_origin([*faults, *find_contradictions(config)], settings, self._folders, self._choices(settings))
         if not faults:
             return refusal

@@ -173,7 +173,8 @@ def _in_our_words(theirs: str, value: str, choices: dict[str, str], groups: Grou
     special = VALUES.get(theirs, {})
     ours = special.get(value, special.get(value.capitalize(), special.get(None)))
     if ours is not None:
-        return [ours]
+        key, _, meant = ours.partition("=")
+        return _with_choice(key, meant, choices)
     if theirs == "ent_coef" and value.startswith("auto_"):
         return ["alpha=auto", f"alpha.initial={value[5:]}"]
     if theirs == "polyak" and re.fullmatch(r"0?\.\d+(,0?\.\d+)*", value):

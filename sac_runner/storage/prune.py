@@ -38,8 +38,8 @@ def prune_run(run: RunDirectory, outputs: Path) -> None:
         locks.enter_context(RunLock(run.path))
         _require_run(run)
         _require_alone(run)
-        _forget_end(sweep, run)
         aside = _set_aside(run.path)
+        _forget_end(sweep, run)
     _delete(aside)
     _drop_empty(run.path.parent, outputs)
 

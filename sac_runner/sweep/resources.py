@@ -42,7 +42,7 @@ class Allotment:
     """Values of CUDA_VISIBLE_DEVICES that jobs take in turn; empty without GPUs."""
 
     def environment(self, slot: int) -> dict[str, str]:
-        """Environment variables of the job in ``slot``; any number is one, and the GPUs are taken in turn."""
+        """Environment variables of the job in ``slot``, which no other has that runs beside it; GPUs go in turn."""
         shared = {"OMP_NUM_THREADS": str(self.threads)}
         return shared | ({"CUDA_VISIBLE_DEVICES": self.gpus[slot % len(self.gpus)]} if self.gpus else {})
 

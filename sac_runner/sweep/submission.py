@@ -46,6 +46,7 @@ class Submission:
         executor = executor_for(self.folder, options, name=name_of(sweep), array_parallelism=allotment.at_a_time)
         self.cluster = Slurm(executor, name_of(sweep)) if options["cluster"] == "slurm" else Here(executor)
         self._jobs: dict[str, SweepJob] = {}
+        self._slots: dict[str, int] = {}
         self._interrupts = 0
         self._told = False
 
@@ -80,9 +81,13 @@ class Submission:
         if some:
             for job in some:
                 self.sweep.forget_end(job)
-            share = self.allotment.environment
-            ids = self.cluster.submit([ClusterJob(self.sweep, job, share(job.number), self.hang_s) for job in some])
+            free = [slot for slot in range(len(self._slots) + len(some)) if slot not in self._slots.values()]
+            slots, share = free[: len(some)], self.allotment.environment
+            ids = self.cluster.submit(
+                [ClusterJob(self.sweep, job, share(slot), self.hang_s) for job, slot in zip(some, slots, strict=True)]
+            )
             self._jobs |= dict(zip(ids, some, strict=True))
+            self._slots |= dict(zip(ids, slots, strict=True))
 
     def _reap(self) -> None:
         queued = self.cluster.queued(_LOOK_WHILE_STOPPING_S if self._interrupts else _LOOK_S)
@@ -90,7 +95,7 @@ class Submission:
             ended = self.sweep.read_end(job)
             at_once = self.cluster.queues and ended is not None and (ended.exit_code != STOPPED or self._interrupts)
             if at_once or number not in queued:
-                del self._jobs[number]
+                del self._jobs[number], self._slots[number]
                 if ended is None and not self._interrupts:
                     self._keep_lost(number, job)
                 if words := failure(self.sweep, job):

@@ -88,7 +88,7 @@ def configure_torch(config: Config, device: torch.device) -> int:
     """Set threads, the way of products on ``device`` and how memory is kept; returns the number of threads."""
     _keep_freed_memory()
     one_thread_for_numpy()  # before PyTorch's, which may compute with the same library
-    threads = _own_threads() if config.threads == "auto" else config.threads
+    threads = own_threads() if config.threads == "auto" else config.threads
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("medium")
     if device.type != "cpu" or not _gains_by_onednn(config, threads) or not _multiplies_in_float32():
@@ -112,7 +112,7 @@ def _slow_in_bfloat16(device: torch.device) -> bool:
     return not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def _own_threads() -> int:
+def own_threads() -> int:
     """What OMP_NUM_THREADS says, or else the cores that this process may use, four at most.
 
     A rule rather than a trial at each start: the number of threads moves bits. Two threads make a compiled update 1.3

@@ -32,20 +32,21 @@ def provenance(overrides: list[str], seed: int, device: torch.device, threads: i
         "device": str(device),
         "threads": threads,
         "precision": precision,
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
-        "git": _git(),
+        "versions": {"python": platform.python_version(), **{name: version_of(name) for name in _PACKAGES}},
+        "git": git_state(),
         "host": {"system": platform.platform(), "cores": os.cpu_count()},
     }
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
+    """Of an installed package; None where it is not."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
 
 
-def _git() -> dict[str, Any] | None:
+def git_state() -> dict[str, Any] | None:
     """Commit and dirty flag of the source tree; None where it is no clone."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():

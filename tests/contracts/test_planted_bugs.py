@@ -13,8 +13,8 @@ from tests.contracts.planted_bugs import BUGS
 
 ROOT = Path(__file__).resolve().parents[2]
 NEEDED = ("sac_runner", "tests", "conf", "scripts", "pyproject.toml", "constraints.txt", "README.md")
-ENDLESS = 120
-"""Seconds that no test takes."""
+ENDLESS = 600
+"""Seconds that no test takes: a bug that has one wait for ever is no bug to plant."""
 
 
 def test_each_bug_has_a_name_of_its_own_and_a_test_there_is():
@@ -44,19 +44,19 @@ def copy(tmp_path):
     return folder
 
 
-def in_copy(folder, *arguments, timeout=None):
+def in_copy(folder, *arguments):
     """Python in ``folder``, where ``sac_runner`` is the one that lies there and not the one that is installed."""
     environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=ENDLESS)
 
 
-def run_tests(folder, *tests, timeout=None):
+def run_tests(folder, *tests):
     """Which copy was tested is asked of the tests' own process."""
     (folder / "which.py").write_text(
         "import sac_runner\n\ndef pytest_report_header():\n    return sac_runner.__file__\n"
     )
-    done = in_copy(folder, "-m", "pytest", "-x", "-p", "no:cacheprovider", "-p", "which", *tests, timeout=timeout)
+    done = in_copy(folder, "-m", "pytest", "-x", "-p", "no:cacheprovider", "-p", "which", *tests)
     assert str(folder / "sac_runner" / "__init__.py") in done.stdout, done
     return done
 
@@ -66,10 +66,7 @@ def run_tests(folder, *tests, timeout=None):
 def test_a_planted_bug_turns_its_test_red(copy, bug):
     path = copy / bug.file
     path.write_text(path.read_text().replace(bug.there, bug.instead))
-    try:
-        done = run_tests(copy, bug.test, timeout=ENDLESS)
-    except subprocess.TimeoutExpired:
-        return  # red too
+    done = run_tests(copy, bug.test)
     assert done.returncode == 1 and re.search(r"\b\d+ failed", done.stdout), done.stdout
     assert not re.search(r"\b\d+ errors?\b", done.stdout), done.stdout
 

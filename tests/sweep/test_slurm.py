@@ -333,7 +333,7 @@ def test_a_cluster_under_the_launcher_of_this_machine_is_answered(cluster):
 
 def test_jobs_on_this_machine_take_its_gpus_in_turn(tmp_path, monkeypatch):
     sweep, jobs = write_sweep(tmp_path / "sweep", "alpha=auto", seeds=3)
-    given = []
+    given, looks = [], iter([{"0"}, {"0"}])  # the second job ends before the first
 
     class Cluster:
         queues = False
@@ -343,13 +343,13 @@ def test_jobs_on_this_machine_take_its_gpus_in_turn(tmp_path, monkeypatch):
             return [str(job.job.number) for job in jobs]
 
         def queued(self, each_s):
-            return set()
+            return next(looks, set())
 
     monkeypatch.setattr(submission, "executor_for", lambda *_, **__: None)
     monkeypatch.setattr(submission, "Here", lambda executor: Cluster())
     board = SimpleNamespace(update=lambda: None, say=lambda words: None)
-    submission.Submission(sweep, Allotment(3, 1, ["4", "7"]), math.inf, board, {"cluster": "local"}).run(jobs)
-    assert given == ["4", "7", "4"]
+    submission.Submission(sweep, Allotment(2, 1, ["4", "7"]), math.inf, board, {"cluster": "local"}).run(jobs)
+    assert given == ["4", "7", "7"]
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_auto_takes_the_cores_that_there_are_up_to_four_or_what_the_environment_
 ):
     monkeypatch.setitem(os.environ, "OMP_NUM_THREADS", asked)
     monkeypatch.setattr(device, "available_cores", lambda: cores)
-    assert device._own_threads() == threads
+    assert device.own_threads() == threads
 
 
 @pytest.mark.parametrize("threads", [1, 2])

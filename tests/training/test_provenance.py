@@ -20,7 +20,7 @@ def clone(tmp_path, monkeypatch):
             return SimpleNamespace(stdout="c0ffee\n" if "rev-parse" in command else said)
 
         monkeypatch.setattr(module.subprocess, "run", run)
-        return module._git()
+        return module.git_state()
 
     return clone
 

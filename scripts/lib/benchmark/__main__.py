@@ -11,8 +11,8 @@ from benchmark import buffer, collection, end_to_end, rounds, startup, sweeps, u
 from benchmark.timing import Row, Spread
 from sac_runner.commands.arguments import open_door
 from sac_runner.machine import available_cores
-from sac_runner.training.device import _own_threads
-from sac_runner.training.provenance import _git, _version
+from sac_runner.training.device import own_threads
+from sac_runner.training.provenance import git_state, version_of
 
 PARTS = {
     "end_to_end": end_to_end.measure,
@@ -45,7 +45,7 @@ def _benchmark() -> None:
     if arguments.where:
         print(where.report(arguments.where))
         return
-    figures = {"machine": machine(), "threads": _own_threads(), "git": _git(), "rounds": arguments.rounds}
+    figures = {"machine": machine(), "threads": own_threads(), "git": git_state(), "rounds": arguments.rounds}
     rows: list[Row] = []
     print(f"\n{HEADER}", flush=True)
     for part in arguments.parts or PARTS:
@@ -73,10 +73,10 @@ def options() -> argparse.ArgumentParser:
 
 def machine() -> str:
     """Processor, cores, threads, commit and versions."""
-    names = [f"{name} {_version(name)}" for name in VERSIONS]
-    git = _git()
+    names = [f"{name} {version_of(name)}" for name in VERSIONS]
+    git = git_state()
     commit = f"commit {git['commit'][:7]}{' with changes' if git['dirty'] else ''}" if git else "no commit"
-    computes = f"{_processor()}, {available_cores()} cores, {_own_threads()} threads{_gpu()}"
+    computes = f"{_processor()}, {available_cores()} cores, {own_threads()} threads{_gpu()}"
     return f"{computes}; {commit}; Python {platform.python_version()}, {', '.join(names)}"
 
 

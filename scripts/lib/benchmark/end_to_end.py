@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmark.children import run
 from benchmark.ours import ALIKE, SETTLING, WARMUP
 from benchmark.timing import Row, Spread, compared, in_turn
-from sac_runner.training.device import _own_threads
+from sac_runner.training.device import own_threads
 
 ROOT = Path(__file__).resolve().parents[3]
 PEER = ROOT / ".venv-sb3"
@@ -59,7 +59,7 @@ def theirs(python: str, env: str, steps: int, count: int) -> float:
 
 def measure(rounds: int) -> list[Row]:
     """Both libraries in turn, the peer with one thread, two and as many as ours, of which the fastest counts."""
-    peer, counts, rows = peer_python(), sorted({1, 2, _own_threads()}), []
+    peer, counts, rows = peer_python(), sorted({1, 2, own_threads()}), []
     for name, (env, steps, goal) in ENVS.items():
         candidates = [partial(theirs, peer, env, steps, count) for count in counts]
         rates, *others = in_turn(rounds, partial(ours, steps, f"env={name}"), *candidates)
