@@ -179,7 +179,7 @@ STATISTICS = [
     (
         "merged variances forget how far the means lie apart",
         NORMALIZATION,
-        "        var -= sums * shift\n",
+        "            var -= sums * shift\n",
         "",
         f"{OF_NORMALIZATION}any_split_into_chunks_gives_the_moments_of_the_whole",
     ),
