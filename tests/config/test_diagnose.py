@@ -65,8 +65,6 @@ UNKNOWN = [
     ("tau=2 seed=3", "agent.tau (now 0.1); agent.tau=2 must be above 0", "try: sac-train agent.tau=0.1 seed=3\n"),
     ("lr=-1", "agent.lr (now 0.001); agent.lr=-1 must be above 0\n", "try: sac-train agent.lr=0.001\n"),
     ("buffer_size=10", "replay.capacity=10 must hold replay.batch_size=256", "try: sac-train replay.capacity=15000\n"),
-    ("lr=1e-3 hydra/launcher=slrum", "unknown key lr; here it is agent.lr\n", "hydra/launcher=slrum\n"),
-    ("ent_coef=0.2 target_entropy=auto", "here it is alpha.value; unknown", "try: sac-train alpha="),
     ("--gamma 7", "here it is agent.gamma; agent.gamma=7 must be", "try: sac-train agent.gamma=0.99\n"),
     ("evaluation.episodes=3", "unknown key evaluation.episodes", "eval.episodes=3"),
     ("enviroment=humanoid", "unknown key enviroment", "try: sac-train env=humanoid"),
@@ -469,6 +467,12 @@ def test_each_of_several_values_is_written_as_here():
     assert find_faults(GROUPS, ["polyak=0.99,0.995"], DEFAULTS)["polyak=0.99,0.995"].remedy == (
         "sac-train -m agent.tau=0.01,0.005"
     )
+
+
+@pytest.mark.parametrize("arguments", ["lr=1e-3 hydra/launcher=slrum", "ent_coef=0.2 target_entropy=auto"])
+def test_an_answer_that_does_not_compose_brings_no_faults_of_its_own(arguments):
+    answer = train(*arguments.split())
+    assert answer.code == 2 and "here it is" in answer.err and "missing" not in answer.err
 
 
 def test_values_of_a_function_are_not_counted():
