@@ -82,9 +82,10 @@ def test_drawing_is_timed_between_updates(monkeypatch):
         return alternating(lambda: turns.append("d") or draw(), lambda batch: turns.append("u") or update(batch), 0.05)
 
     monkeypatch.setattr(buffer, "_alternating", briefly)
-    memory, drawing = buffer.measure(2)
+    monkeypatch.setattr(buffer, "_alone", partial(buffer._alone, seconds=0.05))
+    memory, alone, drawing = buffer.measure(2)
     assert memory.ours.median < memory.other.median == 3
-    assert drawing.ours.low > 0 and drawing.ratio.high < 1
+    assert alone.ours.low > 0 and drawing.ours.low > 0 and drawing.ratio.high < 1
     assert len(turns) >= 4 and "".join(turns) == "du" * (len(turns) // 2)
 
 

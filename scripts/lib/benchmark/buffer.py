@@ -37,14 +37,29 @@ def measure(rounds: int) -> list[Row]:
 
         update(draw())  # the first compiles
         assert updater.compiles, "the update could not be compiled"
-        draws, updates = zip(*(_alternating(draw, update) for _ in range(rounds)), strict=True)
+        measured = [(_alone(draw), *_alternating(draw, update)) for _ in range(rounds)]
+        alone, draws, updates = zip(*measured, strict=True)
     script = str(Path(__file__).with_name("sb3.py"))
     theirs = printed(peer_python(), script, "memory", "Humanoid-v5", str(CAPACITY)) / 1e9
     case = f"{CAPACITY:,} Humanoid transitions"
     memory = Row(
         "replay", case, *(Spread(x, x, x) for x in (ours, theirs)), "GB", "Stable-Baselines3", None, "<= 1.6 GB"
     )
-    return [memory, compared("replay", "drawing a batch of 256", draws, updates, "ms", "an update", "<= 0.03 of it")]
+    case, of = "drawing a batch of 256", ("ms", "an update")
+    return [
+        memory,
+        compared("replay", f"{case}, one after the other", alone, updates, *of),
+        compared("replay", f"{case}, between updates", draws, updates, *of, "<= 0.03 of it"),
+    ]
+
+
+def _alone(draw: Callable[[], Batch], seconds: float = 1.0) -> float:
+    """Milliseconds of a draw."""
+    calls, begun = 0, time.perf_counter()
+    while (spent := time.perf_counter() - begun) < seconds:
+        draw()
+        calls += 1
+    return 1e3 * spent / calls
 
 
 def _alternating(
