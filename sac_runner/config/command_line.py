@@ -60,12 +60,11 @@ class CommandLine:
 
     def _mended_once_more(self, refusal: WrongInput) -> WrongInput:
         """What has the right key now may have a value that can't be, which nobody could see before."""
-        train = train_command("")
-        settings = shlex.split((refusal.remedy or "").removeprefix(train))
-        if refusal.remedy is None or not refusal.remedy.startswith(train) or any("=" not in word for word in settings):
+        train, remedy = train_command(""), refusal.remedy or ""
+        settings = shlex.split(remedy.removeprefix(train))
+        if not remedy.startswith(train) or any("=" not in word for word in settings):
             return refusal
-        found = self._plain(settings)
-        if not found:
+        if not (found := self._plain(settings)):
             return refusal
         config, faults = convert(found)
         faults = by_origin([*faults, *find_contradictions(config)], settings, self._folders, self._choices(settings))

@@ -21,7 +21,7 @@ from sac_runner.training.metrics import METRICS, RolloutMeans, TrainMeans, check
 from sac_runner.training.pace import Pace
 from sac_runner.training.policies import UnsavedPolicies, arrays_of, finite
 from sac_runner.training.recovery import drop_other_bests, drop_outdated, keep_best_of_an_end, listed_segments
-from sac_runner.training.schedule import Counters, is_finished, is_good_enough, owes_updates, warmup_env_steps
+from sac_runner.training.schedule import Counters, is_over, owes_updates, warmup_env_steps
 from sac_runner.training.state import ReplayOnDisk, TrainingState
 from sac_runner.types import Scalars
 
@@ -235,9 +235,7 @@ class Record:
         return cut
 
     def _is_over(self, counters: Counters) -> bool:
-        """Whether nothing is left to do but what comes at the end."""
-        reached = is_good_enough(self.config, self.last_evaluation_at, self.last_return)
-        return reached or is_finished(self.config, counters)
+        return is_over(self.config, counters, self.last_evaluation_at, self.last_return)
 
     def needs_replay(self, counters: Counters, turn: Counters | None) -> bool:
         """Whether a run that is stopped there, within ``turn`` if any, has updates to make yet."""

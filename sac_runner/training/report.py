@@ -18,7 +18,7 @@ from sac_runner.storage.find import outputs_folder
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.text import duration, plural, spread
 from sac_runner.training.record import Record
-from sac_runner.training.schedule import Counters, is_finished, is_good_enough
+from sac_runner.training.schedule import Counters, is_finished, is_over
 
 
 def header(config: Config, overrides: list[str], recipe: str | None, action_dim: int, least_s: float = 0.0) -> str:
@@ -114,7 +114,7 @@ def finished_already(config: Config, run: RunDirectory) -> str | None:
         return None
     counters = Counters(**{name: summary[name] for name in vars(Counters())})
     final = summary["scores"]["final"]
-    if not is_finished(config, counters) and not is_good_enough(config, final["env_steps"], final["return_mean"]):
+    if not is_over(config, counters, final["env_steps"], final["return_mean"]):
         return None
     path = quote(str(shown(run.path)))
     reached = f"{shown(run.path)} is finished: return {_score(final)} at {counters.env_steps:,} env steps"

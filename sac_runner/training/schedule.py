@@ -69,6 +69,11 @@ def is_good_enough(config: Config, evaluated_at: int, mean_return: float) -> boo
     return level is not None and evaluated_at > warmup_env_steps(config.schedule) and mean_return >= level
 
 
+def is_over(config: Config, counters: Counters, evaluated_at: int, mean_return: float) -> bool:
+    """Whether nothing is left to do but what comes at the end."""
+    return is_finished(config, counters) or is_good_enough(config, evaluated_at, mean_return)
+
+
 def owes_updates(config: Config, counters: Counters, turn: Counters | None) -> bool:
     """Whether a stop came within ``turn``, which began at those counters, before all of its updates were made."""
     return turn is not None and turn.rounds == counters.rounds and updates_due(config.schedule, counters) > 0

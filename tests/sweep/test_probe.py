@@ -110,4 +110,4 @@ def test_a_real_process_answers_and_what_an_environment_prints_is_no_answer():
     small = {"hidden_sizes": [8]}
     echo = config(agent=small, env={"id": "tests.scripted:Prints-v0", "max_episode_steps": 9}, replay={"batch_size": 8})
     (needs,) = probe.measure([echo])
-    assert 0 < needs.seconds < 60 and needs.disk > 500_000 and 5e7 < needs.memory < 3e9 and needs.gpus == 0
+    assert 0 < needs.seconds < 60 and 5e5 < needs.disk < 1e9 and 5e7 < needs.memory < 3e9 and needs.gpus == 0

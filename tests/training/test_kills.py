@@ -215,7 +215,7 @@ def race(server, name, killed):
     return [ending.seconds for ending in endings if ending.code]
 
 
-@pytest.mark.parametrize("killed", [0, 5, 60, 200])
+@pytest.mark.parametrize("killed", [0, 0, 5, 60, 200])
 def test_of_starts_at_the_same_moment_one_has_the_run(server, waited, killed):
     name = f"race-{uuid4().hex}"
     race(server, name, killed)
