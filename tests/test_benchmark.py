@@ -158,4 +158,4 @@ def test_an_environment_that_is_not_there_is_answered_briefly(monkeypatch, capsy
     monkeypatch.setattr("sys.argv", ["benchmark", "--where", "nope"])
     with pytest.raises(SystemExit) as caught:
         command.main()
-    assert caught.value.code == 2 and "env=nope is not there" in capsys.readouterr().err
+    assert caught.value.code == 2 and "env=nope does not exist" in capsys.readouterr().err

@@ -201,7 +201,7 @@ def _panel(
     short = [LeftOut(run.name, _how_far(run)) for run in runs if id(run) not in scores]
     said = [*of_the_step(at, counted, metric, asked_at is not None), *cautions(grouping, metric, counted)]
     if baseline and _named(baseline, grouping) is None:
-        said.insert(0, f"--baseline {baseline} is no group here: {base.label} is what the others are held against")
+        said.insert(0, f"--baseline {baseline} is not a group here: {base.label} is what the others are held against")
     return Panel(grouping.env_id, at, grouping, rows, short, said, alike(grouping))
 
 

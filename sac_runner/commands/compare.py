@@ -114,7 +114,7 @@ def _folder(out: str | None, outputs: Path, comparison: "Comparison") -> Path:
     except WrongInput as e:
         raise WrongInput(e.message, elsewhere) from e
     if not made and not folder.is_dir():
-        raise WrongInput(f"--out {folder} is there and is no folder", elsewhere)
+        raise WrongInput(f"--out {folder} exists and is not a folder", elsewhere)
     if not os.access(folder, os.W_OK):
         raise WrongInput(f"can't write into {folder}", elsewhere)
     return folder

@@ -64,7 +64,7 @@ def _runs(arguments: Sequence[str] | None) -> None:
         _follow(_find_sweep(_followed(options), outputs))
         return
     if options.outputs is not None and not outputs.is_dir():
-        raise WrongInput(f"--outputs {outputs} is no folder", "the folder that holds runs/ and sweeps/")
+        raise WrongInput(f"--outputs {outputs} is not a folder", "the folder that holds runs/ and sweeps/")
     singles, sweeps = _select(options, outputs, *see(outputs))
     if options.prune:
         remove(options.prune, singles, sweeps, outputs, options.yes)

@@ -69,7 +69,7 @@ def _train_frozen(arguments: list[str]) -> None:
         config, folder = from_plain(data["config"]), job_folder(sweep.path, data["path"])
         job = Job(config, data["overrides"], data["recipe"], {})
     except (KeyError, TypeError, ValueError) as e:
-        raise Damaged(f"{file} is no job of a sweep") from e
+        raise Damaged(f"{file} is not a job of a sweep") from e
     sweep.require_inside()
     config = replace(config, run=replace(config.run, dir=str(folder)))
     _train_in(replace(job, config=config), RunDirectory(folder), data["setting"])
@@ -237,7 +237,7 @@ def _is_unused(path: Path) -> bool:
 
 
 def _no_run(path: Path) -> WrongInput:
-    return WrongInput(f"run.dir={path} is there and is no run", train_command("run.dir=NEW"))
+    return WrongInput(f"run.dir={path} exists and is not a run", train_command("run.dir=NEW"))
 
 
 def _draw_curve(run: RunDirectory) -> None:

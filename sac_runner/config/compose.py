@@ -93,7 +93,7 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
     options, settings = split(arguments)
     for folder in config_folders(options):
         if not folder.is_dir():
-            raise WrongInput(f"--config-dir {folder} is no folder")
+            raise WrongInput(f"--config-dir {folder} is not a folder")
     own = find_groups(config_folders(options)).get("experiment", {})
     os.environ["SAC_TRAIN_EXPERIMENTS"] = "".join(f" {name}" for name in own)
     with contextlib.ExitStack() as at_the_end:

@@ -33,7 +33,7 @@ def find_faults(
         key, (_, equals, value) = key_of(override), override.partition("=")
         fault = _fault(groups, key, value, choices, sweeps) if equals else _bare_word(groups, override, following)
         if fault is None and key == twice and override.startswith("+"):
-            fault = WrongInput(f"{override}: {key} is there already, it needs no plus", to_paste(f"{key}={value}"))
+            fault = WrongInput(f"{override}: {key} exists already, so it needs no plus", to_paste(f"{key}={value}"))
         if fault is not None:
             faults[override] = _for_a_sweep(fault) if sweeps else fault
     return faults
@@ -53,7 +53,7 @@ def _bare_word(groups: Groups, word: str, following: str) -> WrongInput | None:
     remedy = to_paste(f"{group}={word}") if group else None
     if (word in schema_keys() or word in groups) and following and "=" not in following:
         remedy = to_paste(f"{word}={following}")
-    return WrongInput(f"{word} is no setting; every setting is a key=value", remedy)
+    return WrongInput(f"{word} is not a setting; every setting is a key=value", remedy)
 
 
 def _group_of(choice: str, groups: Groups) -> str | None:
@@ -137,7 +137,7 @@ def _choice_fault(group: str, value: str, groups: Groups, sweeps: bool) -> Wrong
         remedy = to_paste("env=custom", f"env.id={wrong}")
     if group == "alpha" and re.fullmatch(r"\d*\.?\d+(e-?\d+)?", wrong):
         remedy = to_paste("alpha=fixed", f"alpha.value={wrong}") if len(parts) == 1 else None
-    return WrongInput(f"{group}={wrong} is not there; {group} can be {', '.join(there)}", remedy)
+    return WrongInput(f"{group}={wrong} does not exist; {group} can be {', '.join(there)}", remedy)
 
 
 def _two_values(key: str, value: str) -> WrongInput:

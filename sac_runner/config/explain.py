@@ -138,7 +138,7 @@ def _what_hydra_says(said: str, error: Exception, typed: list[str]) -> WrongInpu
         group, wrong, there = missing[1], missing[2], missing[3].split()
         near = difflib.get_close_matches(wrong, there, 1)
         remedy = in_the_command(to_paste(f"{group}={near[0]}"), typed) if near else None
-        return WrongInput(f"{group}={wrong} is not there; {group} can be {', '.join(there)}", remedy)
+        return WrongInput(f"{group}={wrong} does not exist; {group} can be {', '.join(there)}", remedy)
     key = re.search(r"Could not override '([\w.]+)'", said)
     owner = schema_keys().get(key[1]) if key else None
     if key and owner:

@@ -180,7 +180,7 @@ def _with_unit_actions(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
     if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
         raise WrongInput(f"{name} has unbounded actions ({space}); SAC needs finite bounds to scale to")
     if space.shape == ():
-        raise WrongInput(f"{name} takes a single number that is no vector ({space}); SAC needs actions of shape (1,)")
+        raise WrongInput(f"{name} takes a single number, not a vector ({space}); SAC needs actions of shape (1,)")
     if not (space.low < space.high).all():
         raise WrongInput(f"{name} has an empty action range ({space}); each low must be under its high")
     unit = spaces.Box(-1.0, 1.0, (int(np.prod(space.shape)),), np.float32)

@@ -26,7 +26,7 @@ def policy_reader(run: RunDirectory, which: str, trusted: bool) -> tuple[Config,
     """The config of ``run``, and what reads its policy on the CPU: a run that goes on has a newer one each time.
 
     Raises:
-        WrongInput: It is no run, or names a package that the user has not said to trust.
+        WrongInput: It is not a run, or names a package that the user has not said to trust.
     """
     config = stored_config(run)
     require_trust(config.env, trusted)

@@ -84,7 +84,7 @@ def as_recorded(run: RunDirectory) -> Config:
     """The stored config with the device and the threads that the run in fact had.
 
     Raises:
-        WrongInput: It is no run, or its config is of another version.
+        WrongInput: It is not a run, or its config is of another version.
         Damaged: Its config is not what was written, or no config.
     """
     config, meta = stored_config(run), run.read_meta()

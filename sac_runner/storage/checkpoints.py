@@ -74,7 +74,7 @@ class Checkpoint:
         try:
             manifest = parse_signed(read_inside(self.path, "manifest.json"), self.path / "manifest.json")
         except Damaged as e:
-            raise Damaged(f"{self.path} is no checkpoint: its manifest.json is missing or damaged") from e
+            raise Damaged(f"{self.path} is not a checkpoint: its manifest.json is missing or damaged") from e
         if manifest["format"] > FORMAT:
             raise WrongInput(f"{self.path} has format {manifest['format']}; this version reads up to {FORMAT}")
         if (manifest.get("kind"), manifest.get("env_steps")) != (self.kind, self.env_steps):

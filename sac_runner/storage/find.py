@@ -59,7 +59,7 @@ def find_run_or_sweep(text: str, outputs: Path | str | None = None) -> Path:
     """The run or the sweep that ``text`` names; a sweep stands for its jobs.
 
     Args:
-        text: As for ``find_run``; ``last`` is what was started last, be it a sweep or a run that is no job of one.
+        text: As for ``find_run``; ``last`` is what was started last, be it a sweep or a run that is not a job of one.
         outputs: As for ``outputs_folder``.
 
     Raises:
@@ -138,7 +138,7 @@ def started(path: Path) -> tuple[float, str]:
 
 
 def _no_run(path: Path) -> WrongInput:
-    """``path`` exists and is no run: say what it is instead."""
+    """``path`` exists and is not a run: say what it is instead."""
     if why := RunDirectory(path).why_closed:
         return WrongInput(f"can't read {path}: {why}")
     above = next((folder for folder in path.absolute().parents if RunDirectory(folder).is_run), None)
@@ -148,8 +148,8 @@ def _no_run(path: Path) -> WrongInput:
         meta.parent for depth in ("*", "*/*") for meta in sorted(path.glob(f"{depth}/meta.json"))
     ]
     if below:
-        return WrongInput(f"{path} is no run, it holds {plural(len(below), 'run')}", _listed(below))
-    return WrongInput(f"{path} is no run: it has no config.yaml", "a path, a part of a run's name, or last")
+        return WrongInput(f"{path} is not a run, it holds {plural(len(below), 'run')}", _listed(below))
+    return WrongInput(f"{path} is not a run: it has no config.yaml", "a path, a part of a run's name, or last")
 
 
 def _not_one(text: str, matches: list[Path], runs: list[Path]) -> WrongInput:

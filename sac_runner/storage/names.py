@@ -67,7 +67,7 @@ def refuse_where_none_can_be_made(path: Path) -> None:
     """What ``create`` would say of the folder ``path``, as far as that can be known before anything is made.
 
     Raises:
-        WrongInput: What lies above is no folder, or can't be written.
+        WrongInput: What lies above is not a folder, or can't be written.
     """
     above = nearest_there(path.parent)
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):

@@ -27,7 +27,7 @@ def prune_run(run: RunDirectory, outputs: Path) -> None:
 
     Raises:
         RunInUse: A process owns it, or the sweep that it is a job of.
-        WrongInput: It is no run under ``outputs``, holds another one, or can't be written.
+        WrongInput: It is not a run under ``outputs``, holds another one, or can't be written.
         DiskFailed: The disk refuses it; it is as it was, or plainly gone.
     """
     _require_own(run.path, outputs)
@@ -64,7 +64,7 @@ def prune_sweep(sweep: SweepDirectory, outputs: Path) -> None:
 
     Raises:
         RunInUse: A process owns it, or one of its runs.
-        WrongInput: It is no sweep under ``outputs``, or can't be written.
+        WrongInput: It is not a sweep under ``outputs``, or can't be written.
         DiskFailed: The disk refuses it; it is as it was, or plainly gone.
     """
     _require_own(sweep.path, outputs)
@@ -72,7 +72,7 @@ def prune_sweep(sweep: SweepDirectory, outputs: Path) -> None:
     with ExitStack() as locks:
         locks.enter_context(RunLock(sweep.path))
         if not sweep.is_sweep:
-            raise WrongInput(f"{sweep.path} is no sweep: it has no sweep.json")
+            raise WrongInput(f"{sweep.path} is not a sweep: it has no sweep.json")
         for folder in (path for pattern in ("*", "*/*") for path in sweep.path.glob(pattern)):
             if why := RunDirectory(folder).why_closed:
                 raise WrongInput(f"can't read {folder}, where somebody may train: {why}")
@@ -102,7 +102,7 @@ def prune_replay(run: RunDirectory, outputs: Path) -> None:
 
     Raises:
         RunInUse: A process owns it.
-        WrongInput: It is no run under ``outputs``, is not finished, or can't be written.
+        WrongInput: It is not a run under ``outputs``, is not finished, or can't be written.
         Damaged: Its newest checkpoint is; it is as it was.
         DiskFailed: The disk refuses it; what is left of the replay can be pruned again.
     """
@@ -157,7 +157,7 @@ def _require_own(path: Path, outputs: Path) -> None:
 def _require_run(run: RunDirectory) -> None:
     """Asked for under its lock: what was found a moment ago may be another's by now."""
     if not run.is_run or not (run.path / "meta.json").is_file():
-        raise WrongInput(f"{run.path} is no run: it lacks config.yaml or meta.json")
+        raise WrongInput(f"{run.path} is not a run: it lacks config.yaml or meta.json")
 
 
 def _set_aside(path: Path) -> Path:

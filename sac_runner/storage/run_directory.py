@@ -104,7 +104,7 @@ class RunDirectory:
         """``config.yaml``, less its first line.
 
         Raises:
-            WrongInput: This is no run, or not all of it lies in its directory.
+            WrongInput: This is not a run, or not all of it lies in its directory.
             Damaged: It is not what was written.
             DiskFailed: It can't be read.
         """
@@ -113,7 +113,7 @@ class RunDirectory:
         try:
             data = read_whole(path)
         except Damaged as e:
-            raise WrongInput(f"{self.path} is no run: it has no config.yaml") from e
+            raise WrongInput(f"{self.path} is not a run: it has no config.yaml") from e
         head, _, config = data.partition(b"\n")
         if head != f"{_HEAD}{digest(config)}".encode():
             raise Damaged(f"{path} is damaged, or was changed: it does not match its first line")

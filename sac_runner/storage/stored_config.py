@@ -16,7 +16,7 @@ def plain_config(run: RunDirectory) -> dict[str, Any]:
     """Nested plain data, which may be of any version: nothing is interpolated, imported, run or checked for its keys.
 
     Raises:
-        WrongInput: This is no run, or not all of it lies in its directory.
+        WrongInput: This is not a run, or not all of it lies in its directory.
         Damaged: It is not what was written, or no config.
         DiskFailed: It can't be read.
     """
@@ -29,7 +29,7 @@ def plain_config(run: RunDirectory) -> dict[str, Any]:
         finally:
             loader.dispose()
         if not isinstance(plain, dict):
-            raise ValueError("it is no group of keys")
+            raise ValueError("it is not a group of keys")
     except (yaml.YAMLError, ValueError, LookupError, AttributeError) as e:  # the latter of a tag: !!bool x
         raise Damaged(f"{run.path / 'config.yaml'} can't be read as a config: {first_line(e)}") from e
     return plain

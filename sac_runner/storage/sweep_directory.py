@@ -86,11 +86,11 @@ class SweepDirectory:
         """``sweep.json``.
 
         Raises:
-            WrongInput: This is no sweep.
+            WrongInput: This is not a sweep.
             Damaged: It is not what was written, or of a later version.
         """
         if not self.is_sweep:
-            raise WrongInput(f"{self.path} is no sweep: it has no sweep.json")
+            raise WrongInput(f"{self.path} is not a sweep: it has no sweep.json")
         plan = read_signed(self.path / "sweep.json")
         if plan.get("version") != VERSION:
             raise Damaged(f"{self.path / 'sweep.json'} is of version {plan.get('version')}, this is {VERSION}")
@@ -100,7 +100,7 @@ class SweepDirectory:
         """What was planned.
 
         Raises:
-            WrongInput: This is no sweep.
+            WrongInput: This is not a sweep.
             Damaged: The plan can't be read.
         """
         try:
@@ -108,7 +108,7 @@ class SweepDirectory:
         except (KeyError, TypeError) as e:
             raise Damaged(f"{self.path / 'sweep.json'} is damaged: its jobs are not what was written") from e
         except ValueError as e:
-            raise Damaged(f"{self.path / 'sweep.json'} names {e}, which is no place for a run") from e
+            raise Damaged(f"{self.path / 'sweep.json'} names {e}, which is not a place for a run") from e
 
     def require_inside(self) -> None:
         """Nothing that a sweep which somebody sent writes or reads may be elsewhere.

@@ -83,7 +83,7 @@ class SweepLauncher(Launcher):
         for job in jobs:
             values = tuple(values_of(job).items())
             if values in seen:
-                raise WrongInput(f"job {' '.join(job)} is there twice: name each value once, and each key")
+                raise WrongInput(f"job {' '.join(job)} comes twice: name each value once, and each key")
             seen.add(values)
 
     def _propose(self, job: list[str], number: int, fixed: set[str]) -> Proposed:

@@ -112,7 +112,7 @@ class Session:
         """Run what of ``sweep`` is missing, has failed or was cut off.
 
         Raises:
-            WrongInput: It is no sweep, or what its jobs name is not there any more.
+            WrongInput: It is not a sweep, or what its jobs name is not there any more.
             Damaged: Its plan can't be read.
             RunInUse: Another process runs it.
             DiskFailed: How many run at a time can't be written into its plan.

@@ -32,7 +32,9 @@ def resolve_device(name: str) -> torch.device:
     there = ["auto", "cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     there += [f"cuda:{i}" for i in range(torch.cuda.device_count())]
     if name not in there:
-        raise WrongInput(f"device={name} is not there; here it can be {', '.join(there)}", train_command("device=auto"))
+        raise WrongInput(
+            f"device={name} is not available; allowed here: {', '.join(there)}", train_command("device=auto")
+        )
     return torch.device(name)
 
 

@@ -32,7 +32,7 @@ def stored_config(run: RunDirectory) -> Config:
     """The config of ``run``.
 
     Raises:
-        WrongInput: It is no run, or its config is of another version.
+        WrongInput: It is not a run, or its config is of another version.
         Damaged: Its config is not what was written, or no config.
         DiskFailed: It can't be read.
     """

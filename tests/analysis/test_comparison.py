@@ -333,7 +333,7 @@ def test_a_baseline_that_an_environment_does_not_have_is_named():
     made("c", [1.0], env={"id": "Hopper-v5"}, agent={"tau": 0.1})
     made("d", [1.0], env={"id": "Hopper-v5"})
     said = [panel.cautions for panel in compared(baseline="alpha=fixed").panels]
-    assert said[0] == [] and said[1][0].startswith("--baseline alpha=fixed is no group here: agent.tau=")
+    assert said[0] == [] and said[1][0].startswith("--baseline alpha=fixed is not a group here: agent.tau=")
 
 
 def test_a_run_that_went_on_elsewhere_has_minutes_of_both():

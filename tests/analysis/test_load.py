@@ -148,7 +148,7 @@ def test_a_damaged_file_costs_at_most_its_run(outputs, name, how, capsys):
     if name in ("meta.json", "summary.json"):
         assert ANT[0] in kept
     elif name == "config.yaml" and how in ("missing", "folder"):
-        assert ANT[0] not in kept  # it is no run at all
+        assert ANT[0] not in kept  # it is not a run at all
     elif (name, how) != ("metrics.csv", "flipped"):
         assert left_out == [ANT[0]] and name in loaded.left_out[0].why
 

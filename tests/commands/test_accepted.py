@@ -173,7 +173,7 @@ def test_a_run_that_is_killed_at_any_instant_is_read(tmp_path, every, nothing_go
         for name in newest:
             answer = ask(READERS[name], folder)
             if newest[name] < 0 and answer.code:
-                assert answer.code == 2 and ("has no checkpoint" in answer.said[0] or "is no run" in answer.said[0])
+                assert answer.code == 2 and ("has no checkpoint" in answer.said[0] or "is not a run" in answer.said[0])
                 continue
             steps, weights, _ = answer.value
             assert not answer.said and steps >= newest[name] and weights == known[steps][0], (number, answer)

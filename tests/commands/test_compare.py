@@ -187,7 +187,7 @@ def test_a_disk_that_refuses_is_said_after_the_table(sweep, call, monkeypatch):
 def test_a_folder_that_can_not_be_written_costs_no_table(sweep, call):
     Path("file").write_text("x")
     answer = call(main, "last", "--out", "file")
-    assert answer.code == 2 and "is no folder" in answer.err and "alpha=fixed_0.05" in answer.out
+    assert answer.code == 2 and "is not a folder" in answer.err and "alpha=fixed_0.05" in answer.out
 
 
 def test_a_path_that_is_no_text(call):

@@ -681,7 +681,7 @@ def test_a_run_that_goes_on_from_an_end_is_locked_before_its_environments_are_ma
     [
         (["init_from=nowhere"], "nowhere"),
         (["init_from=last", "agent.hidden_sizes=[4]"], "other shapes"),
-        (["run.dir=taken"], "is there and is no run"),
+        (["run.dir=taken"], "exists and is not a run"),
     ],
 )
 def test_a_dry_run_refuses_what_a_start_would(finished, arguments, said, hurried):

@@ -193,8 +193,8 @@ def test_a_folder_of_the_same_name_here_hides_no_sweep(outputs, monkeypatch):
     monkeypatch.chdir(outputs)
     (outputs / "alpha").mkdir()
     assert find_run_or_sweep("alpha", outputs) == sweep
-    assert "is no run" in neither("./alpha", outputs)
-    assert "is no run" in neither(".", outputs)  # and not what has a dot in its name
+    assert "is not a run" in neither("./alpha", outputs)
+    assert "is not a run" in neither(".", outputs)  # and not what has a dot in its name
 
 
 def test_a_part_of_several_names_names_none_unless_it_is_a_whole_one(outputs):

@@ -131,10 +131,10 @@ def test_a_sweep_of_more_runs_than_files_may_be_open_goes(outputs, sweep):
 def test_what_is_no_run_stays(outputs, run):
     (run.path / "meta.json").unlink()
     for remove in (prune_run, prune_replay):
-        with pytest.raises(WrongInput, match="is no run"):
+        with pytest.raises(WrongInput, match="is not a run"):
             remove(run, outputs)
     (outputs / "sweeps/notes").mkdir(parents=True)
-    with pytest.raises(WrongInput, match="is no sweep"):
+    with pytest.raises(WrongInput, match="is not a sweep"):
         prune_sweep(SweepDirectory(outputs / "sweeps/notes"), outputs)
     assert (outputs / "sweeps/notes").is_dir() and (run.path / "config.yaml").is_file()
 

@@ -34,7 +34,7 @@ def lines(run):
 
 def test_a_folder_is_a_run_once_its_config_is_there(run):
     assert not run.is_run and run.name == "20260101-000000_s0"
-    with pytest.raises(WrongInput, match="is no run: it has no config.yaml"):
+    with pytest.raises(WrongInput, match="is not a run: it has no config.yaml"):
         run.config_text()
     run.write_start("env: {}\n", {"seed": 3})
     assert run.is_run and run.config_text() == "env: {}\n" and run.read_meta() == {"seed": 3}

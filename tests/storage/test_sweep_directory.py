@@ -71,7 +71,7 @@ def test_no_job_is_named_before_it_is_frozen(sweep, monkeypatch):
 
 def test_a_folder_without_a_plan_is_no_sweep(sweep):
     assert not sweep.is_sweep
-    with pytest.raises(WrongInput, match="is no sweep: it has no sweep.json"):
+    with pytest.raises(WrongInput, match="is not a sweep: it has no sweep.json"):
         sweep.jobs()
 
 

@@ -403,7 +403,7 @@ def test_a_job_file_that_leads_elsewhere_is_refused(ragged, server):
         job = SweepJob(0, "default/s0", {}, 0, 60)
         other.write_plan({}, [job], [{**read_signed(file), "path": path}])
         ending = server.run(["--job", other.job_file(job)])
-        assert ending.code == 2 and "is no job of a sweep" in server.said()
+        assert ending.code == 2 and "is not a job of a sweep" in server.said()
     assert not (server.folder / "escaped").exists()
 
 

@@ -57,7 +57,7 @@ def see(sweep: SweepDirectory, pictures: Path) -> list[str]:
     """What is missing of ``sweep`` in TensorBoard.
 
     Raises:
-        WrongInput: It is no sweep.
+        WrongInput: It is not a sweep.
         RuntimeError: TensorBoard does not start, there is no Chromium, or nothing to be seen.
         TooLate: TensorBoard or Chromium does not answer.
     """
