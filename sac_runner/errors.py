@@ -48,8 +48,9 @@ def train_command(overrides: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception of somebody else says first."""
-    return str(error).strip().split("\n", 1)[0]
+    """What an exception of somebody else says first, and last if that only announces it, as compilers' do."""
+    first, *more = str(error).strip().splitlines() or [""]
+    return f"{first} {more[-1].strip()}" if more and first.endswith(":") else first
 
 
 class RunnerError(Exception):

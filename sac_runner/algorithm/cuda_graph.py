@@ -10,6 +10,9 @@ from sac_runner.errors import first_line, warn
 
 T = TypeVar("T")
 
+_BROKEN: list[torch.cuda.CUDAGraph] = []
+"""Graphs whose recording failed. PyTorch 2.11's allocator goes on pointing to them, so they are kept."""
+
 
 def recorded(body: Callable[[], T], device: torch.device) -> Callable[[], T]:
     """``body`` as one call of ``device``; itself, and a warning, where it can't be recorded.
@@ -25,6 +28,7 @@ def recorded(body: Callable[[], T], device: torch.device) -> Callable[[], T]:
     """
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.device(device):
+        # A stream for each: from PyTorch 2.12 on, a graph that ends takes along what others on its stream compute with.
         here, aside = torch.cuda.current_stream(), torch.cuda.Stream()
         aside.wait_stream(here)
         with torch.cuda.stream(aside):
@@ -37,12 +41,15 @@ def recorded(body: Callable[[], T], device: torch.device) -> Callable[[], T]:
             with torch.cuda.stream(here), torch.cuda.graph(graph, stream=aside):
                 result = body()
         except RuntimeError as e:
-            cause: BaseException = e
-            while cause.__context__ is not None:  # that recording was broken off is all that the last one says
-                cause = cause.__context__
-            if isinstance(cause, torch.OutOfMemoryError):
-                raise
-            warn(f"no CUDA graph could be recorded, so the GPU is told every operation anew ({first_line(cause)})")
+            causes: list[BaseException] = [e]  # that recording was broken off is all that the last one says
+            while (cause := causes[-1].__context__) is not None:
+                causes.append(cause)
+            _BROKEN.append(graph)
+            for cause in causes:
+                if isinstance(cause, torch.OutOfMemoryError):
+                    raise cause from None
+            why = first_line(causes[-1])
+            warn(f"no CUDA graph could be recorded, so every operation is launched by itself, which is slower ({why})")
             return body
 
     def replay() -> T:

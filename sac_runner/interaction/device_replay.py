@@ -12,8 +12,9 @@ from torch import Tensor
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.types import Batch
 
-_PARCEL = 4
-"""Rows that a parcel has room for: of two steps, the one that begins, and the one before, in case it has changed."""
+_PARCEL = 8
+"""Rows that a parcel has room for: of four steps, the one that begins, the one before, in case it has changed, and two
+final ones."""
 
 _AT_ONCE = 4096
 """Transitions that go there together where more are new."""

@@ -127,6 +127,7 @@ def compiled(agent: SAC, batch: Batch, noise: UpdateNoise) -> Update:
     from torch._dynamo.exc import TensorifyScalarRestartAnalysis
 
     compiler.trace_autograd_ops = True
+    compiler.recompile_limit = 64  # of agents of other sizes in one process, where it is not ahead of time
     options: dict[str, Any] = {
         "cpp_wrapper": True,
         # Else it tries each instruction set of the processor, 9 s, of known code 2 s. (On others a g++ may lack one.)
@@ -137,11 +138,15 @@ def compiled(agent: SAC, batch: Batch, noise: UpdateNoise) -> Update:
     }
     # Ahead of time: its calls need not ask first what was compiled for whom, which takes 0.1 ms. What they would ask
     # for never changes in a run: sizes and types of a batch, config, modules, precision. On a GPU there is one call,
-    # which is recorded; before PyTorch 2.13 there is no other way.
+    # which is recorded; before PyTorch 2.12 there is no other way.
     ahead_of_time = compiler.enable_aot_compile and not batch.obs.is_cuda
     if batch.obs.is_cuda:
-        # Its Python is gone once it is recorded. The second is a pass that fails at this update (2.11).
-        options |= {"cpp_wrapper": False, "loop_ordering_after_fusion": False}
+        from torch._inductor import config as inductor
+
+        options["cpp_wrapper"] = False  # its Python is gone once it is recorded
+        # Passes: the first fails at this update (2.11), the second, new in 2.13, at others (pytorch#197077).
+        passes = ("loop_ordering_after_fusion", "loop_reindexing_after_fusion")
+        options |= {name: False for name in passes if hasattr(inductor, name)}
     if ahead_of_time:
         options["guard_filter_fn"] = torch.compiler.skip_all_guards_unsafe
     update = torch.compile(as_written, fullgraph=True, dynamic=False, backend=_inductor, options=options)

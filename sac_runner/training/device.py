@@ -53,7 +53,7 @@ def room_for(what: str, remedy: str) -> Iterator[None]:
         yield
     except (MemoryError, OverflowError, RuntimeError, ValueError) as e:
         lacks = isinstance(e, MemoryError | OverflowError | torch.OutOfMemoryError)
-        if not lacks and not re.search("allocate memory|too big|[Oo]verflow|[Mm]aximum", str(e)):
+        if not lacks and not re.search("allocate memory|out of memory|too big|[Oo]verflow|[Mm]aximum", str(e)):
             raise
         raise WrongInput(f"{what} does not fit into memory: {first_line(e)}", train_command(remedy)) from e
 

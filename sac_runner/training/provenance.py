@@ -34,8 +34,12 @@ def provenance(overrides: list[str], seed: int, device: torch.device, threads: i
         "precision": precision,
         "versions": {"python": platform.python_version(), **{name: version_of(name) for name in _PACKAGES}},
         "git": git_state(),
-        "host": {"system": platform.platform(), "cores": os.cpu_count()},
+        "host": {"system": platform.platform(), "cores": os.cpu_count(), "gpu": _gpu(device)},
     }
+
+
+def _gpu(device: torch.device) -> str | None:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else None
 
 
 def version_of(package: str) -> str | None:

@@ -72,3 +72,19 @@ def test_what_cannot_be_recorded_is_told_anew_each_time(monkeypatch, current, ca
     said = capsys.readouterr().err
     assert current == ["first"]
     assert said.startswith("warning: no CUDA graph could be recorded") and said.endswith("(not permitted)\n")
+
+
+def test_memory_that_runs_out_while_recording_is_said_to_have_run_out(monkeypatch, current):
+    graphs(monkeypatch, current, fails=True)
+    made = []
+
+    def body():
+        made.append(1)
+        if len(made) == 4:
+            try:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            except torch.OutOfMemoryError:
+                raise RuntimeError("capture was invalidated by that") from None
+
+    with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory"):
+        recorded(body, CPU)

@@ -2,6 +2,7 @@ import subprocess
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from sac_runner.training import provenance as module
 
@@ -35,3 +36,11 @@ def test_code_that_is_not_as_it_was_committed_is_known_by_it(clone, status, dirt
 @pytest.mark.parametrize("fails", [FileNotFoundError("git"), subprocess.TimeoutExpired("git", 10)])
 def test_without_an_answer_of_git_nothing_is_said_of_the_commit(clone, fails):
     assert clone(fails) is None
+
+
+def test_the_gpu_that_rounds_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"the GPU of index {device.index}")
+    gpus = [
+        module.provenance([], 0, torch.device(name), 1, "highest")["host"]["gpu"] for name in ("cpu", "cuda", "cuda:1")
+    ]
+    assert gpus == [None, "the GPU of index None", "the GPU of index 1"]
