@@ -3,7 +3,7 @@
 import contextlib
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
 
@@ -12,10 +12,9 @@ import numpy as np
 from sac_runner.analysis import statistics
 from sac_runner.analysis.cautions import alike, cautions, of_the_step
 from sac_runner.analysis.curves import Line, line
-from sac_runner.analysis.grouping import Group, Grouping, group
+from sac_runner.analysis.grouping import Group, Grouping, group, without_copies
 from sac_runner.analysis.load import LeftOut, Loaded, Run
 from sac_runner.analysis.statistics import FEW, Floats
-from sac_runner.config.convert import written
 from sac_runner.errors import WrongInput
 
 _WHOLE = 0.9  # of its env steps, from which on a curve counts as whole: not every row has every metric
@@ -130,7 +129,7 @@ def compare(
     Raises:
         WrongInput: No run came to ``at``, or there is no such group or key.
     """
-    groupings, copies = zip(*map(_without_copies, group(loaded.runs, by)), strict=True)
+    groupings, copies = zip(*map(without_copies, group(loaded.runs, by)), strict=True)
     if baseline is not None and not any(_named(baseline, grouping) for grouping in groupings):
         labels = [x.label for grouping in groupings for x in grouping.groups]
         raise WrongInput(f"--baseline {baseline}: no group, or more than one", f"one of {', '.join(labels)}")
@@ -150,34 +149,21 @@ def _overall(panels: list[Panel]) -> dict[str, Better]:
     return {label: _better([own[label].finals for own in rows], [own[base].finals for own in rows]) for label in common}
 
 
-def _without_copies(grouping: Grouping) -> tuple[Grouping, list[LeftOut]]:
-    """A copy of a run, or the same run done twice, is no second seed."""
-    copies: list[LeftOut] = []
-    groups = []
-    for x in grouping.groups:
-        kept: dict[tuple[str, bytes, bytes], Run] = {}
-        for run in x.runs:
-            curve = run.curve.env_steps.tobytes(), run.curve.values.tobytes()
-            first = kept.setdefault((written(run.seed), *curve), run)
-            if first is not run:
-                copies.append(LeftOut(run.name, f"has the seed and, to the bit, the curve of {first.name}"))
-        groups.append(replace(x, runs=list(kept.values())))
-    return replace(grouping, groups=groups), copies
-
-
 def _named(text: str, grouping: Grouping) -> Group | None:
-    exact = [x for x in grouping.groups if x.label == text or _plain(x.label) == _plain(text)]
+    wanted = _plain(text)
+    exact = [x for x in grouping.groups if x.label == text or _plain(x.label) == wanted]
+    exact = exact or [x for x in grouping.groups if _plain(x.label.partition("=")[2]) == wanted]
     parts = exact or [x for x in grouping.groups if text in x.label]
     return parts[0] if len(parts) == 1 else None
 
 
 def _plain(label: str) -> list[str]:
-    """``agent.lr=3e-4`` is ``agent.lr=0.0003``."""
+    """``agent.lr=3e-4`` is ``agent.lr=0.0003``, ``3e-4`` is ``0.0003``."""
     words = []
     for word in label.split():
-        key, _, value = word.partition("=")
+        key, equals, value = word.rpartition("=")
         with contextlib.suppress(ValueError):
-            word = f"{key}={float(value)}"
+            word = f"{key}{equals}{float(value)}"
         words.append(word)
     return words
 

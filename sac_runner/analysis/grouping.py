@@ -2,12 +2,14 @@
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from sac_runner.analysis.load import Run
+import numpy as np
+
+from sac_runner.analysis.load import LeftOut, Run
 from sac_runner.config.convert import written
 from sac_runner.errors import WrongInput, command
 
@@ -72,6 +74,35 @@ def group(runs: list[Run], by: list[str] | None) -> list[Grouping]:
         _check_keys(by, runs)
     envs = dict.fromkeys(run.env_id for run in runs)
     return [_group([run for run in runs if run.env_id == env_id], by) for env_id in envs]
+
+
+def without_copies(grouping: Grouping) -> tuple[Grouping, list[LeftOut]]:
+    """A copy of a run, the same run done twice, or its first part is no second seed."""
+    copies: list[LeftOut] = []
+    groups = []
+    for x in grouping.groups:
+        kept: dict[str, list[Run]] = {}
+        for run in sorted(x.runs, key=lambda run: -run.curve.reach):
+            own = kept.setdefault(written(run.seed), [])
+            longer = next((other for other in own if _begins(other, run)), None)
+            if longer is None:
+                own.append(run)
+            else:
+                what = "curve" if longer.curve.reach == run.curve.reach else "beginning"
+                copies.append(LeftOut(run.name, f"has the seed and, to the bit, the {what} of {longer.name}"))
+        ids = {id(run) for own in kept.values() for run in own}
+        groups.append(replace(x, runs=[run for run in x.runs if id(run) in ids]))
+    return replace(grouping, groups=groups), copies
+
+
+def _begins(longer: Run, run: Run) -> bool:
+    """Whether ``longer`` has the values of ``run`` where both were measured, a policy that had learned among them.
+
+    A run that is continued has no measurement of its own at the end that it had before.
+    """
+    common, here, there = np.intersect1d(run.curve.env_steps, longer.curve.env_steps, return_indices=True)
+    alike = np.array_equal(run.curve.values[here], longer.curve.values[there])
+    return alike and (len(common) == len(run.curve.env_steps) or bool((common > 0).any()))
 
 
 def _group(runs: list[Run], by: list[str] | None) -> Grouping:

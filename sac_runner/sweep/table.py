@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import math
 import statistics
 from dataclasses import dataclass
 from shlex import quote
@@ -27,9 +28,13 @@ class Row:
     """One setting."""
 
     label: str
+    env: str
+    """As it was swept; empty where it was not."""
     seeds: int
     finals: list[float]
     """Final evaluation mean of each finished job."""
+    at: list[int]
+    """Env steps of that."""
     bests: list[float]
     """Best evaluation mean of each finished job."""
     minutes: list[float]
@@ -37,15 +42,24 @@ class Row:
 
 
 def rows_of(jobs: list[tuple[SweepJob, Status]]) -> list[Row]:
-    """A row for each setting, the best final mean first; settings without one last."""
+    """A row for each setting, the best final mean first, each environment by itself; settings without one last."""
     rows = []
     for label in dict.fromkeys(job.label for job, _ in jobs):
+        env = next(_env(job) for job, _ in jobs if job.label == label)
         own = [now for job, now in jobs if job.label == label]
         done = [now for now in own if now.state == "finished" and "final" in now.scores]
         finals = [float(now.scores["final"]["return_mean"]) for now in done]
+        at = [int(now.scores["final"]["env_steps"]) for now in done]
         bests = [float(now.scores["best"]["return_mean"]) for now in done]
-        rows.append(Row(label, len(own), finals, bests, [now.wall_time_s / 60 for now in done]))
-    return sorted(rows, key=lambda row: -statistics.fmean(row.finals) if row.finals else float("inf"))
+        rows.append(Row(label, env, len(own), finals, at, bests, [now.wall_time_s / 60 for now in done]))
+    envs = list(dict.fromkeys(row.env for row in rows))
+    return sorted(
+        rows, key=lambda row: (envs.index(row.env), -statistics.fmean(row.finals) if row.finals else math.inf)
+    )
+
+
+def _env(job: SweepJob) -> str:
+    return " ".join(job.setting[key] for key in ("env", "env.id") if key in job.setting)
 
 
 def summarize(sweep: SweepDirectory) -> str:
@@ -57,7 +71,8 @@ def summarize(sweep: SweepDirectory) -> str:
         write_atomically(sweep.path / "sweep_summary.json", json_bytes(_plain(rows, jobs)))
     except DiskFailed as e:
         warn(f"no sweep_summary: {e.message}")
-    return "\n".join([_headline(sweep, jobs), *_table(rows), *_unfinished(sweep, jobs), *_next(sweep, jobs)])
+    said = [_headline(sweep, jobs), *_table(rows), *_unequal(rows), *_unfinished(sweep, jobs), *_next(sweep, jobs)]
+    return "\n".join(said)
 
 
 def _headline(sweep: SweepDirectory, jobs: list[tuple[SweepJob, Status]]) -> str:
@@ -88,6 +103,18 @@ def _interval(finals: list[float]) -> str:
     scores = np.array(finals)
     low, high = iqm_interval(scores)
     return f"{number(iqm(scores))} [{number(low)}, {number(high)}]"
+
+
+def _unequal(rows: list[Row]) -> list[str]:
+    """A job may have gone on by hand for longer than the others."""
+    for env in dict.fromkeys(row.env for row in rows):
+        at = [steps for row in rows if row.env == env for steps in row.at]
+        if at and min(at) < max(at):
+            text = (
+                f"final returns are of {min(at):,} to {max(at):,} env steps; compare scores all where the shortest ends"
+            )
+            return [f"caution: {text}"]
+    return []
 
 
 def _unfinished(sweep: SweepDirectory, jobs: list[tuple[SweepJob, Status]]) -> list[str]:

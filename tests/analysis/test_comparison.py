@@ -226,6 +226,29 @@ def test_a_copy_of_a_run_is_no_second_seed():
     assert "has seed 3 more than once" in comparison.panels[0].cautions[0]
 
 
+def test_the_beginning_of_a_longer_run_is_no_second_seed():
+    made("pilot", [1.0, 2.0, 2.5], steps=[0, 400, 600], seed=3)  # whose end is no measurement of the longer one
+    made("longer", [1.0, 2.0, 3.0], steps=[0, 400, 800], seed=3)
+    made("other", [1.0, 2.1, 3.0], steps=[0, 400, 800], seed=3)
+    made("short", [1.0, 2.0], steps=[0, 300], seed=3)  # of which nothing tells: the first policy is that of all
+    comparison = compared()
+    assert [run.name[9:] for run in comparison.panels[0].rows[0].group.runs] == ["longer", "other", "short"]
+    assert comparison.left_out == [("pendulum/pilot", "has the seed and, to the bit, the beginning of pendulum/longer")]
+
+
+@pytest.mark.parametrize("text", ["alpha=fixed", "fixed"])
+def test_a_baseline_may_be_named_by_its_value_alone_as_in_the_table(text):
+    sweep = alpha_sweep(Path("sweep"))
+    assert panel(baseline=text, texts=[str(sweep.path)]).baseline.group.label == "alpha=fixed"
+
+
+@pytest.mark.parametrize("text", ["3e-4", "0.0003", "agent.lr=3e-4"])
+def test_a_baseline_may_be_a_number_in_another_form(text):
+    for i, lr in enumerate((0.0003, 0.00031)):
+        made(f"r{i}", [float(i)], seed=0, agent={"lr": lr})
+    assert panel(baseline=text).baseline.group.label == "agent.lr=0.0003"
+
+
 def test_environments_are_never_mixed():
     for i in range(4):
         made(f"p{i}", [-200.0 - i], seed=i)

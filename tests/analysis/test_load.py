@@ -71,7 +71,7 @@ def test_a_pattern_that_the_shell_has_filled_in_finds_files_too(outputs):
     inside = sorted(map(str, Path("outputs/sweeps/20260102-000000_alpha").iterdir()))
     assert any(path.endswith("sweep.json") for path in inside) and any(path.endswith("jobs") for path in inside)
     assert names(outputs, *inside) == SWEEP
-    assert "no run" in refusal(outputs, *[path for path in inside if "alpha-" not in Path(path).name])
+    assert "is not a run" in refusal(outputs, *[path for path in inside if "alpha-" not in Path(path).name])
 
 
 def test_hidden_folders_are_nobodys_runs(outputs):

@@ -29,11 +29,11 @@ def plan(sweep, *settings):
     return planned
 
 
-def ran(sweep, job, final=None, best=None, status="finished", cause=None, env_steps=1000, evals=()):
+def ran(sweep, job, final=None, best=None, status="finished", cause=None, env_steps=1000, evals=(), at=1000):
     run = sweep.run(job)
     run.path.mkdir(parents=True)
     run.write_start("seed: 0\n", {})
-    scores = {} if final is None else {"final": score(final, 1000), "best": score(best or final, 500)}
+    scores = {} if final is None else {"final": score(final, at), "best": score(best or final, 500)}
     said = {"status": status, "cause": cause, "env_steps": env_steps, "wall_time_s": 120.0, "scores": scores}
     run.write_summary(said)
     if evals:
@@ -41,6 +41,27 @@ def ran(sweep, job, final=None, best=None, status="finished", cause=None, env_st
         for i, value in enumerate(evals):
             file.write(i, 0, {"eval/return_mean": value})
         file.close()
+
+
+def test_returns_of_unequal_length_are_said_to_be_that(sweep):
+    jobs = plan(sweep, ("a", 2), ("b", 1))
+    for job in jobs[:2]:
+        ran(sweep, job, 1.0)
+    assert "caution" not in summarize(sweep)
+    ran(sweep, jobs[2], 1.0, at=3000)
+    said = "caution: final returns are of 1,000 to 3,000 env steps; compare scores all where the shortest ends"
+    assert said in summarize(sweep).splitlines()
+
+
+def test_environments_are_not_ranked_against_each_other_nor_called_unequal(sweep):
+    planned = [
+        SweepJob(i, f"{i}/s0", {"env": env, "alpha": a}, 0, 9) for i, (env, a) in enumerate(["pa", "lb", "pc", "ld"])
+    ]
+    sweep.write_plan({"name": "alpha"}, planned, [{} for _ in planned])
+    for job, final in zip(planned, (-300.0, 200.0, -200.0, 250.0), strict=True):
+        ran(sweep, job, final)
+    labels = [line.split()[0] + line.split()[1] for line in summarize(sweep).splitlines()[2:6]]
+    assert labels == ["env=palpha=c", "env=palpha=a", "env=lalpha=d", "env=lalpha=b"]
 
 
 def score(mean, at):
