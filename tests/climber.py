@@ -12,8 +12,8 @@ from hydra.plugins.sweeper import Sweeper
 class Climber(Sweeper):
     """Three settings, the last one with a fault."""
 
-    def __init__(self, params):
-        self.params = params
+    def __init__(self, params, direction):
+        self.params, self.direction = params, direction
 
     def setup(self, *, hydra_context, task_function, config):
         self.config = config

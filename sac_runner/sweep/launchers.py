@@ -27,6 +27,8 @@ from sac_runner.sweep.submission import Submission
 
 _PACKAGE = "hydra_plugins.sac_runner"
 _WORTH_SAYING = 20  # settings, each of which takes a tenth of a second and more
+_FOR_THE_LOWEST = {"direction": "minimize", "optim.maximize": "false", "ax_config.experiment.minimize": "true"}
+"""Of Optuna's, Nevergrad's and Ax's sweepers, whose usual value each is."""
 
 
 class SweepLauncher(Launcher):
@@ -54,6 +56,7 @@ class SweepLauncher(Launcher):
         """
         setup_globals()
         self._refuse_batches()
+        self._refuse_the_lowest()
         if not job_overrides:
             raise WrongInput("this sweep has no jobs: a glob or a range of it holds nothing")
         self._refuse_twice(job_overrides)
@@ -74,6 +77,15 @@ class SweepLauncher(Launcher):
         if sweeper.get("max_batch_size") is not None and "BasicSweeper" in sweeper.get("_target_", ""):
             remedy = train_command("hydra.launcher.at_a_time=N -m ..., for so many jobs at a time")
             raise WrongInput("hydra.sweeper.max_batch_size would freeze a sweep in parts", remedy)
+
+    def _refuse_the_lowest(self) -> None:
+        """A job answers with its return."""
+        for key, value in _FOR_THE_LOWEST.items():
+            found = OmegaConf.select(self.config.hydra.sweeper, key)
+            if getattr(found, "name", str(found)).lower() == value:
+                highest = {"minimize": "maximize", "false": "true", "true": "false"}[value]
+                text = f"hydra.sweeper.{key}={value} looks for the lowest return"
+                raise WrongInput(text, train_command(f"hydra.sweeper.{key}={highest}"))
 
     def _refuse_twice(self, jobs: Sequence[Sequence[str]]) -> None:
         """The same job again would count as another seed."""

@@ -222,7 +222,7 @@ def _announcement(jobs: list[SweepJob], allotment: Allotment, needs: list[Needs]
     settings = list(dict.fromkeys(job.label for job in jobs))
     seeds = len(jobs) // len(settings)
     lines = [f"{plural(len(jobs), 'run')}: {plural(len(settings), 'setting')} x {plural(seeds, 'seed')}"]
-    if len(settings) > 1:
+    if any(job.setting for job in jobs):
         lines += [f"  {label}" for label in settings[:8]]
         lines += [f"  and {len(settings) - 8} more"] if len(settings) > 8 else []
     seconds = sum(need.seconds for need in needs) / allotment.at_a_time

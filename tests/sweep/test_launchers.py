@@ -376,6 +376,13 @@ def test_an_optimizing_sweeper_grows_one_sweep_and_never_tunes_a_seed(sweeps, se
     assert said.count("6 runs, 4 done, 2 failed") == 1 and not (sweeps.sweep.path / "multirun.yaml").exists()
 
 
+def test_an_optimizing_sweeper_that_looks_for_the_lowest_return_is_refused(sweeps):
+    options = ["hydra/sweeper=climber", "hydra.searchpath=[pkg://tests.conf]", "hydra.sweeper.direction=minimize"]
+    said = sweeps.refused("-m", *TINY, *options)
+    assert "hydra.sweeper.direction=minimize looks for the lowest return" in said
+    assert " hydra.sweeper.direction=maximize outputs=" in said  # the whole command, mended
+
+
 def test_a_job_that_was_continued_by_hand_is_finished_by_its_sweep(sweeps):
     fails = ["env=custom", "env.id=tests.scripted:Faulty-v0", "env.kwargs.at=5", "env.kwargs.what=raises", *BUDGET]
     assert sweeps.train(*fails, "seeds=1")[0].code == 70
