@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import math
 import resource
 import shutil
 import statistics
@@ -12,7 +13,8 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from sac_runner.config.schema import Config, PerRoundConfig, PerStepConfig
+from sac_runner.config.convert import written
+from sac_runner.config.schema import AlphaConfig, AutoAlphaConfig, Config, PerRoundConfig, PerStepConfig
 from sac_runner.errors import EnvironmentFailed, WrongInput, train_command
 from sac_runner.interaction.envs import make_env
 from sac_runner.interaction.replay import ReplayBuffer
@@ -94,14 +96,14 @@ def needs(config: Config) -> tuple[float, int, int, int]:
 
 
 def require_fit(trainer: Trainer, continued: bool) -> None:
-    """Refuse a run whose replay buffer would not fit here when it is full.
+    """Refuse a run whose replay buffer would not fit here when it is full, or whose entropy can't be what it is to be.
 
     Args:
         trainer: Made, not begun.
         continued: What it has on the disk already it does not need again.
 
     Raises:
-        WrongInput: Too little memory or disk.
+        WrongInput: Too little memory or disk, or too much entropy.
     """
     config = trainer.config
     memory = replay_bytes(trainer.replay, config.total_env_steps)
@@ -112,10 +114,25 @@ def require_fit(trainer: Trainer, continued: bool) -> None:
         raise WrongInput(text, fewer)
     if continued:
         return
+    _require_reachable_entropy(config.alpha, trainer.action_dim)
     kept, free = _disk(config, memory)
     if kept > free:
         text = f"the replay buffer will need {kept / 1e9:,.1f} GB of disk under {config.outputs}, {free / 1e9:,.1f} GB"
         raise WrongInput(f"{text} are free", train_command("checkpoint.keep_replay=never ..."))
+
+
+def _require_reachable_entropy(alpha: AlphaConfig, action_dim: int) -> None:
+    """No policy has more entropy than the uniform one: for more, alpha would grow for ever."""
+    if not isinstance(alpha, AutoAlphaConfig):
+        return
+    each = alpha.target_entropy_per_action_dim
+    target = each * action_dim if alpha.target_entropy is None else alpha.target_entropy
+    most = action_dim * math.log(2.0)
+    if target >= most:
+        value = f"_per_action_dim={written(each)}" if alpha.target_entropy is None else f"={written(target)}"
+        text = f"alpha.target_entropy{value} can't be reached: actions here have less than {most:.3g} nats"
+        usual = "_per_action_dim=-1" if alpha.target_entropy is None else f"={-action_dim}"
+        raise WrongInput(text, train_command(f"alpha.target_entropy{usual}"))
 
 
 def at_a_glance(trainer: Trainer, action: spaces.Box) -> str:

@@ -58,6 +58,17 @@ def test_what_would_fit_is_offered(monkeypatch):
     assert "replay.capacity=40 ..." in refused.value.remedy
 
 
+def test_a_target_entropy_out_of_reach_is_refused_but_for_a_run_that_has_begun_with_it():
+    for asked in (config(alpha={"target_entropy": 0.69}), config(alpha={"target_entropy": 0.7})):
+        with Trainer(asked, 0, CPU, Console(asked)) as trainer:
+            preflight.require_fit(trainer, continued=True)
+            if asked.alpha.target_entropy < 0.693:
+                preflight.require_fit(trainer, continued=False)
+            else:
+                with pytest.raises(WrongInput, match="can't be reached"):
+                    preflight.require_fit(trainer, continued=False)
+
+
 def test_the_disk_that_is_asked_is_the_one_that_the_run_will_be_on(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(
