@@ -12,7 +12,7 @@ from sac_runner.config.convert import Fault, convert, flat, written
 from sac_runner.config.diagnose import find_faults, to_paste
 from sac_runner.config.explain import explain, explain_options, find_mends, in_the_command, mode_of, of_the_sweep
 from sac_runner.config.keys import key_of
-from sac_runner.config.origin import Groups, by_origin, find_groups, foreign_env
+from sac_runner.config.origin import Groups, by_origin, find_groups, foreign_env, named, sweeper_params
 from sac_runner.config.rewrite import config_folders, is_sweep, rewrite, split
 from sac_runner.config.validate import find_contradictions
 from sac_runner.errors import WrongInput, train_command
@@ -22,6 +22,10 @@ _MISREAD = re.compile(r" env\.id=|\.mode=|=\[| \+\w")
 
 _TWICE = re.compile(r"(?:An item is already at '|Multiple values for )([\w./]+?)(?:'|\. )")
 """Of Hydra, which was told to add what is there."""
+
+
+_WITH_PARAMS = ("sweep", "experiment")
+"""Groups whose files may say what a sweep is of."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ class CommandLine:
             values = by_origin(values, others, self._folders, choices) if values else []
             values += [] if faulty else find_contradictions(config)
             faulty = {argument: _with_its_value(fault, flat(found)) for argument, fault in faulty.items()}
+        if not composed and not faulty and (of_file := self._of_params(settings)):
+            return of_file
         if isinstance(error, WrongInput) and not faulty and not values:
             return WrongInput(error.message, in_the_command(error.remedy, typed))
         mends = find_mends(values, others, self._plain)
@@ -57,6 +63,18 @@ class CommandLine:
         refusal = explain(faulty, typed, values, mends, error, self._plain)
         refusal = self._mended_once_more(refusal) if faulty else refusal
         return refusal if job is None else refusal.of(job)
+
+    def _of_params(self, settings: list[str]) -> WrongInput | None:
+        """The first of ``hydra.sweeper.params`` that can't be right, where a file that was chosen has them."""
+        for group in _WITH_PARAMS:
+            chosen = next((word.partition("=")[2] for word in settings if key_of(word) == group), "")
+            file = self._groups.get(group, {}).get(chosen)
+            params = [f"{key}={value}" for key, value in sweeper_params(file).items()] if file else []
+            faults = find_faults(self._groups, params, self._choices(settings), sweeps=True)
+            for argument, fault in faults.items():
+                assert file is not None
+                return WrongInput(named(Fault((key_of(argument),), fault.message), file).text)
+        return None
 
     def _mended_once_more(self, refusal: WrongInput) -> WrongInput:
         """What has the right key now may have a value that can't be, which nobody could see before."""

@@ -87,6 +87,8 @@ def of_the_sweep(mends: Mends, job: list[str], typed: list[str], compose: Compos
     mended = {key_of(setting) for setting in mends}
     found: Mends = {"": mends.get("", [])}
     lists = {key_of(argument): argument for argument in typed if key_of(argument) in words}  # the last one counts
+    if mended - {""} - lists.keys():  # a file has the list
+        return {}
     for key, argument in lists.items():
         values = argument.partition("=")[2].split(",")
         if argument in mends:

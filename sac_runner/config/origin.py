@@ -94,7 +94,7 @@ def by_origin(
     owned = {fault for fault in faults if fault in of_file or is_typed(fault)}
     wrong = {_value(fault) for fault in owned} - {""}
     told = [fault for fault in faults if fault in owned or _value(fault) not in wrong]
-    return [_naming(fault, of_file[fault]) if fault in of_file else fault for fault in told]
+    return [named(fault, of_file[fault]) if fault in of_file else fault for fault in told]
 
 
 def _value(fault: Fault) -> str:
@@ -107,7 +107,8 @@ def _file_of(fault: Fault, files: dict[str, Path]) -> Path | None:
     return files.get(key.partition(".")[0] if fault.text == f"{key} is missing" else key)
 
 
-def _naming(fault: Fault, file: Path) -> Fault:
+def named(fault: Fault, file: Path) -> Fault:
+    """``fault`` with the ``file`` that it is of, where the nearest right key stands beside a wrong one."""
     hint, key = "", fault.keys[0]
     if fault.text.startswith("unknown key"):
         parts = {name.partition(".")[0] for name in schema_keys() if "." in name}
@@ -134,6 +135,15 @@ def _files(folders: Sequence[Path], choices: dict[str, str]) -> dict[str, Path]:
             if not re.fullmatch(r"\$\{[\w.]+\}", str(value)):  # else the value is another key's
                 found[key] = files[group]
     return found
+
+
+def sweeper_params(file: Path) -> dict[str, Any]:
+    """``hydra.sweeper.params`` of a file; nothing where it has none, or can't be read."""
+    try:
+        found = yaml.safe_load(file.read_text())["hydra"]["sweeper"]["params"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return {}
+    return flat(found) if isinstance(found, dict) else {}
 
 
 def _rank(group: str) -> tuple[bool, ...]:

@@ -1,5 +1,6 @@
 """Wrong input: exit code 2, at most three lines, the right key, a remedy that works, and no file."""
 
+import json
 import shlex
 import shutil
 import sys
@@ -651,6 +652,34 @@ def test_what_is_wrong_with_a_file_of_ones_own_is_said_in_its_words(files):
     refused(f"{own}=no_override", "has env: custom in its defaults: write override /env: custom")
     refused(f"{own}=group", "unknown key agnet (in my_conf/experiment/group.yaml; the nearest is agent)")
     refused("--config-dir nope experiment=group", "error: --config-dir ", "/nope is not a folder\n")
+
+
+def test_what_is_wrong_with_the_sweep_of_a_file_is_said_with_the_files_name(files):
+    def params(**values):
+        return f"# @package _global_\nhydra: {{sweeper: {{params: {json.dumps(values)}}}}}\n"
+
+    files(
+        sweep__key=params(**{"agent.lrr": "1e-3,3e-3"}),
+        sweep__choice=params(alpha="autoo,fixed"),
+        sweep__other=params(**{"agent.lr": "1e-3,3e-3", "alpha.value": "0.1,0.2"}),
+        sweep__value=params(**{"agent.lr": "1e-3,x"}),
+        experiment__grid=params(**{"agent.lrr": "1e-3,3e-3"}),
+    )
+    own = "--config-dir my_conf env=pendulum"
+    refused(f"{own} sweep=key", "unknown key agent.lrr (in my_conf/sweep/key.yaml; the nearest is agent.lr)\n")
+    refused(
+        f"{own} sweep=choice", "alpha=autoo does not exist; alpha can be annealed, ", "(in my_conf/sweep/choice.yaml)\n"
+    )
+    refused(
+        f"{own} sweep=other",
+        "alpha.value is a key of alpha=fixed; this run has alpha=auto (in my_conf/sweep/other.yaml)",
+    )
+    refused(
+        f"{own} -m experiment=grid",
+        "unknown key agent.lrr (in my_conf/experiment/grid.yaml; the nearest is agent.lr)\n",
+    )
+    assert "try:" not in refused(f"{own} sweep=value", "agent.lr=x must be a number\n")
+    refused(f"{own} sweep=key seedd=3", "unknown key seedd", "try: sac-train ")
 
 
 @pytest.mark.parametrize("group", ["eval", "replay", "agent", "run", "stop", "schedule", "env", "alpha"])
