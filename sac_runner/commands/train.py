@@ -153,10 +153,12 @@ def _rerun(job: Job, run: RunDirectory, swept: dict[str, str] | None) -> float:
     with _owned(job, run) as lock:
         from sac_runner.training.resume import difference, stored_config
 
-        differs = difference(run, job.config, of_a_sweep=swept is not None)
+        differs = difference(run, job.config, may_change=swept is not None)  # a job may have gone on by hand
         if differs:
             text = f"run.dir={run.path} holds another run ({'; '.join(differs)})"
-            raise WrongInput(text, train_command("run.dir=NEW"))
+            other = difference(run, job.config, may_change=True)
+            resume = f"resume={quote(str(run.path))} {differs[0].partition(':')[0]}=..., which goes on with that one"
+            raise WrongInput(text, train_command("run.dir=NEW" if other else resume))
         return _continue(job, run, stored_config(run), lock, swept)
 
 

@@ -102,6 +102,8 @@ def of_the_sweep(mends: Mends, job: list[str], typed: list[str], compose: Compos
             right = words[key][0].partition("=")[2]
             if key in mended and not (kept and _is_number(right)) and right not in kept:
                 kept.insert(next(i for i, value in enumerate(values) if value not in kept), right)
+            if not kept:
+                return {}
             if kept != values:
                 found[argument] = [f"{argument.partition('=')[0]}={','.join(kept)}"]
     return found

@@ -131,7 +131,7 @@ def refuse_own_directories(configs: list[Config]) -> None:
     sources = [config.resume for config in configs if config.resume is not None]
     if sources or any(config.run.dir is not None for config in configs):
         raise WrongInput(
-            "a sweep makes its own runs: leave resume and run.dir out, or leave -m out",
+            "a sweep makes its own runs: leave resume and run.dir out, or leave -m and seeds out",
             train_command(f"resume={shlex.quote(sources[0])}" if sources else "run.dir=null"),
         )
 

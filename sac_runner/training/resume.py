@@ -52,7 +52,7 @@ def continued_config(run: RunDirectory, overrides: list[str], composed: Config) 
         composed: What they compose to, from which their values are taken.
 
     Raises:
-        WrongInput: An override would change what was learned.
+        WrongInput: An override would change what it learns, or how it is judged.
     """
     keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
     stored, values = to_plain(stored_config(run)), flat(composed)
@@ -65,7 +65,7 @@ def continued_config(run: RunDirectory, overrides: list[str], composed: Config) 
         listed = [difference for found in refused.values() for difference in found]
         where = "; ".join(listed[:_LISTED]) + (f"; {len(listed) - _LISTED} more" if len(listed) > _LISTED else "")
         raise WrongInput(
-            f"{', '.join(refused)} would change what {run.name} has learned so far ({where})",
+            f"{', '.join(refused)} can't change in {run.name}, which goes on as it began ({where})",
             train_command(f"init_from={quote(str(run.path))} ..."),
         )
     for key in keys:
@@ -104,13 +104,17 @@ def _set(plain: dict[str, Any], key: str, value: Any) -> None:
     plain[name] = value
 
 
-def difference(run: RunDirectory, config: Config, of_a_sweep: bool = False) -> list[str]:
+def difference(run: RunDirectory, config: Config, may_change: bool = False) -> list[str]:
     """Where ``config`` asks for another run than the stored one: ``key: there, here``.
 
-    A job ``of_a_sweep`` may have gone on by hand with other values of what may change.
+    Args:
+        run: The stored one.
+        config: As asked for.
+        may_change: What may change when a run continues does not count.
     """
     anew = () if config.seed is not None else ("seed",)  # null: any seed will do
-    may = _CHANGEABLE if of_a_sweep else ()
+    unused = () if config.agent.lr_schedule == "linear" else ("agent.lr_final_share", "agent.lr_decay_env_steps")
+    may = (*_CHANGEABLE, *unused) if may_change else unused
     stored = stored_config(run)
     other = _other_start(stored.init_from, config)
     return [*other, *_differences(flat(stored), flat(config), "", (*_ABOUT_THE_START, *anew, *may))]

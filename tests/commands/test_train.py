@@ -488,6 +488,14 @@ def test_run_dir_of_another_run_is_refused_with_the_difference():
     assert "job holds another run" in text and "run.dir=NEW" in text
 
 
+def test_run_dir_of_a_shorter_run_is_refused_with_what_goes_on_with_it():
+    assert train(*TINY, "run.dir=job").code == 0
+    text = refused(*TINY, "run.dir=job", "total_env_steps=123")
+    assert "job holds another run (total_env_steps: " in text and "lr_decay" not in text
+    assert "try: sac-train resume=job total_env_steps=..." in text
+    assert "lr_decay" in refused(*TINY, "run.dir=job", "total_env_steps=123", "agent.lr_schedule=linear")
+
+
 def test_run_dir_that_began_from_another_run_is_refused():
     for name in ("a", "b"):
         assert train(*TINY, f"run.dir={name}").code == 0
@@ -569,7 +577,7 @@ def test_resume_refuses_what_would_change_what_was_learned(finished, override, d
     before = {path: path.read_bytes() for path in finished.path.rglob("*") if path.is_file()}
     text = refused("resume=last", "total_env_steps=90", override)
     key = override.partition("=")[0]
-    assert f"{key} would change what {finished.name} has learned so far (" in text and "init_from=" in text
+    assert f"{key} can't change in {finished.name}, which goes on as it began (" in text and "init_from=" in text
     assert difference in text
     assert {path: path.read_bytes() for path in finished.path.rglob("*") if path.is_file()} == before
 
@@ -614,8 +622,8 @@ def test_resume_extends_a_run_by_rounds_too():
     assert run.read_summary()["rounds"] == 3
     assert train("resume=last", "schedule=per_round", "schedule.rounds=4", "eval.every_rounds=1").code == 0
     assert run.read_summary()["rounds"] == 4
-    assert "schedule would change what" in refused("resume=last", "schedule=per_step")
-    assert "schedule.warmup_env_steps would change what" in refused("resume=last", "schedule.warmup_env_steps=3")
+    assert "schedule can't change in" in refused("resume=last", "schedule=per_step")
+    assert "schedule.warmup_env_steps can't change in" in refused("resume=last", "schedule.warmup_env_steps=3")
 
 
 @pytest.mark.parametrize(
