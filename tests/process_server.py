@@ -65,10 +65,10 @@ def _mark(owner, name, phase, then=None):
 
 def _mark_phases():
     from sac_runner.analysis import figures
+    from sac_runner.signals import StopRequest
     from sac_runner.training import state
     from sac_runner.training.console import Console
     from sac_runner.training.record import Record
-    from sac_runner.training.run import StopRequest
     from sac_runner.training.trainer import Trainer
 
     _mark(Trainer, "__init__", "building", then="beginning")

@@ -116,6 +116,12 @@ def test_wrong_observation_is_named(run):
         sac_runner.load_policy(run)(np.zeros(4))
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, 1e300])
+def test_an_observation_that_is_not_finite_is_refused_not_answered(run, wrong):
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        sac_runner.load_policy(run)([0.0, wrong, 0.0])
+
+
 def test_importing_the_package_imports_no_torch():
     code = (
         "import sys, sac_runner; print(sac_runner.__version__);"

@@ -124,8 +124,10 @@ def _shared_sources(group: Group) -> str:
 def _survivors(group: Group, counted: list[Run]) -> str:
     """A setting whose bad runs fail would look good by those that are left."""
     failed = [run for run in group.runs if run.status.state == "failed" and run not in counted]
-    lost = f"{len(failed)} of {plural(len(group.runs), 'run')} of {group.label} failed"
-    return f"{lost} and are not counted: its score is that of the others" if failed else ""
+    are = "is" if len(failed) == 1 else "are"
+    lost = f"{len(failed)} of {plural(len(group.runs), 'run')} of {group.label} failed and {are} not counted"
+    others = any(run in counted for run in group.runs)
+    return (f"{lost}: its score is that of the others" if others else lost) if failed else ""
 
 
 def _uncommitted(grouping: Grouping) -> str:

@@ -207,8 +207,9 @@ def _how_far(run: Run) -> str:
     now, reach = run.status, f"{run.curve.reach:,.0f}"
     if now.state == "finished":
         return f"metrics.csv ends at {reach} of {now.env_steps:,}" if _is_torn(run) else f"finished at {reach}"
-    state = "still running" if now.state == "running" else now.state
-    return f"{state} at {reach}" + (f" ({now.cause})" if now.cause else "")
+    if now.state == "running":
+        return f"still running at {reach}"
+    return f"{now.state} at {max(now.env_steps, run.curve.reach):,.0f}" + (f" ({now.cause})" if now.cause else "")
 
 
 def _score(run: Run, begin: float, at: float, to_reach: float | None) -> Score:

@@ -238,6 +238,11 @@ def _initialized() -> initialize_config_dir:
     return initialize_config_dir(str(CONF), job_name=Path(__file__).stem, version_base="1.3")  # as hydra.main names it
 
 
+def own_folders(command: list[str]) -> list[Path]:
+    """Of config files of one's own that ``command`` names, by ``--config-dir``."""
+    return config_folders(split(command)[0])
+
+
 def to_yaml(config: Config) -> str:
     """The resolved config as YAML."""
     return OmegaConf.to_yaml(OmegaConf.create(to_plain(config)))

@@ -37,15 +37,20 @@ class EnvSpaces:
             (N, obs_dim), and whether a batch was given; one observation comes back as (1, obs_dim).
 
         Raises:
-            ValueError: It has another shape.
+            ValueError: It has another shape, or a number that is not finite in float32.
         """
         if isinstance(obs, Mapping):
             if not self.obs or not self.obs[0].keys:
-                raise ValueError(f"obs is a mapping; this policy takes a vector of {self.obs_dim} numbers")
+                how = "gymnasium.spaces.flatten(env.observation_space, obs) makes it of a Dict"
+                raise ValueError(f"obs is a mapping; this policy takes a vector of {self.obs_dim} numbers: {how}")
             parts = [_rows(_at(obs, part.keys), [part.shape]) for part in self.obs]
-            return np.concatenate([rows for rows, _ in parts], axis=1), parts[0][1]
-        whole = [part.shape for part in self.obs if not part.keys]
-        return _rows(obs, [*whole, (self.obs_dim,)])
+            flat, batched = np.concatenate([rows for rows, _ in parts], axis=1), parts[0][1]
+        else:
+            whole = [part.shape for part in self.obs if not part.keys]
+            flat, batched = _rows(obs, [*whole, (self.obs_dim,)])
+        if not np.isfinite(flat).all():
+            raise ValueError("obs has a number that is NaN or infinite")
+        return flat, batched
 
     def to_env(self, action: NDArray[np.float32]) -> NDArray[np.floating]:
         """(N, action_dim) in [-1, 1] -> (N, *shape) in the environment's bounds."""
@@ -96,7 +101,8 @@ def _at(obs: Any, keys: tuple[str, ...]) -> Any:
 
 
 def _rows(x: Any, shapes: list[tuple[int, ...]]) -> tuple[NDArray[np.float32], bool]:
-    array = np.asarray(x, np.float32)
+    with np.errstate(over="ignore"):  # of what is infinite in float32 ``flatten`` speaks
+        array = np.asarray(x, np.float32)
     for shape in shapes:
         if array.shape == shape:
             return array.reshape(1, prod(shape)), False

@@ -45,7 +45,7 @@ class LoadedPolicy:
             Of the environment's action shape and dtype, within its bounds; (N, *shape) for a batch.
 
         Raises:
-            ValueError: ``obs`` has another shape.
+            ValueError: ``obs`` has another shape, or a number that is not finite: a sensor that fails moves no robot.
         """
         rows, batched = self.spaces.flatten(obs)
         noise = None

@@ -24,12 +24,9 @@ def safe_name(text: str) -> str:
 
 def setting_name(overrides: list[str]) -> str:
     """``alpha-fixed_0.05_lr-1e-3`` for ``alpha=fixed_0.05 agent.lr=1e-3 seed=1``; empty if nothing was overridden."""
-    parts = []
-    for override in overrides:
-        key = override.lstrip("+~").partition("=")[0]
-        if key not in _UNNAMED and not key.startswith(_UNNAMED_GROUPS):
-            parts.append(override_name(override))
-    return joined(parts)
+    last = {override.lstrip("+~").partition("=")[0]: override for override in overrides}  # of a key typed twice
+    named = {key: x for key, x in last.items() if key not in _UNNAMED and not key.startswith(_UNNAMED_GROUPS)}
+    return joined([override_name(override) for override in named.values()])
 
 
 def joined(parts: list[str]) -> str:
@@ -106,3 +103,9 @@ def create(path: Path) -> bool:
     except OSError as e:
         raise fault_of(e)(f"can't write {path}: {e.strerror}", train_command("outputs=PATH")) from e
     return True
+
+
+def shown(path: Path) -> Path:
+    """``path`` as the user would type it: relative to the working directory where it lies below."""
+    absolute, here = path.resolve(), Path.cwd()
+    return absolute.relative_to(here) if absolute.is_relative_to(here) else absolute

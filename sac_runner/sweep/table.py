@@ -125,7 +125,8 @@ def end_line(sweep: SweepDirectory, job: SweepJob, now: Status) -> str:
     """Of a job that failed, was killed or stopped."""
     at = f" at {now.env_steps:,}" if now.env_steps else ""
     if now.state == "stopped":
-        return f"stopped  {job.path}  {now.cause or 'told to stop'}{at}, saved"
+        saved = "" if now.cause and now.cause.endswith("not saved") else ", saved"
+        return f"stopped  {job.path}  {now.cause or 'told to stop'}{at}{saved}"
     cause = cut(now.cause or "ended without a word", _CAUSE)
     return f"{now.state:<8} {job.path}  {cause}{at} -> {sweep.log_file(job)}"
 

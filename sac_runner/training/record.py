@@ -8,7 +8,7 @@ from typing import Any
 
 from sac_runner.algorithm.agent import SAC
 from sac_runner.config.schema import Config
-from sac_runner.errors import DiskFailed, WrongInput
+from sac_runner.errors import DiskFailed, WrongInput, train_command
 from sac_runner.interaction.collector import Episode
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.storage import checkpoints
@@ -21,6 +21,7 @@ from sac_runner.training.metrics import METRICS, RolloutMeans, TrainMeans, check
 from sac_runner.training.pace import Pace
 from sac_runner.training.policies import UnsavedPolicies, arrays_of, finite
 from sac_runner.training.recovery import drop_other_bests, drop_outdated, keep_best_of_an_end, listed_segments
+from sac_runner.training.resume import from_its_weights
 from sac_runner.training.schedule import Counters, is_over, owes_updates, warmup_env_steps
 from sac_runner.training.state import ReplayOnDisk, TrainingState
 from sac_runner.types import Scalars
@@ -220,7 +221,8 @@ class Record:
         kept, at = plain["record"], Counters(**plain["counters"])
         self.scores, self.latest = kept["scores"], kept["latest"]
         if plain["replay"] is None and self.needs_replay(at, plain["turn"] and Counters(**plain["turn"])):
-            raise WrongInput(f"{self.run.path} did not keep its replay buffer, so it can't be continued exactly")
+            text = f"{self.run.path} did not keep its replay buffer, so it can't be continued exactly"
+            raise WrongInput(text, train_command(from_its_weights(self.run)))
         if arrays["collector.obs"].shape != state.collector.obs.shape:
             raise WrongInput(f"{self.run.path} was trained on observations of another size than env.id has now")
         self._replay.load(listed_segments(checkpoint), arrays["collector.obs"], state.replay)

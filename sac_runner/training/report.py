@@ -15,9 +15,11 @@ from sac_runner.config.schema import (
 from sac_runner.errors import DiskFailed, command, train_command
 from sac_runner.storage.files import folder_size, matching
 from sac_runner.storage.find import outputs_folder
+from sac_runner.storage.names import shown
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.text import duration, plural, spread
 from sac_runner.training.record import Record
+from sac_runner.training.resume import from_its_weights
 from sac_runner.training.schedule import Counters, is_finished, is_over
 
 
@@ -41,7 +43,8 @@ def header(config: Config, overrides: list[str], recipe: str | None, action_dim:
     alpha, normalization = _alpha(config.alpha, action_dim), _normalization(config)
     second = f"alpha {alpha}, normalization {normalization}, {plural(config.env.num_envs, 'env')}, {_ratio(config)}"
     elsewhere = ("env=", "seed=", "outputs=", "run.", "resume=", "dry_run=")  # said in other words, or none of the run
-    changed = [o.lstrip("+") for o in overrides if not o.startswith(elsewhere)]
+    last = {o.lstrip("+").partition("=")[0]: o.lstrip("+") for o in overrides}  # of a key typed twice
+    changed = [o for o in last.values() if not o.startswith(elsewhere)]
     return first + "\n" + second + (f"; changed: {' '.join(changed)}" if changed else "")
 
 
@@ -124,11 +127,11 @@ def finished_already(config: Config, run: RunDirectory) -> str | None:
 def _more(config: Config, run: RunDirectory, name: str, counters: Counters) -> str:
     """What goes on from the finished run ``name``."""
     if not _has_replay(run):
-        return f"init_from={name} ..."
+        return from_its_weights(run)
     if not is_finished(config, counters):
         return f"resume={name}" + (" stop.at_return=null" if config.stop.at_return is not None else "")
     if config.agent.lr_schedule == "linear":  # it would go on at a rate of zero
-        return f"init_from={name} ..."
+        return from_its_weights(run)
     more = [f"resume={name}"]
     if isinstance(config.schedule, PerRoundConfig) and counters.rounds >= config.schedule.rounds:
         more.append(f"schedule.rounds={2 * counters.rounds}")
@@ -149,11 +152,5 @@ def stopped(record: Record, counters: Counters, turn: Counters | None) -> str:
     """The last line of a run that was told to stop, if within a turn that began at ``turn``."""
     at, path = f"stopped at {counters.env_steps:,} env steps", quote(str(shown(record.run.path)))
     if record.config.checkpoint.keep_replay == "never" and record.needs_replay(counters, turn):
-        return f"{at}; without its replay it can't continue. Its weights: {train_command(f'init_from={path}')}"
+        return f"{at}; without its replay it can't continue. Its weights: {train_command(from_its_weights(record.run))}"
     return f"{at}, saved. Continue: {train_command(f'resume={path}')}"
-
-
-def shown(path: Path) -> Path:
-    """``path`` as the user would type it: relative to the working directory where it lies below."""
-    absolute, here = path.resolve(), Path.cwd()
-    return absolute.relative_to(here) if absolute.is_relative_to(here) else absolute

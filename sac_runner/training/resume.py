@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
@@ -10,12 +11,14 @@ from typing import Any
 import torch
 
 from sac_runner.algorithm.agent import SAC
+from sac_runner.config.compose import own_folders
 from sac_runner.config.convert import flat, from_plain, to_plain
 from sac_runner.config.schema import Config
 from sac_runner.config.validate import validate
 from sac_runner.errors import WrongInput, first_line, train_command
 from sac_runner.interaction.spaces import EnvSpaces
 from sac_runner.storage.find import find_run
+from sac_runner.storage.names import shown
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.stored_config import plain_config
 
@@ -66,7 +69,7 @@ def continued_config(run: RunDirectory, overrides: list[str], composed: Config) 
         where = "; ".join(listed[:_LISTED]) + (f"; {len(listed) - _LISTED} more" if len(listed) > _LISTED else "")
         raise WrongInput(
             f"{', '.join(refused)} can't change in {run.name}, which goes on as it began ({where})",
-            train_command(f"init_from={quote(str(run.path))} ..."),
+            train_command(from_its_weights(run, [x for x in overrides if x.lstrip("+~").partition("=")[0] in refused])),
         )
     for key in keys:
         if key.startswith(_CHANGEABLE):
@@ -93,8 +96,26 @@ def _check_learning_rate(config: Config, run: RunDirectory) -> None:
     if agent.lr_schedule == "linear" and agent.lr_final_share == 0 and end and (config.total_env_steps or 0) > end:
         raise WrongInput(
             f"the learning rate of {run.name} falls to 0 at {end:,} env steps: past them nothing would be learned",
-            train_command(f"init_from={quote(str(run.path))} ..."),
+            train_command(from_its_weights(run)),
         )
+
+
+def from_its_weights(run: RunDirectory, changes: Sequence[str] = ()) -> str:
+    """What to type for a new run that begins from the weights of ``run``, and else as that one did.
+
+    Args:
+        run: As it lies there.
+        changes: Overrides that it is to have besides.
+    """
+    meta = run.read_meta()
+    first = [*meta.get("earlier_starts", []), meta][0]
+    begin = f"init_from={quote(str(shown(run.path)))}"
+    if "overrides" not in first:
+        return f"{begin} ..."
+    folders = own_folders(first.get("command", [])[1:])
+    last = {x.lstrip("+~").partition("=")[0]: x for x in [*first["overrides"], *changes]}
+    kept = [x for key, x in last.items() if not key.startswith(_ABOUT_THE_START)]
+    return " ".join([*(f"--config-dir {quote(str(shown(folder)))}" for folder in folders), begin, *map(quote, kept)])
 
 
 def _set(plain: dict[str, Any], key: str, value: Any) -> None:
@@ -175,4 +196,4 @@ def initialize(agent: SAC, run: RunDirectory) -> None:
         other = [name for name in here if name.startswith(taken) and here[name] != there.get(name)]
         which = f"{other[0]} is {there.get(other[0], 'not there')}, here {here[other[0]]}" if other else first_line(e)
         text = f"the networks of init_from={run.path} have other shapes or normalization than this run's ({which})"
-        raise WrongInput(text) from e
+        raise WrongInput(text, train_command(from_its_weights(run))) from e

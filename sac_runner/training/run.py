@@ -2,15 +2,11 @@
 
 import contextlib
 import math
-import os
-import signal
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from types import FrameType
 
 from sac_runner.config.compose import to_yaml
 from sac_runner.config.convert import flat
@@ -18,12 +14,13 @@ from sac_runner.config.schema import Config
 from sac_runner.errors import EnvironmentFailed, Interrupted, NotFinite, RunnerError, warn
 from sac_runner.interaction.envs import is_endless
 from sac_runner.interaction.spaces import EnvSpaces, spaces_of
-from sac_runner.signals import handling, stop_signals
+from sac_runner.signals import StopRequest, stop_on_signals
 from sac_runner.storage.checkpoints import find
 from sac_runner.storage.crash import crash_traces, how_it_died
 from sac_runner.storage.files import Appended
 from sac_runner.storage.find import find_run
 from sac_runner.storage.lock import RunLock
+from sac_runner.storage.names import shown
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.text import plural
 from sac_runner.training.console import Console
@@ -32,11 +29,9 @@ from sac_runner.training.preflight import at_a_glance, least_seconds, preflight,
 from sac_runner.training.provenance import provenance
 from sac_runner.training.record import Record
 from sac_runner.training.recovery import newest_whole
-from sac_runner.training.report import closing, header, shown, stopped
+from sac_runner.training.report import closing, header, stopped
 from sac_runner.training.resume import initialize, require_same_spaces
 from sac_runner.training.trainer import Ending, Trainer
-
-_ECHO_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -161,13 +156,13 @@ def _cut_short(cut: list[int]) -> str:
     return f"; the episode of env {', '.join(map(str, cut))} could not be replayed exactly and was cut short"
 
 
-def _asked(lock: RunLock, stop: "StopRequest") -> bool:
+def _asked(lock: RunLock, stop: StopRequest) -> bool:
     """What the trainer asks at every turn; that it asks is its sign of life."""
     lock.beat()
     return stop()
 
 
-def _run(trainer: Trainer, record: Record, stop_requested: Callable[[], bool], stop: "StopRequest") -> Ending:
+def _run(trainer: Trainer, record: Record, stop_requested: Callable[[], bool], stop: StopRequest) -> Ending:
     record.open()
     record.summarize("running", None, trainer.counters)
     ending = trainer.run(record, stop_requested)
@@ -188,8 +183,12 @@ def _summarized(trainer: Trainer, record: Record, console: Console) -> Iterator[
             e.message += _what_leads_there(record.run, trainer)
         if isinstance(e, EnvironmentFailed):
             console.note("".join(traceback.format_exception(e)))  # for whoever wrote the environment
-        status = "failed" if isinstance(e, Exception) else "stopped"
-        record.abandon(status, e.message if isinstance(e, RunnerError) else repr(e), trainer.counters)
+        if isinstance(e, Exception):
+            status, cause = "failed", e.message if isinstance(e, RunnerError) else repr(e)
+        else:  # of an environment that raises it, or that took Ctrl-C for itself a moment ago
+            status, cause = "stopped", f"{type(e).__name__}, not saved"
+            console.say(f"stopped by {cause}; what was saved before is there")
+        record.abandon(status, cause, trainer.counters)
         raise
 
 
@@ -232,48 +231,3 @@ def _scalar(typed: str) -> bool | float | str:
     except ValueError:
         return typed
     return number if math.isfinite(number) else typed
-
-
-class StopRequest:
-    """Set by the first signal; a second Ctrl-C, or a scheduler's same signal later on, ends the process at once."""
-
-    def __init__(self) -> None:
-        """Not requested."""
-        self.signal: int | None = None
-        self._heard_at = 0.0
-
-    def __call__(self) -> bool:
-        """Whether to stop."""
-        return self.signal is not None
-
-    @property
-    def cause(self) -> str | None:
-        """What was heard, ``Ctrl-C`` or ``SIGTERM``; None as long as nothing was."""
-        if self.signal is None:
-            return None
-        return "Ctrl-C" if self.signal == signal.SIGINT else signal.Signals(self.signal).name
-
-    def handle(self, number: int, frame: FrameType | None) -> None:
-        """A signal handler."""
-        if self.signal is not None:
-            if self._is_an_echo(number):
-                return
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)  # the process: while it compiles, this thread takes none
-            return
-        self.signal, self._heard_at = number, time.monotonic()
-        with contextlib.suppress(OSError):
-            os.write(2, b"\nstopping and saving; once more stops at once, unsaved\n")
-
-    def _is_an_echo(self, number: int) -> bool:
-        """What a scheduler says in two ways (SIGUSR2, then SIGTERM), or the kernel for each thread of a launcher."""
-        again = number == self.signal and time.monotonic() - self._heard_at > _ECHO_S
-        return number != signal.SIGINT and not again
-
-
-@contextmanager
-def stop_on_signals() -> Iterator[StopRequest]:
-    """Ctrl-C and a scheduler's signals ask to stop, save and leave; in a thread, which can't take any, nothing does."""
-    stop = StopRequest()
-    with handling(stop_signals(), stop.handle):
-        yield stop

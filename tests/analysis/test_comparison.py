@@ -330,7 +330,7 @@ def test_a_score_of_the_runs_that_did_not_fail_is_called_so():
     flat_runs(3, 1)
     flat_runs(2, 9, **FIXED)
     made("diverged", [1.0], seed=7, state="failed", steps=[0], cause="a number became NaN", **FIXED)
-    lost = "1 of 3 runs of alpha=fixed failed and are not counted: its score is that of the others"
+    lost = "1 of 3 runs of alpha=fixed failed and is not counted: its score is that of the others"
     assert panel().cautions == [lost]
     made("full disk", [1.0] * 4, seed=8, state="failed", cause="No space left on device", **FIXED)  # and is counted
     assert panel().cautions == [lost.replace("3 runs", "4 runs")]

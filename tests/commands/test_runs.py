@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -178,7 +179,7 @@ def test_damaged_files_are_listed_as_what_they_are(some, call):
 def test_where_there_is_nothing_it_says_so(outputs, call, refused):
     assert call(main) == (0, "", f"no runs in {outputs}/ yet; make one: sac-train env=pendulum\n")
     assert json.loads(call(main, "--json").out) == {"runs": [], "sweeps": []}
-    assert "no folder" in refused(main, "--outputs", outputs)
+    assert "is not a folder" in refused(main, "--outputs", outputs)
     assert "there are no runs" in refused(main, "alpha")
 
 
@@ -466,7 +467,8 @@ def test_a_pruned_run_is_evaluated_and_used_and_begun_from_but_not_continued(pru
     begun = train(*PENDULUM, f"init_from={pruned}", "run.dir=begun")
     assert begun.code == 0, begun.err
     said = train(f"resume={pruned}").err
-    assert "is finished" in said and f"sac-train init_from={pruned}" in said and "total_env_steps=" not in said
+    assert "is finished" in said and f"more: sac-train init_from={pruned} " in said
+    assert train(*shlex.split(said.partition("more: sac-train ")[2]), "run.dir=more").code == 0
     refused = train(f"resume={pruned}", "total_env_steps=200")
     assert refused.code == 2 and "did not keep its replay buffer" in refused.err
     assert RunDirectory(pruned).read_summary()["status"] == "finished"

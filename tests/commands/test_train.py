@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import re
 import resource
+import shlex
 import shutil
 import signal
 import sys
@@ -26,6 +27,7 @@ from sac_runner.errors import RunInUse, WrongInput
 from sac_runner.interaction.spaces import spaces_of
 from sac_runner.storage.checkpoints import find
 from sac_runner.storage.lock import RunLock
+from sac_runner.storage.names import shown
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.sweep_directory import Ended
 from sac_runner.training.preflight import _time
@@ -393,6 +395,22 @@ def test_a_run_that_began_from_another_goes_on_without_it(finished):
     shutil.rmtree(source)
     assert train("resume=./second", "total_env_steps=70").code == 0
     assert RunDirectory(Path("second")).read_summary()["env_steps"] == 70
+
+
+def test_what_is_offered_in_place_of_a_change_begins_anew_from_the_weights(finished):
+    text = refused("resume=last", "seed=3", "log.every_env_steps=10")
+    offered = shlex.split(text.splitlines()[1].removeprefix("  try: sac-train "))
+    assert offered[0] == f"init_from={shown(finished.path)}" and {*TINY, "seed=3"} - {"outputs=outputs"} <= {*offered}
+    assert train(*offered, "run.dir=new").code == 0
+    assert f"init_from: {finished.path.resolve()}\n" in RunDirectory(Path("new")).config_text()
+
+
+def test_what_is_offered_knows_a_config_folder(elsewhere):
+    (elsewhere / "my conf" / "agent").mkdir(parents=True)
+    (elsewhere / "my conf" / "agent" / "mine.yaml").write_text((CONF / "agent" / "sac.yaml").read_text())
+    assert train("--config-dir", "my conf", *TINY, "agent=mine", "run.dir=job").code == 0
+    offered = refused("resume=job", "agent.tau=0.5").splitlines()[1]
+    assert offered.startswith("  try: sac-train --config-dir 'my conf' init_from=job ") and "agent=mine" in offered
 
 
 def test_init_from_refuses_other_shapes_before_anything_is_made(finished, elsewhere):

@@ -50,6 +50,16 @@ def test_other_shapes_are_refused_by_name(kind, obs):
         spaces_of(observing(kind)).flatten(obs)
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1e300])
+def test_numbers_that_are_none_in_float32_are_refused(wrong):
+    vector, mapping = spaces_of(observing("vector")), spaces_of(observing("dict"))
+    obs = {part.keys[0]: np.zeros(part.shape) for part in mapping.obs}
+    obs[mapping.obs[-1].keys[0]] += wrong
+    for spaces, seen in ((vector, np.full(vector.obs_dim, wrong)), (mapping, obs)):
+        with pytest.raises(ValueError, match="obs has a number that is NaN or infinite"):
+            spaces.flatten(seen)
+
+
 @pytest.mark.parametrize("kind", ["vector", "matrix", "dict"])
 def test_plain_data_says_it_all(kind):
     spaces = spaces_of(observing(kind))

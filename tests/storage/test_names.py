@@ -31,6 +31,7 @@ SAFE = re.compile(r"[A-Za-z0-9._-]*")
         ),
         (["alpha=fixed_0.05", "agent.lr=1e-3", "seed=1"], "alpha-fixed_0.05_lr-1e-3"),
         (["agent.hidden_sizes=[8,8]"], "hidden_sizes--8-8"),
+        (["agent.lr=1", "alpha=auto", "agent.lr=2"], "lr-2_alpha-auto"),
         (["+agent.x=1", "++env.kwargs.gravity=-5"], "x-1_gravity--5"),
         (["experiment=lunarlander_tutorial"], "experiment-lunarlander_tutorial"),
         (["init_from=outputs/runs/x-v0/20261127-182324_lr-1e-3_s0/"], "init_from-20261127-182324_lr-1e-3_s0"),

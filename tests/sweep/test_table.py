@@ -113,6 +113,12 @@ def test_a_job_that_was_killed_with_its_launcher_is_to_go_on(sweep):
     assert "(only this 1)" in summarize(sweep)
 
 
+def test_a_job_that_was_interrupted_unsaved_is_not_said_to_be_saved(sweep):
+    (job,) = plan(sweep, ("a", 1))
+    ran(sweep, job, status="stopped", cause="KeyboardInterrupt, not saved", env_steps=10)
+    assert "stopped  a/s0  KeyboardInterrupt, not saved at 10\n" in summarize(sweep)
+
+
 def test_files_hold_every_run_and_every_setting(sweep):
     jobs = plan(sweep, ("a", 2), ("b", 1))
     ran(sweep, jobs[0], 1.5, best=2.5)

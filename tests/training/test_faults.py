@@ -15,12 +15,12 @@ import pytest
 import torch
 
 from sac_runner.errors import DiskFailed, NotFinite
+from sac_runner.signals import StopRequest
 from sac_runner.storage import checkpoints
 from sac_runner.storage.checkpoints import find
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.console import Console
 from sac_runner.training.record import Record
-from sac_runner.training.run import StopRequest
 from sac_runner.training.trainer import Trainer
 from tests.runs import TINY, Answer, advance, metrics_rows, train
 from tests.support import CPU, config

@@ -1,10 +1,5 @@
 import errno
-import multiprocessing
-import os
-import signal
 import sys
-import threading
-import time
 from dataclasses import replace
 
 import pytest
@@ -15,71 +10,11 @@ from sac_runner.errors import DiskFailed
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.status import status
-from sac_runner.training.compilation import _signals_blocked
-from sac_runner.training.run import _cut_short, hyperparameters, stop_on_signals, train
+from sac_runner.training.run import _cut_short, hyperparameters, train
 from tests.fault_layer import Layer
 from tests.support import config
 
 SHORT = config(total_env_steps=4, eval={"episodes": 1, "max_episode_steps": 3})
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="forks")
-@pytest.mark.parametrize(
-    ("first", "second", "later", "ends"),
-    [
-        (signal.SIGINT, signal.SIGINT, 0.0, True),
-        (signal.SIGTERM, signal.SIGINT, 0.0, True),
-        (signal.SIGTERM, signal.SIGTERM, 0.0, False),  # one for each thread of a launcher that was killed
-        (signal.SIGTERM, signal.SIGTERM, 3.0, True),
-        (signal.SIGUSR2, signal.SIGTERM, 30.0, False),  # as SLURM says it
-        (signal.SIGTERM, signal.SIGUSR1, 0.0, False),
-        (signal.SIGHUP, signal.SIGINT, 0.0, True),
-    ],
-)
-def test_a_second_signal_ends_the_process_at_once_unless_it_is_an_echo(monkeypatch, first, second, later, ends):
-    def run():
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also below nohup
-        with stop_on_signals() as stop:
-            signal.raise_signal(first)
-            assert stop() and stop.signal == first
-            now = time.monotonic() + later
-            monkeypatch.setattr("sac_runner.training.run.time.monotonic", lambda: now)
-            signal.raise_signal(second)
-            os._exit(0 if stop.signal == first else 1)
-
-    process = multiprocessing.get_context("fork").Process(target=run)
-    process.start()
-    process.join(60)
-    assert process.exitcode == (-second if ends else 0)
-
-
-def test_a_terminal_that_is_closed_stops_no_run_below_nohup():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with stop_on_signals() as stop:
-            signal.raise_signal(signal.SIGHUP)
-            assert not stop()
-        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, before)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="forks")
-def test_so_it_does_while_updates_are_compiled():
-    def run():
-        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()  # there is one, of PyTorch or TensorBoard
-        with stop_on_signals() as stop, _signals_blocked():
-            os.kill(os.getpid(), signal.SIGINT)
-            while not stop():
-                time.sleep(0.01)
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(5)
-            os._exit(1)
-
-    process = multiprocessing.get_context("fork").Process(target=run)
-    process.start()
-    process.join(60)
-    assert process.exitcode == -signal.SIGINT
 
 
 def test_that_the_trainer_asks_is_a_sign_of_life(tmp_path):
@@ -141,6 +76,18 @@ def test_a_swept_value_is_listed_as_the_number_that_it_is(typed, listed):
     seen = hyperparameters(config(seed=7), {"alpha": "auto", "agent.lr": typed})
     assert seen == {"alpha": "auto", "agent.lr": listed, "seed": 7}
     assert type(seen["agent.lr"]) is type(listed)
+
+
+def test_a_run_that_is_interrupted_where_it_can_not_save_says_that_it_did_not(tmp_path, monkeypatch, capsys):
+    def interrupted(trainer):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sac_runner.training.trainer.Trainer._collect", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(replace(SHORT, seed=7), [], None, lambda: RunLock(tmp_path))
+    summary = RunDirectory(tmp_path).read_summary()
+    assert (summary["status"], summary["cause"]) == ("stopped", "KeyboardInterrupt, not saved")
+    assert "\nstopped by KeyboardInterrupt, not saved; what was saved before is there\n" in capsys.readouterr().err
 
 
 def test_episodes_that_a_resume_cut_short_are_named():
