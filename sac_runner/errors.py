@@ -66,7 +66,7 @@ class RunnerError(Exception):
 
     def __str__(self) -> str:
         message = " ".join(self.message.splitlines())  # what others say may come in several
-        return f"error: {message}" + (f"\n  try: {self.remedy}" if self.remedy else "")
+        return message + (f"\n  try: {self.remedy}" if self.remedy else "")
 
 
 class WrongInput(RunnerError):

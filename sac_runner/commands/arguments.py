@@ -154,7 +154,7 @@ def open_door(body: Callable[[], None]) -> None:
     try:
         body()
     except RunnerError as e:
-        say("\n".join(str(e).splitlines()[:3]))
+        say("\n".join(f"error: {e}".splitlines()[:3]))
         sys.exit(e.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

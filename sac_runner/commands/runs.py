@@ -16,7 +16,8 @@ from sac_runner.commands.removal import remove
 from sac_runner.commands.runs_table import short_cause, table, terminal_width, totals
 from sac_runner.errors import WrongInput, command, train_command
 from sac_runner.storage.find import find_run_or_sweep, list_sweeps, outputs_folder, started, typed_path
-from sac_runner.storage.overview import RunSeen, SweepSeen, see
+from sac_runner.storage.overview import RunSeen, SweepSeen, see, see_run
+from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.status import STATES, State, is_owned
 from sac_runner.storage.sweep_directory import SweepDirectory
 from sac_runner.sweep.board import Board
@@ -89,6 +90,8 @@ def _select(
     options: argparse.Namespace, outputs: Path, singles: list[RunSeen], sweeps: list[SweepSeen]
 ) -> tuple[list[RunSeen], list[SweepSeen]]:
     """What the options ask for; a sweep keeps those of its jobs that match."""
+    if not options.prune:  # which takes nothing that lies elsewhere
+        singles = [*singles, *_elsewhere(options.text, outputs)]
     every = [*singles, *(job for sweep in sweeps for job in sweep.jobs)]
     named = {text: _named(text, outputs, every) for text in options.text}
     if options.env is not None and not any(_is_of(options.env, run) for run in every):
@@ -108,6 +111,12 @@ def _select(
         [] if options.sweeps else [run for run in singles if matches(run)],
         [sweep for sweep in kept if sweep.jobs or bare],
     )
+
+
+def _elsewhere(texts: list[str], outputs: Path) -> list[RunSeen]:
+    """Runs that are named by a path outside of ``outputs``, as ``run.dir`` makes them."""
+    paths = [path for path in map(typed_path, texts) if RunDirectory(path).is_run]
+    return [see_run(path) for path in paths if not path.resolve().is_relative_to(outputs.resolve())]
 
 
 def _is_of(env: str, run: RunSeen) -> bool:

@@ -85,7 +85,7 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
         except RunnerError as e:
             failures.append(e)
             if HydraConfig.get().mode == RunMode.MULTIRUN:
-                print(e, file=sys.stderr)
+                print(f"error: {e}", file=sys.stderr)
             return math.nan
 
     os.environ["SAC_COMMANDS"] = command("")  # for the help page

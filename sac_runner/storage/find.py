@@ -42,9 +42,9 @@ def find_run(text: str, outputs: Path | str | None = None) -> Path:
     if exists and (os.sep in text or text in (".", "..") or not runs):
         raise _no_run(path)
     if not runs:
-        raise WrongInput(
-            f"there are no runs in {_folder(outputs)}/", train_command("env=pendulum") + ", or name a run by its path"
-        )
+        other = f"{path} does not exist, and " if os.sep in text else ""
+        first = train_command("env=pendulum") + ", or name a run by its path"
+        raise WrongInput(f"{other}there are no runs in {_folder(outputs)}/", first)
     if text == "last":
         return max(runs, key=started)
     matches = _matches(text, runs)

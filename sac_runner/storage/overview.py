@@ -66,7 +66,7 @@ def see(outputs: Path) -> tuple[list[RunSeen], list[SweepSeen]]:
     for run in list_runs(outputs):
         within.get(run.parents[1], singles).append(run)
     sweeps = [_see_sweep(SweepDirectory(sweep), found) for sweep, found in within.items()]
-    return newest_first(map(_see_run, singles)), newest_first(sweeps)
+    return newest_first(map(see_run, singles)), newest_first(sweeps)
 
 
 def newest_first(seen: Iterable[Seen]) -> list[Seen]:
@@ -80,7 +80,7 @@ def _see_sweep(sweep: SweepDirectory, found: list[Path]) -> SweepSeen:
     except RunnerError as e:
         jobs, damage = [], e.message
     planned = {job.path for job in jobs}
-    jobs += [_see_run(run) for run in found if run not in planned]
+    jobs += [see_run(run) for run in found if run not in planned]
     own = folder_size(sweep.path, deep=False) + folder_size(sweep.path / "jobs")
     owned = is_owned(sweep.path)
     state: State = "running" if owned else _worst([job.status.state for job in jobs])
@@ -96,7 +96,7 @@ def _worst(states: list[State]) -> State:
 def _see_job(sweep: SweepDirectory, job: SweepJob) -> RunSeen:
     run = sweep.run(job)
     if run.is_run:
-        return _see_run(run.path, sweep.status(job))
+        return see_run(run.path, sweep.status(job))
     envs: tuple[str, ...] = ()
     with contextlib.suppress(RunnerError, KeyError, TypeError):
         env = read_signed(sweep.job_file(job))["config"]["env"]
@@ -104,7 +104,8 @@ def _see_job(sweep: SweepDirectory, job: SweepJob) -> RunSeen:
     return RunSeen(run.path, run_label(run.path), envs, sweep.status(job), job.total_env_steps, 0.0, 0, 0)
 
 
-def _see_run(path: Path, now: Status | None = None) -> RunSeen:
+def see_run(path: Path, now: Status | None = None) -> RunSeen:
+    """A run, wherever it lies; ``now``: what is known of it."""
     run = RunDirectory(path)
     envs, total = _read_config(run)
     size, replay = folder_size(path), folder_size(run.replay)

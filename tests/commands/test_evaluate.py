@@ -180,7 +180,7 @@ def test_wrong_arguments(arguments, answer, run, refused, monkeypatch):
 
 
 def test_folder_that_is_no_run(tmp_path, refused):
-    assert "no run" in refused(main, tmp_path)
+    assert "is not a run" in refused(main, tmp_path)
 
 
 def damage_half(file):

@@ -194,9 +194,13 @@ def test_what_matches_nothing(some, call, refused):
     assert "not allowed with" in refused(main, "--json", "--prune", "runs")
 
 
-def test_a_run_elsewhere_is_not_listed(some, tmp_path, refused):
+def test_a_run_elsewhere_is_listed_where_it_is_named_by_its_path_and_never_removed(some, tmp_path, call, refused):
     run = write_run(tmp_path / "elsewhere")
-    assert f"{run.path} holds no run that is in {some}" in refused(main, run.path)
+    assert "elsewhere" not in call(main).out
+    assert [Path(x["path"]) for x in json.loads(call(main, run.path, "--json").out)["runs"]] == [run.path]
+    inside = some / "runs/pendulum/20270101-000000_s0"
+    assert len(json.loads(call(main, inside, run.path, "--json").out)["runs"]) == 2  # and no run twice
+    assert f"{run.path} holds no run that is in {some}" in refused(main, run.path, "--prune", "runs", "--yes")
 
 
 def test_json_has_every_run_with_its_numbers(some, call):

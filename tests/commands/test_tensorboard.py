@@ -235,7 +235,7 @@ def test_next_port_when_the_first_is_taken(monkeypatch):
 
 def test_nothing_to_show(tmp_path, refused, served):
     assert "no runs" in refused(main, "--outputs", tmp_path)
-    assert "no run" in refused(main, tmp_path)
+    assert "is not a run" in refused(main, tmp_path)
     for text in ("~nobody-of-this-name/x", "x" * 5000):
         assert "no runs" in refused(main, text, "--outputs", tmp_path)
     assert "port" in refused(main, "--port", "0")

@@ -106,7 +106,8 @@ def test_names_that_are_none(outputs):
     make_run(outputs / "runs/ant/x_s1")
     assert "x_s1" in refusal("walker", outputs)
     assert "x_s1" in refusal("", outputs)
-    assert "no run" in refusal("runs", outputs)  # a part of no label
+    assert "no run has" in refusal("runs", outputs)  # a part of no label
+    assert "gone/x does not exist, and there are no runs in " in refusal("gone/x", outputs / "empty")
 
 
 def test_folders_that_are_no_run(outputs):

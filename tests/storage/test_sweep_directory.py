@@ -100,7 +100,7 @@ def test_a_plan_that_is_not_what_was_written_is_named(sweep, text, words):
 def test_no_job_leads_out_of_its_sweep(sweep, path):
     """Somebody may have sent it, and what is pruned is found by it."""
     sweep.write_plan({}, [JOBS[0]._replace(path=path)], FROZEN[:1])
-    with pytest.raises(Damaged, match="no place for a run"):
+    with pytest.raises(Damaged, match="not a place for a run"):
         sweep.jobs()
 
 
