@@ -281,4 +281,18 @@ PLAYBACK = [
         "x = obs.T",
         "tests/test_load_policy.py::test_action_is_that_of_the_weights_with_their_statistics",
     ),
+    (
+        "a loaded policy answers a sensor that fails",
+        "sac_runner/interaction/spaces.py",
+        "if not np.isfinite(flat).all():",
+        "if np.isnan(flat).all():",
+        "tests/test_load_policy.py::test_an_observation_that_is_not_finite_is_refused_not_answered",
+    ),
+    (
+        "what is offered in place of a change forgets how the run began",
+        "sac_runner/training/resume.py",
+        '[*first["overrides"], *changes]',
+        "[*changes]",
+        "tests/commands/test_train.py::test_what_is_offered_in_place_of_a_change_begins_anew_from_the_weights",
+    ),
 ]
