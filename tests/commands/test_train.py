@@ -8,6 +8,7 @@ import resource
 import shlex
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -411,6 +412,14 @@ def test_what_is_offered_knows_a_config_folder(elsewhere):
     assert train("--config-dir", "my conf", *TINY, "agent=mine", "run.dir=job").code == 0
     offered = refused("resume=job", "agent.tau=0.5").splitlines()[1]
     assert offered.startswith("  try: sac-train --config-dir 'my conf' init_from=job ") and "agent=mine" in offered
+
+
+@pytest.mark.parametrize("raised", ["KeyboardInterrupt", "ValueError"])
+def test_ctrl_c_while_a_command_is_imported_leaves_no_traceback(raised):
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sac_runner.commands; raise {raised}"], capture_output=True, text=True
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == ((-signal.SIGINT, False), (1, True))[raised == "ValueError"]
 
 
 def test_init_from_refuses_other_shapes_before_anything_is_made(finished, elsewhere):
