@@ -212,6 +212,22 @@ class Faulty(Countdown):
                 return (result[0][:2], *result[1:])
             case "reward":
                 return (result[0], "much", *result[2:])
+            case "digits":
+                return (result[0], "1", *result[2:])
+            case "no_reward":
+                return (result[0], None, *result[2:])
+            case "rewards":
+                return (result[0], np.zeros(2), *result[2:])
+            case "alone":
+                return result[0]
+            case "two_numbers":
+                return result[0][:2]
+            case "old":
+                return (*result[:2], result[2] or result[3], result[4])
+            case "more":
+                return (*result, None)
+            case "no_info":
+                return (*result[:-1], None)
             case "killed":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "segfault":
@@ -222,6 +238,13 @@ class Faulty(Countdown):
                 sys.exit("the window was closed")
             case _:
                 return result
+
+
+class Unclosable(Countdown):
+    """Fails when it is closed, each time."""
+
+    def close(self):
+        raise TypeError("no window to close")
 
 
 def needs_a_package():
@@ -250,6 +273,7 @@ for _name, _entry in {
     "Prints-v0": Prints,
     "Hears-v0": Hears,
     "Faulty-v0": Faulty,
+    "Unclosable-v0": Unclosable,
     "NeedsAPackage-v0": needs_a_package,
     "Breaks-v0": breaks,
     "Misuses-v0": misuses,

@@ -29,14 +29,29 @@ def find_faults(
         twice: The key or group that is there already, but was to be added.
     """
     faults = {}
+    chosen = {key_of(override) for override in overrides} & groups.keys()
     for override, following in pairwise([*overrides, ""]):
         key, (_, equals, value) = key_of(override), override.partition("=")
         fault = _fault(groups, key, value, choices, sweeps) if equals else _bare_word(groups, override, following)
         if fault is None and key == twice and override.startswith("+"):
             fault = WrongInput(f"{override}: {key} exists already, so it needs no plus", to_paste(f"{key}={value}"))
         if fault is not None:
+            fault = _keeping(fault, key, choices, chosen)
             faults[override] = _for_a_sweep(fault) if sweeps else fault
     return faults
+
+
+def _keeping(fault: WrongInput, key: str, choices: dict[str, str], chosen: set[str]) -> WrongInput:
+    """``fault`` of ``key``, but a choice that was typed stays: another one would train by another method."""
+    words = shlex.split((fault.remedy or "").removeprefix(train_command("")))
+    choice, *settings = [word for word in words if word != "-m"] or [""]
+    group, _, name = choice.partition("=")
+    is_method = group in chosen and group != key and f"{group}.mode" in schema_keys()
+    if not is_method or choices.get(group, name) == name:
+        return fault
+    meant = key_of(settings[-1]) if settings else key
+    text = "" if meant == key else f"; {meant} is a key of {choice}; this run has {group}={choices[group]}"
+    return WrongInput(f"{fault.message}{text}", to_paste())
 
 
 def _for_a_sweep(fault: WrongInput) -> WrongInput:

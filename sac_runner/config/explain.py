@@ -50,7 +50,7 @@ def explain(
         remedy = in_the_command(quoted, typed)
         return WrongInput(said, remedy) if remedy else _what_hydra_says(said, error, typed)
     messages = [*(fault.message for fault in faults.values()), *(fault.text for fault in values)]
-    return WrongInput("; ".join(messages), _together(faults, typed, mends, compose))
+    return WrongInput("; ".join(dict.fromkeys(messages)), _together(faults, typed, mends, compose))
 
 
 def find_mends(faults: list[Fault], settings: list[str], compose: Compose) -> Mends:
@@ -124,7 +124,9 @@ def in_the_command(remedy: str | None, typed: list[str]) -> str | None:
     train = train_command("")
     if remedy is None or not remedy.startswith(train):
         return remedy
-    settings = {key_of(word): word for word in shlex.split(remedy.removeprefix(train).removesuffix(" ..."))}
+    prose = found[0] if (found := re.search(r"   \([^'\"]*\)$", remedy)) else ""
+    words = shlex.split(remedy.removeprefix(train).removesuffix(prose).removesuffix(" ..."))
+    settings = {key_of(word): word for word in words}
     whole = any(key in ("resume", "init_from") for key in settings)
     if whole or not all(re.fullmatch(r"[\w./]+=(\[.*\]|[^,]+)", setting) for setting in settings.values()):
         return remedy
@@ -132,7 +134,7 @@ def in_the_command(remedy: str | None, typed: list[str]) -> str | None:
     last = {key: word for word, key in keys.items()}
     mended = [settings.get(key, word) for word, key in keys.items() if last[key] == word]
     mended += [setting for key, setting in settings.items() if key not in last]
-    return remedy if mended == typed else to_paste(*mended)
+    return remedy if mended == typed else to_paste(*mended) + prose
 
 
 def _what_hydra_says(said: str, error: Exception, typed: list[str]) -> WrongInput:
@@ -163,9 +165,10 @@ def explain_options(
     options: list[str], faults: dict[str, WrongInput], typed: list[str], compose: Compose
 ) -> WrongInput:
     """Options that there are not; ``typed`` has the settings that they mean, which may have ``faults`` themselves."""
-    messages = [f"there is no option {', '.join(options)}; every setting is a key=value"]
+    messages = [f"there is no option {', '.join(dict.fromkeys(options))}; every setting is a key=value"]
     messages += [fault.message for fault in faults.values()]
-    return WrongInput("; ".join(messages), _together(faults, typed, {}, compose) if faults else to_paste(*typed))
+    remedy = _together(faults, typed, {}, compose) if faults else to_paste(*typed)
+    return WrongInput("; ".join(dict.fromkeys(messages)), remedy)
 
 
 def _together(faults: dict[str, WrongInput], typed: list[str], mends: Mends, compose: Compose) -> str | None:

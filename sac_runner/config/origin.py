@@ -94,7 +94,18 @@ def by_origin(
     owned = {fault for fault in faults if fault in of_file or is_typed(fault)}
     wrong = {_value(fault) for fault in owned} - {""}
     told = [fault for fault in faults if fault in owned or _value(fault) not in wrong]
-    return [named(fault, of_file[fault]) if fault in of_file else fault for fault in told]
+    said = {fault: _of_another_choice(fault, choices) for fault in told}
+    return [named(said[fault], of_file[fault]) if fault in of_file else said[fault] for fault in told]
+
+
+def _of_another_choice(fault: Fault, choices: dict[str, str]) -> Fault:
+    """``fault``; of a key that there is, but not with the choice that its group has, that."""
+    key = fault.keys[0]
+    group, owner = key.partition(".")[0], schema_keys().get(key)
+    if owner is None or fault.text != f"unknown key {key}":
+        return fault
+    now = f"; this run has {group}={choices[group]}" if group in choices else ""
+    return fault._replace(text=f"{key} is a key of {group}={owner}{now}")
 
 
 def _value(fault: Fault) -> str:

@@ -1,9 +1,12 @@
 """Environments: the only place that calls ``gymnasium.make``, and the door where actions meet their bounds."""
 
 import contextlib
+import difflib
+import inspect
 import multiprocessing
 import os
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -18,8 +21,16 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 
 from sac_runner.config.schema import Config, EnvConfig
-from sac_runner.errors import EnvironmentFailed, EnvironmentFault, WrongInput, first_line, train_command, warn
-from sac_runner.interaction.faults import Watched, WorkerEnvs, place_of
+from sac_runner.errors import (
+    EnvironmentFailed,
+    EnvironmentFault,
+    RunnerError,
+    WrongInput,
+    first_line,
+    train_command,
+    warn,
+)
+from sac_runner.interaction.faults import Watched, WorkerEnvs, closing, place_of, said
 from sac_runner.signals import handling, stop_signals
 
 _mujoco_warned: set[str] = set()
@@ -62,12 +73,19 @@ def make_env(config: EnvConfig, render_mode: str | None = None) -> gym.Env[Any, 
     return _with_unit_actions(_with_flat_obs(env, config))
 
 
+def close(env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any]) -> None:
+    """Close ``env``; that one fails at this is a warning."""
+    with closing(set()):
+        env.close()
+
+
 def make_vector_env(config: EnvConfig, num_envs: int) -> VectorEnv[Any, Any, Any]:
     """``num_envs`` environments side by side, never reset by themselves: the collector resets them, seeded."""
-    makers: list[Callable[[], gym.Env[Any, Any]]] = [partial(_make_watched, config, i) for i in range(num_envs)]
+    make = partial(_make_watched, config, set())
+    makers: list[Callable[[], gym.Env[Any, Any]]] = [partial(make, i) for i in range(num_envs)]
     if config.vectorization == "sync":
         return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.DISABLED)
-    make_env(config).close()  # faults in the config are named here, not in a worker
+    close(make_env(config))  # faults in the config are named here, not in a worker
     with _signals_held():
         try:
             return WorkerEnvs(makers, config.timeout_s)
@@ -75,8 +93,8 @@ def make_vector_env(config: EnvConfig, num_envs: int) -> VectorEnv[Any, Any, Any
             raise EnvironmentFailed(f"{e}, as it started") from e
 
 
-def _make_watched(config: EnvConfig, index: int) -> gym.Env[Any, Any]:
-    return Watched(make_env(config), index)
+def _make_watched(config: EnvConfig, warned: set[str], index: int) -> gym.Env[Any, Any]:
+    return Watched(make_env(config), index, warned)
 
 
 @contextlib.contextmanager
@@ -99,7 +117,7 @@ def _signals_held() -> Iterator[None]:
 def raw_spaces(config: EnvConfig) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
     """Observation and action space as the environment has them, before they are made flat and [-1, 1]."""
     env = _make(config, None)
-    env.close()
+    close(env)
     return env.observation_space, env.action_space
 
 
@@ -120,20 +138,50 @@ def _make(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
     kwargs = config.kwargs if render_mode is None else config.kwargs | {"render_mode": render_mode}
     try:
         return gym.make(config.id, max_episode_steps=config.max_episode_steps, **kwargs)
-    except gym.error.DependencyNotInstalled as e:
-        raise WrongInput(f"env.id={config.id} needs a package that is not installed: {first_line(e)}") from e
-    except gym.error.UnregisteredEnv as e:
-        raise WrongInput(f"env.id={config.id} is unknown to Gymnasium: {first_line(e)}") from e
-    except gym.error.Error as e:
-        raise WrongInput(f"env.id={config.id} can't be made: {first_line(e)}") from e
-    except ImportError as e:
-        raise WrongInput(f"env.id={config.id} can't be imported: {first_line(e)}") from e
     except Exception as e:
-        if isinstance(e, TypeError) and (config.kwargs or "unexpected keyword" in str(e)):
-            raise WrongInput(f"env.id={config.id} does not take env.kwargs={config.kwargs}: {first_line(e)}") from e
-        raised = e.__cause__ if type(e.__cause__) is type(e) else e  # Gymnasium raises a TypeError anew
-        why = f"{type(e).__name__}: {first_line(e)}{place_of(raised)}"
-        raise EnvironmentFailed(f"env.id={config.id} can't be made: {why}") from e
+        raise _refusal(config.id, config.kwargs, e) from e
+
+
+def _refusal(env_id: str, kwargs: dict[str, Any], error: Exception) -> RunnerError:
+    """Why ``gym.make`` raised ``error``."""
+    cause = error.__cause__  # Gymnasium raises some anew, with words of its own behind theirs
+    raised = cause if type(cause) is type(error) and str(error).startswith(str(cause)) else error
+    why = first_line(raised)
+    if isinstance(error, gym.error.DependencyNotInstalled):
+        return WrongInput(f"env.id={env_id} needs a package that is not installed: {why}")
+    if isinstance(error, gym.error.UnregisteredEnv):
+        return WrongInput(f"env.id={env_id} is unknown to Gymnasium: {why}", _in_a_package(env_id, error))
+    if isinstance(error, gym.error.Error):
+        return WrongInput(f"env.id={env_id} can't be made: {why}")
+    if isinstance(raised, ImportError):
+        package = re.split("[.:]", env_id)[0]
+        install = f"{shlex.quote(sys.executable)} -m pip install -e FOLDER_OF_{package}"
+        remedy = f"{install}, or start in the folder that holds {package}" if raised.name == package else None
+        return WrongInput(f"env.id={env_id} can't be imported: {why}{place_of(raised)}", remedy)
+    if isinstance(error, TypeError) and (kwargs or "unexpected keyword" in why):
+        return WrongInput(f"env.id={env_id} does not take env.kwargs={kwargs}: {why}{_taken(env_id)}")
+    return EnvironmentFailed(f"env.id={env_id} can't be made: {said(raised)}")
+
+
+def _in_a_package(env_id: str, error: gym.error.UnregisteredEnv) -> str | None:
+    """How to name an environment of one's own; nothing where that is done, or one of Gymnasium's has a letter wrong."""
+    names = {spec.name for spec in gym.registry.values()}
+    near = difflib.get_close_matches(re.sub(r"-v\d+$", "", env_id), names, 1, 0.9)
+    if ":" in env_id or near or isinstance(error, gym.error.VersionNotFound):
+        return None
+    return train_command(f"env=custom env.id=my_package:{env_id}   (if it is of a package of your own)")
+
+
+def _taken(env_id: str) -> str:
+    """The names of ``env.kwargs`` that the environment takes, where they are all known."""
+    with contextlib.suppress(Exception):  # of what only adds to a message
+        entry: Any = gym.registry[env_id.rpartition(":")[2]].entry_point
+        creator = gym.envs.registration.load_env_creator(entry) if isinstance(entry, str) else entry
+        parameters = inspect.signature(creator).parameters.values()
+        names = [each.name for each in parameters if each.name != "render_mode"]
+        if all(each.kind is not each.VAR_KEYWORD for each in parameters):
+            return f"; it takes {', '.join(names) or 'none'}"
+    return ""
 
 
 def _hear_mujoco(env_id: str) -> None:

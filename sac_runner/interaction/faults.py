@@ -5,6 +5,8 @@ import ctypes
 import multiprocessing
 import multiprocessing.connection
 import os
+import re
+import reprlib
 import signal
 import sys
 import time
@@ -16,23 +18,25 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.utils import passive_env_checker
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from gymnasium.vector.async_vector_env import AsyncState, _async_worker
 
-from sac_runner.errors import EnvironmentFault, first_line
+from sac_runner.errors import EnvironmentFault, first_line, warn
 from sac_runner.signals import STOP_SIGNALS
 
 _CLOSING_S = 2.0
 _PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
+_WRAPPERS = os.path.dirname(gym.wrappers.__file__)
 
 
 class Watched(gym.Wrapper[Any, Any, Any, Any]):
     """Says which environment failed and when, and takes nothing from it that is not what it promised."""
 
-    def __init__(self, env: gym.Env[Any, Any], index: int) -> None:
-        """``env`` is the outermost of environment ``index``."""
+    def __init__(self, env: gym.Env[Any, Any], index: int, warned: set[str]) -> None:
+        """``env`` is the outermost of environment ``index``; ``warned`` is what others beside it have warned of."""
         super().__init__(env)
-        self._index, self._steps = index, 0
+        self._index, self._steps, self._warned = index, 0, warned
         self._seed: int | None = None
         self._shape = env.observation_space.shape
 
@@ -44,7 +48,8 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
         """
         self._seed, self._steps = seed, 0
         try:
-            obs, info = self.env.reset(seed=seed, options=options or None)  # a vector environment's mask is taken out
+            answer = self.env.reset(seed=seed, options=options or None)  # a vector environment's mask is taken out
+            obs, info = answer if isinstance(answer, (tuple, list)) else ()  # an observation alone may have two numbers
             return self._checked(obs), _of_use(info)
         except EnvironmentFault:
             raise
@@ -60,11 +65,16 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
         self._steps += 1
         try:
             obs, reward, terminated, truncated, info = self.env.step(action)
-            return self._checked(obs), float(reward), bool(terminated), bool(truncated), _of_use(info)
+            return self._checked(obs), self._number(reward), bool(terminated), bool(truncated), _of_use(info)
         except EnvironmentFault:
             raise
         except (Exception, SystemExit) as e:  # the latter where the window of a game is closed
             raise self._raised(e) from e
+
+    def close(self) -> None:
+        """Close it; where it fails, those beside it are still to be closed."""
+        with closing(self._warned):
+            self.env.close()
 
     def _checked(self, obs: Any) -> Any:
         x = np.asarray(obs, self.env.observation_space.dtype)
@@ -72,18 +82,59 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
             raise EnvironmentFault(f"{self._named()} observed shape {x.shape}, its space has {self._shape}")
         return x
 
-    def _raised(self, error: BaseException) -> "EnvironmentFault":
-        return EnvironmentFault(f"{self._named()} raised {type(error).__name__}: {first_line(error)}{place_of(error)}")
+    def _number(self, reward: Any) -> float:
+        try:
+            if not isinstance(reward, (str, bytes)):  # which float takes, where they have digits
+                return float(reward)
+        except (TypeError, ValueError):
+            pass
+        raise EnvironmentFault(f"{self._named()} returned reward {reprlib.repr(reward)}, which is not a number")
+
+    def _raised(self, error: BaseException) -> EnvironmentFault:
+        file = traceback.extract_tb(error.__traceback__)[-1].filename
+        if "unpack" in str(error) and (file == __file__ or os.path.dirname(file) == _WRAPPERS):
+            return EnvironmentFault(f"{self._named()} {self._returned(str(error))}")
+        if file in (__file__, passive_env_checker.__file__):
+            return EnvironmentFault(f"{self._named()} returned what can't be used: {first_line(error)}")
+        return EnvironmentFault(f"{self._named()} raised {said(error)}")
+
+    def _returned(self, unpacking: str) -> str:
+        """What was returned that failed at ``unpacking``: Python says how many values there were, or of what type."""
+        if self._steps == 0:
+            return "did not return two values; reset must return (obs, info)"
+        few, none = re.search(r"got (\d+)", unpacking), re.search(r"non-iterable (\w+?)(Type)? object", unpacking)
+        what = f"{few[1]} values" if few else none[1] if none else "more than 5 values"
+        return f"returned {what} from step; obs, reward, terminated, truncated, info are 5"
 
     def _named(self) -> str:
         when = f"in step {self._steps}" if self._steps else "in the reset"
         return f"env {self._index}, {when} of its episode with seed {self._seed},"
 
 
+@contextmanager
+def closing(warned: set[str]) -> Iterator[None]:
+    """What fails while an environment is closed must not hide how all went before: it is ``warned`` of once."""
+    try:
+        yield
+    except Exception as e:
+        text = f"an environment failed while it was closed: {type(e).__name__}: {first_line(e)}"
+        if text not in warned:
+            warned.add(text)
+            warn(text)
+
+
+def said(error: BaseException) -> str:
+    """``ValueError: its text (my_env.py:14, in step)``: what was raised, and where."""
+    if isinstance(error, SyntaxError) and error.filename and os.path.isfile(error.filename):  # it was read, not run
+        file = error.filename.removeprefix(os.path.join(os.getcwd(), ""))
+        return f"{type(error).__name__}: {error.msg} ({file}:{error.lineno})"
+    return f"{type(error).__name__}: {first_line(error)}{place_of(error)}"
+
+
 def place_of(error: BaseException) -> str:
-    """`` (my_env.py:14, in step)``: where ``error`` was raised, if not here."""
+    """`` (my_env.py:14, in step)``: where ``error`` was raised, if not here, nor by an import."""
     frames = traceback.extract_tb(error.__traceback__)  # none of one that was not raised, but named as a cause
-    if not frames or frames[-1].filename == __file__:
+    if not frames or frames[-1].filename == __file__ or frames[-1].filename.startswith("<frozen importlib"):
         return ""
     return f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno}, in {frames[-1].name})"
 

@@ -46,7 +46,7 @@ def watch(run: RunDirectory, showing: Showing, say: Callable[[str], None]) -> No
         WrongInput: No window can be opened, or the run can't be read.
         EnvironmentFailed: It raised.
     """
-    elsewhere = f"{command('record')} {shlex.quote(str(run.path))}   (an mp4, which needs no screen)"
+    elsewhere = f"{_record_command(run, showing)}   (an mp4, which needs no screen)"
     no_display = WrongInput("there is no display to open a window on", elsewhere)
     if not has_display():
         raise no_display
@@ -97,7 +97,7 @@ def record(run: RunDirectory, showing: Showing, out: Path | None, say: Callable[
     how = "_sampled" if showing.sampled else ""
     name = f"{stored.checkpoint.kind}-{stored.checkpoint.env_steps}_seed-{seeds[0]}_episodes-{len(seeds)}{how}.mp4"
     path = out or run.path / "videos" / name
-    remedy = f"{command('record')} {shlex.quote(str(run.path))} --out ANOTHER_PLACE.mp4"
+    remedy = f"{_record_command(run, showing)} --out ANOTHER_PLACE.mp4"
     with _with_remedy():
         env = make_drawing_env(evaluation_env(config), "rgb_array")
         stored.require_fit(flatdim(env.observation_space), flatdim(env.action_space))
@@ -112,6 +112,10 @@ def record(run: RunDirectory, showing: Showing, out: Path | None, say: Callable[
                 episode = play_episode(stored.policy, env, seed, showing.sampled, on_frame)
                 say(episode_line(index, seed, episode))
     return path
+
+
+def _record_command(run: RunDirectory, showing: Showing) -> str:
+    return f"{command('record')} {shlex.quote(str(run.path))}{' --trust' * showing.trusted}"
 
 
 @contextmanager

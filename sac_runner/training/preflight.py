@@ -16,7 +16,7 @@ from gymnasium import spaces
 from sac_runner.config.convert import written
 from sac_runner.config.schema import AlphaConfig, AutoAlphaConfig, Config, PerRoundConfig, PerStepConfig
 from sac_runner.errors import EnvironmentFailed, WrongInput, train_command
-from sac_runner.interaction.envs import make_env
+from sac_runner.interaction.envs import close, make_env
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.machine import available_memory
 from sac_runner.storage.names import nearest_there
@@ -69,7 +69,7 @@ def try_out(config: Config) -> None:
     """
     resolve_device(config.device)
     with contextlib.suppress(EnvironmentFailed):
-        make_env(config.env).close()
+        close(make_env(config.env))
 
 
 def needs(config: Config) -> tuple[float, int, int, int]:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from sac_runner.algorithm.agent import SAC
 from sac_runner.config.convert import written
 from sac_runner.config.schema import Config, PerRoundConfig
-from sac_runner.errors import DiskFailed, Interrupted, warn
+from sac_runner.errors import DiskFailed, Interrupted
 from sac_runner.interaction.collector import Collector
 from sac_runner.interaction.device_replay import DeviceReplay
-from sac_runner.interaction.envs import evaluation_env, make_vector_env
+from sac_runner.interaction.envs import close, evaluation_env, make_vector_env
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.training.console import Console
 from sac_runner.training.device import room_for
@@ -274,7 +274,4 @@ class Trainer:
     def __exit__(self, *_: object) -> None:
         """Close the environments. One that fails at this must not hide how the run went."""
         for envs in (self.envs, self.eval_envs):
-            try:
-                envs.close()
-            except Exception as e:
-                warn(f"an environment failed while it was closed: {type(e).__name__}: {e}")
+            close(envs)

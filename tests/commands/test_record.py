@@ -77,7 +77,8 @@ def test_out_must_be_an_mp4(run, refused, tmp_path):
 def test_place_that_cannot_be_written(own, refused):
     (own / "videos").write_text("a file where the folder goes")
     before = sorted(own.iterdir())
-    assert "--out" in refused(main, own)
+    assert refused(main, own).endswith(f"try: sac-record {own} --out ANOTHER_PLACE.mp4\n")
+    assert refused(main, own, "--trust").endswith(f"try: sac-record {own} --trust --out ANOTHER_PLACE.mp4\n")
     assert sorted(own.iterdir()) == before
 
 

@@ -95,7 +95,28 @@ UNKNOWN = [
     (
         "alpha.value=.3 alpha=auto agent.lrr=3 agent.tau=7",
         "is a key of alpha=fixed",
-        "try: sac-train alpha=fixed alpha.value=.3 agent.lr=3 agent.tau=0.1\n",
+        "try: sac-train alpha=auto agent.lr=3 agent.tau=0.1\n",
+    ),
+    (
+        "alpha=auto ent_coef=0.2 seed=1",
+        "here it is alpha.value; alpha.value is a key of alpha=fixed; this run has alpha=auto\n",
+        "try: sac-train alpha=auto seed=1\n",
+    ),
+    ("-m alpha=auto alpha.valu=0.2,0.3 seed=0,1", "a key of alpha=fixed", "try: sac-train -m alpha=auto seed=0,1\n"),
+    ("alpha=fixed autotune=true seed=1", "here it is alpha\n", "try: sac-train alpha=fixed seed=1\n"),
+    ("alpha=auto ent_coef=auto_0.1", "here it is alpha.initial (now 1)\n", "alpha=auto alpha.initial=0.1\n"),
+    ("agent.lrr=3 agent.lrr=4", "error: unknown key agent.lrr\n", "try: sac-train agent.lr=3 agent.lr=4\n"),
+    ("--sedd 3 --sedd 4", "no option --sedd; every setting is a key=value; unknown key sedd\n", "seed=3 seed=4"),
+    (
+        "alpha=annealed alpha.final=0.5 alpha.final_value=0.2",
+        "key alpha.final; here it is alpha.end (now 0.01); unknown key alpha.final_value; here it is alpha.end (now",
+        "try: sac-train alpha=annealed alpha.end=0.5 alpha.end=0.2\n",
+    ),
+    ("agent.lr_decay=linear", "here it is agent.lr_schedule", "try: sac-train agent.lr_schedule=linear\n"),
+    (
+        "env.id=Nope-v0 env=custom seed=1",
+        "is unknown to Gymnasium",
+        "try: sac-train env.id=my_package:Nope-v0 env=custom seed=1   (if it is of a package of your own)\n",
     ),
     ("env=pendulum,hopper -m agent.lrr=1", "agent.lrr", "try: sac-train -m env=pendulum,hopper agent.lr=1\n"),
     ("--multirun env=pendulum,hopper agent.lrr=1", "try: sac-train --multirun env=pendulum,hopper agent.lr=1\n"),
@@ -283,8 +304,18 @@ VALUES = [
 ]
 CHOICES = [
     ("alpha.value=0.1", "alpha.value is a key of alpha=fixed; this run has alpha=auto", "alpha=fixed alpha.value=0.1"),
-    ("alpha=fixed_0.05 alpha.lr=1e-3", "alpha.lr is a key of alpha=auto; this run has alpha=fixed_0.05", "alpha=auto"),
-    ("schedule=per_round schedule.warmup_env_steps=9", "a key of schedule=per_step", "schedule=per_step"),
+    ("alpha.value=0.1 alpha.value=0.2", "error: alpha.value is a key of alpha=fixed; this run has alpha=auto\n"),
+    (
+        "alpha=fixed_0.05 alpha.lr=1e-3",
+        "alpha.lr is a key of alpha=auto; this run has alpha=fixed_0.05\n",
+        "try: sac-train alpha=fixed_0.05\n",
+    ),
+    (
+        "schedule=per_round schedule.rounds=3 schedule.warmup_env_steps=9 total_env_steps=null",
+        "a key of schedule=per_step",
+        "try: sac-train schedule=per_round schedule.rounds=3 total_env_steps=null",
+    ),
+    ("alpha.mode=fixed alpha=auto", "alpha.mode comes with alpha=fixed\n", "try: sac-train alpha=auto\n"),
     ("experiment=lunarlander_tutorial alpha.lr=1", "alpha.lr is a key of alpha=auto", "alpha=auto alpha.lr=1"),
     ("alpha=auto,fixed", "names two settings; one run takes one", "sac-train -m alpha=auto,fixed"),
     ("agent.lr=1e-3,3e-4,1e-4", "names 3 settings", "sac-train -m agent.lr=1e-3,3e-4,1e-4"),
@@ -423,6 +454,11 @@ THEIRS = [
     ("lr=1e-3", "agent.lr=1e-3"),
     ("alpha_lr=1e-3", "alpha.lr=1e-3"),
     ("alpha.learning_rate=1e-3", "alpha.lr=1e-3"),
+    ("alpha.final=0.1", "alpha=annealed alpha.end=0.1"),
+    ("alpha.final_value=0.1", "alpha=annealed alpha.end=0.1"),
+    ("lr_decay=linear", "agent.lr_schedule=linear"),
+    ("lr_decay=constant", "agent.lr_schedule=constant"),
+    ("lr_decay=9000", "agent.lr_decay_env_steps=9000"),
     ("target_entropy=-2", "alpha.target_entropy=-2"),
     ("target_entropy=auto", "alpha.target_entropy_per_action_dim=-1"),
     ("gamma=0.98", "agent.gamma=0.98"),
@@ -535,6 +571,7 @@ def test_hints_print_the_form_of_the_command_that_was_typed(scripts, name, monke
     ("remedy", "whole"),
     [
         ("sac-train device=auto", "sac-train seed=1 device=auto -m"),
+        ("sac-train device=auto   (if it is so)", "sac-train seed=1 device=auto -m   (if it is so)"),
         ("sac-train env.flatten_dict=true", "sac-train seed=1 device=b -m env.flatten_dict=true"),
         ("sac-train replay.capacity=9 ...", "sac-train seed=1 device=b -m replay.capacity=9"),
         ("sac-train init_from=run ...", "sac-train init_from=run ..."),
@@ -602,7 +639,7 @@ def test_the_mode_of_a_choice_of_ones_own_is_known(files):
         f"{own}=gentle alpha.value=0.1 agent.lrr=3", "unknown key agent.lrr\n", "alpha=gentle alpha.value=0.1 agent."
     )
     refused(f"{own}=gentl alpha.value=0.1", "can be annealed", f"try: sac-train {own}=gentle alpha.value=0.1\n")
-    refused(f"{own}=gentle alpha.lr=1", "this run has alpha=gentle\n", f"try: sac-train {own}=auto alpha.lr=1\n")
+    refused(f"{own}=gentle alpha.lr=1", "this run has alpha=gentle\n", f"try: sac-train {own}=gentle\n")
 
 
 def test_an_environment_that_a_file_puts_under_the_tuned_values_of_another_is_refused(files):
@@ -723,6 +760,15 @@ def test_a_value_of_a_file_is_named_with_it(elsewhere):
     away = elsewhere.parent / "it's mine"
     named = f"error: agent.lr=abc must be a number (in {away}/experiment/value.yaml)\n"
     assert refused(f"experiment=value --config-dir {shlex.quote(str(away))}") == named
+
+
+def test_a_key_of_a_file_that_another_choice_has_is_said_to_be_of_that(files):
+    files(experiment__quick="# @package _global_\nschedule: {warmup_env_steps: 200}\n")
+    said = refused("--config-dir my_conf experiment=quick schedule=per_round dry_run=true")
+    assert said == (
+        "error: schedule.warmup_env_steps is a key of schedule=per_step; this run has schedule=per_round "
+        "(in my_conf/experiment/quick.yaml)\n"
+    )
 
 
 def test_a_value_of_the_main_file_is_named_with_it(elsewhere, tmp_path, monkeypatch):

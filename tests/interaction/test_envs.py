@@ -1,3 +1,5 @@
+import shlex
+import sys
 from inspect import signature
 
 import gymnasium as gym
@@ -170,6 +172,8 @@ def test_a_remade_world_is_a_new_one_behind_the_same_door():
         ("tests.scripted:Breaks-v0", {}, EnvironmentFailed, "can't be made: ZeroDivisionError: in its constructor"),
         ("tests.scripted:Misuses-v0", {}, EnvironmentFailed, r"TypeError: object .* \(scripted\.py:\d+, in misuses\)"),
         ("Pendulum-v1", {"max_episode_steps": 5}, WrongInput, "does not take env.kwargs="),
+        ("Pendulum-v1", {"G": 5}, WrongInput, r": PendulumEnv.__init__\(\) got an [a-z ]* 'G'; it takes g$"),
+        ("Humanoid-v5", {"G": 5}, WrongInput, r"\.__init__\(\) got an [a-z ]* 'G'$"),  # it hands others on
         (None, {}, WrongInput, "env=custom needs env.id"),
     ],
 )
@@ -179,6 +183,60 @@ def test_what_cannot_be_made_says_why(env_id, kwargs, error, cause, make_each_ep
     object.__setattr__(env, "id", env_id)  # null is what env=custom leaves
     with pytest.raises(error, match=cause):
         make_env(env)
+
+
+@pytest.fixture
+def own_package(tmp_path, monkeypatch):
+    """Makes a package in the working folder."""
+
+    def own_package(name, text):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(text)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    return own_package
+
+
+def test_a_package_that_is_not_found_is_said_to_be_looked_for_where():
+    with pytest.raises(WrongInput, match="can't be imported: No module named 'no_such_package'\n") as error:
+        make("no_such_package.envs:Env-v0")
+    install, _, start = error.value.remedy.partition(", or ")
+    assert shlex.split(install) == [sys.executable, "-m", "pip", "install", "-e", "FOLDER_OF_no_such_package"]
+    assert start == "start in the folder that holds no_such_package"
+
+
+def test_what_a_package_of_ones_own_can_not_import_is_named_with_its_line(own_package):
+    own_package("needs_another", "import gymnasium\nimport no_such_package\n")
+    with pytest.raises(WrongInput, match=r"named 'no_such_package' \(__init__\.py:2, in <module>\)$") as error:
+        make("needs_another:Env-v0")
+    assert error.value.remedy is None
+    with pytest.raises(WrongInput, match=r"No module named 'tests\.no_such_part'$") as error:
+        make("tests.no_such_part:Env-v0")
+    assert error.value.remedy is None
+
+
+def test_a_package_that_is_no_python_is_named_with_its_file_and_line(own_package):
+    own_package("no_python", "import gymnasium\n\n\ndef f(:\n")
+    with pytest.raises(EnvironmentFailed, match=r"can't be made: SyntaxError: [a-z ]+ \(no_python/__init__\.py:4\)$"):
+        make("no_python:Env-v0")
+
+
+@pytest.mark.parametrize(
+    ("env_id", "own"),
+    [
+        ("Reach-v0", "my_package:Reach-v0"),
+        ("mine/Reach-v0", "my_package:mine/Reach-v0"),
+        ("tests.scripted:Reach-v0", None),
+        ("Pendulm-v1", None),
+        ("Pendulum-v99", None),
+    ],
+)
+def test_an_unknown_id_may_be_of_a_package_of_ones_own(env_id, own):
+    with pytest.raises(WrongInput, match="is unknown to Gymnasium") as error:
+        make(env_id)
+    of_own = f"sac-train env=custom env.id={own}   (if it is of a package of your own)"
+    assert error.value.remedy == (own and of_own)
 
 
 def test_faults_of_parallel_environments_are_named_before_a_process_starts():
