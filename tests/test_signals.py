@@ -71,13 +71,13 @@ def test_so_it_does_while_updates_are_compiled():
 
 
 def test_a_signal_that_an_environment_took_for_itself_is_heard_again_from_the_next_question_on():
+    before = signal.getsignal(signal.SIGUSR1)
     with stop_on_signals() as stop:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         assert not stop()
-        signal.raise_signal(signal.SIGTERM)
-        assert stop.signal == signal.SIGTERM
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        signal.raise_signal(signal.SIGUSR1)
+        assert stop() and stop.signal == signal.SIGUSR1
+    assert signal.getsignal(signal.SIGUSR1) == before
 
 
 def test_in_a_thread_no_signal_is_taken():
