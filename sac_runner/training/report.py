@@ -99,7 +99,7 @@ def closing(record: Record, counters: Counters, why: str) -> str:
         [
             f"{end:<8} {counters.env_steps:,} env steps in {duration(seconds)} ({speed:,.0f}/s), seed {config.seed}",
             f"return   final {_score(final)}    best {_score(best)} at {best['env_steps']:,}   "
-            f"({final['episodes']} episodes; {caution})",
+            f"({plural(final['episodes'], 'episode')}; {caution})",
             f"saved    {saved}",
             f"next     {' | '.join(following)}",
         ]

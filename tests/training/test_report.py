@@ -73,10 +73,12 @@ def test_more_of_a_run_asks_for_more_of_all_that_is_used_up(tmp_path, run, count
     assert _more(config(total_env_steps=60, **run), directory, "run", counters) == (more or anew)
 
 
-def test_of_one_there_is_no_plural():
+def test_of_one_there_is_no_plural(tmp_path):
     one = PER_ROUND | {"rounds": 1, "episodes_per_round": 1, "updates_per_round": 1}
     first, second = header(config(schedule=one, total_env_steps=None), [], None, 1).splitlines()
     assert " 1 round, as many env steps as it takes" in first and second.endswith("1 episode and 1 update per round")
+    returned = last_lines(tmp_path, *[score(60_000, -187.0, 9.0) | {"episodes": 1}] * 2)[1]
+    assert returned.endswith("(1 episode; the last was the best)")
 
 
 def test_a_run_that_owes_nothing_but_its_end_goes_on_without_its_replay(tmp_path):
