@@ -48,9 +48,12 @@ def train_command(overrides: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception of somebody else says first, and last if that only announces it, as compilers' do."""
-    first, *more = str(error).strip().splitlines() or [""]
-    return f"{first} {more[-1].strip()}" if more and first.endswith(":") else first
+    """What an exception of somebody else says first; if that only announces it, as compilers' do, also what it is."""
+    first, *more = [line for line in str(error).splitlines() if line.strip()] or [""]
+    if not more or not first.endswith(":"):
+        return first.strip()
+    causes = [line for line in more if not line[0].isspace() and not line.endswith(":")]  # no line of a traceback
+    return f"{first} {(causes or more)[0].strip()}"
 
 
 class RunnerError(Exception):

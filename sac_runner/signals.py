@@ -14,6 +14,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, si
 """Of Ctrl-C, of a terminal that is closed, of schedulers."""
 
 _ECHO_S = 2.0
+_LOOK_S = 0.01  # to look takes 12 us
 
 
 def stop_signals() -> list[signal.Signals]:
@@ -45,13 +46,15 @@ class StopRequest:
         self.signal: int | None = None
         self.hears: Sequence[int] = ()
         """The signals that are its own."""
-        self._heard_at = 0.0
+        self._heard_at = self._looked_at = 0.0
 
     def __call__(self) -> bool:
         """Whether to stop."""
-        for number in self.hears:
-            if signal.getsignal(number) != self.handle:  # an environment took it for itself, as ROS's clients do
-                signal.signal(number, self.handle)
+        if time.monotonic() - self._looked_at > _LOOK_S:
+            for number in self.hears:
+                if signal.getsignal(number) != self.handle:  # an environment took it for itself, as ROS's clients do
+                    signal.signal(number, self.handle)
+            self._looked_at = time.monotonic()
         return self.signal is not None
 
     @property

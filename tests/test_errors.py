@@ -11,14 +11,27 @@ from sac_runner.training.device import room_for
         ("", ""),
         ("no such thing\nat line 3", "no such thing"),
         (
-            "backend='_inductor' raised:\nImportError: x\n\n  no C compiler\n",
-            "backend='_inductor' raised: no C compiler",
+            "An exception occurred in a subprocess:\n\nTraceback (most recent call last):\n  File a\nOSError: no g++\n",
+            "An exception occurred in a subprocess: OSError: no g++",
+        ),
+        (
+            "Error(s) in loading for Policy:\n\tUnexpected key(s): x",
+            "Error(s) in loading for Policy: Unexpected key(s): x",
         ),
         ("An exception occurred in a subprocess:", "An exception occurred in a subprocess:"),
     ],
 )
 def test_of_an_exception_that_only_announces_its_cause_the_cause_is_said_too(said, line):
     assert first_line(RuntimeError(said)) == line
+
+
+def test_of_a_compiler_that_fails_the_cause_is_said_and_not_its_hints():
+    def backend(*_):
+        raise OSError("no C compiler\nanywhere")
+
+    with pytest.raises(Exception, match="VERBOSE") as failed:
+        torch.compile(lambda x: x + 1, backend=backend)(torch.ones(1))
+    assert first_line(failed.value) == "backend='backend' raised: OSError: no C compiler"
 
 
 @pytest.mark.parametrize(

@@ -82,27 +82,30 @@ def without_copies(grouping: Grouping) -> tuple[Grouping, list[LeftOut]]:
     groups = []
     for x in grouping.groups:
         kept: dict[str, list[Run]] = {}
-        for run in sorted(x.runs, key=lambda run: -run.curve.reach):
+        for run in sorted(x.runs, key=lambda run: (run.status.state not in ("finished", "running"), -run.curve.reach)):
             own = kept.setdefault(written(run.seed), [])
-            longer = next((other for other in own if _begins(other, run)), None)
-            if longer is None:
+            first = next((other for other in own if _is_one_run(other, run)), None)
+            if first is None:
                 own.append(run)
+            elif run.curve.reach > first.curve.reach:
+                copies.append(LeftOut(run.name, f"goes on, to the bit, from the end of {first.name}"))
             else:
-                what = "curve" if longer.curve.reach == run.curve.reach else "beginning"
-                copies.append(LeftOut(run.name, f"has the seed and, to the bit, the {what} of {longer.name}"))
+                what = "curve" if run.curve.reach == first.curve.reach else "beginning"
+                copies.append(LeftOut(run.name, f"has the seed and, to the bit, the {what} of {first.name}"))
         ids = {id(run) for own in kept.values() for run in own}
         groups.append(replace(x, runs=[run for run in x.runs if id(run) in ids]))
     return replace(grouping, groups=groups), copies
 
 
-def _begins(longer: Run, run: Run) -> bool:
-    """Whether ``longer`` has the values of ``run`` where both were measured, a policy that had learned among them.
+def _is_one_run(one: Run, other: Run) -> bool:
+    """Whether they have the same values wherever both were measured, a policy that had learned among them.
 
     A run that is continued has no measurement of its own at the end that it had before.
     """
-    common, here, there = np.intersect1d(run.curve.env_steps, longer.curve.env_steps, return_indices=True)
-    alike = np.array_equal(run.curve.values[here], longer.curve.values[there])
-    return alike and (len(common) == len(run.curve.env_steps) or bool((common > 0).any()))
+    common, here, there = np.intersect1d(one.curve.env_steps, other.curve.env_steps, return_indices=True)
+    learned = bool((common > (one.config.get("schedule.warmup_env_steps") or 0)).any())
+    whole = len(common) == len(one.curve.env_steps) == len(other.curve.env_steps)
+    return np.array_equal(one.curve.values[here], other.curve.values[there]) and (learned or whole)
 
 
 def _group(runs: list[Run], by: list[str] | None) -> Grouping:

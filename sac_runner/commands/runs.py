@@ -91,7 +91,8 @@ def _select(
 ) -> tuple[list[RunSeen], list[SweepSeen]]:
     """What the options ask for; a sweep keeps those of its jobs that match."""
     if not options.prune:  # which takes nothing that lies elsewhere
-        singles = [*singles, *_elsewhere(options.text, outputs)]
+        known = [*singles, *(job for sweep in sweeps for job in sweep.jobs)]
+        singles = [*singles, *_elsewhere(options.text, known)]
     every = [*singles, *(job for sweep in sweeps for job in sweep.jobs)]
     named = {text: _named(text, outputs, every) for text in options.text}
     if options.env is not None and not any(_is_of(options.env, run) for run in every):
@@ -113,10 +114,11 @@ def _select(
     )
 
 
-def _elsewhere(texts: list[str], outputs: Path) -> list[RunSeen]:
-    """Runs that are named by a path outside of ``outputs``, as ``run.dir`` makes them."""
-    paths = [path for path in map(typed_path, texts) if RunDirectory(path).is_run]
-    return [see_run(path) for path in paths if not path.resolve().is_relative_to(outputs.resolve())]
+def _elsewhere(texts: list[str], known: list[RunSeen]) -> list[RunSeen]:
+    """Runs that are named by a path and are not ``known``, as ``run.dir`` makes them; each once."""
+    paths = {path.resolve(): path for path in map(typed_path, texts) if RunDirectory(path).is_run}
+    there = {run.path.resolve() for run in known}
+    return [see_run(path) for place, path in paths.items() if place not in there]
 
 
 def _is_of(env: str, run: RunSeen) -> bool:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from sac_runner.commands.arguments import open_door
 from sac_runner.config.compose import Job, from_command_line
-from sac_runner.config.convert import from_plain
+from sac_runner.config.convert import flat, from_plain, written
 from sac_runner.config.schema import Config
 from sac_runner.errors import Damaged, RunInUse, WrongInput, train_command
 from sac_runner.storage.checkpoints import find
@@ -156,9 +156,10 @@ def _rerun(job: Job, run: RunDirectory, swept: dict[str, str] | None) -> float:
         differs = difference(run, job.config, may_change=swept is not None)  # a job may have gone on by hand
         if differs:
             text = f"run.dir={run.path} holds another run ({'; '.join(differs)})"
+            keys, values = [each.partition(":")[0] for each in differs], flat(job.config)
+            more = " ".join(f"{key}={written(values[key])}" for key in keys if key in values)
             other = difference(run, job.config, may_change=True)
-            resume = f"resume={quote(str(run.path))} {differs[0].partition(':')[0]}=..., which goes on with that one"
-            raise WrongInput(text, train_command("run.dir=NEW" if other else resume))
+            raise WrongInput(text, train_command("run.dir=NEW" if other else f"resume={quote(str(run.path))} {more}"))
         return _continue(job, run, stored_config(run), lock, swept)
 
 

@@ -53,7 +53,7 @@ class CommandLine:
             values = by_origin(values, others, self._folders, choices) if values else []
             values += [] if faulty else find_contradictions(config)
             faulty = {argument: _with_its_value(fault, flat(found)) for argument, fault in faulty.items()}
-        if not composed and not faulty and (of_file := self._of_params(settings)):
+        if not composed and not faulty and (of_file := self._of_params(settings, str(error))):
             return of_file
         if isinstance(error, WrongInput) and not faulty and not values:
             return WrongInput(error.message, in_the_command(error.remedy, typed))
@@ -64,16 +64,16 @@ class CommandLine:
         refusal = self._mended_once_more(refusal) if faulty else refusal
         return refusal if job is None else refusal.of(job)
 
-    def _of_params(self, settings: list[str]) -> WrongInput | None:
-        """The first of ``hydra.sweeper.params`` that can't be right, where a file that was chosen has them."""
-        for group in _WITH_PARAMS:
-            chosen = next((word.partition("=")[2] for word in settings if key_of(word) == group), "")
-            file = self._groups.get(group, {}).get(chosen)
-            params = [f"{key}={value}" for key, value in sweeper_params(file).items()] if file else []
-            faults = find_faults(self._groups, params, self._choices(settings), sweeps=True)
+    def _of_params(self, settings: list[str], said: str) -> WrongInput | None:
+        """The first of a chosen file's ``hydra.sweeper.params`` that can't be right, and that Hydra has ``said``."""
+        chosen = {key_of(word): word.partition("=")[2] for word in settings}
+        files = [self._groups.get(group, {}).get(chosen.get(group, "")) for group in _WITH_PARAMS]
+        for file in filter(None, files):
+            params = [f"{key}={value}" for key, value in sweeper_params(file).items()]
+            faults = find_faults(self._groups, params, self._choices([*settings, *params]), sweeps=True)
             for argument, fault in faults.items():
-                assert file is not None
-                return WrongInput(named(Fault((key_of(argument),), fault.message), file).text)
+                if key_of(argument) in said:
+                    return WrongInput(named(Fault((key_of(argument),), fault.message), file).text)
         return None
 
     def _mended_once_more(self, refusal: WrongInput) -> WrongInput:

@@ -30,7 +30,7 @@ from sac_runner.errors import (
     train_command,
     warn,
 )
-from sac_runner.interaction.faults import Watched, WorkerEnvs, closing, place_of, said
+from sac_runner.interaction.faults import Watched, WorkerEnvs, close, place_of, said
 from sac_runner.signals import handling, stop_signals
 
 _mujoco_warned: set[str] = set()
@@ -46,7 +46,7 @@ class MadeEachEpisode(gym.Wrapper[Any, Any, Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start the next episode in a new environment."""
-        self.env.close()
+        close(self.env)
         self.env = self._make()
         return self.env.reset(seed=seed, options=options)
 
@@ -73,16 +73,9 @@ def make_env(config: EnvConfig, render_mode: str | None = None) -> gym.Env[Any, 
     return _with_unit_actions(_with_flat_obs(env, config))
 
 
-def close(env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any]) -> None:
-    """Close ``env``; that one fails at this is a warning."""
-    with closing(set()):
-        env.close()
-
-
 def make_vector_env(config: EnvConfig, num_envs: int) -> VectorEnv[Any, Any, Any]:
     """``num_envs`` environments side by side, never reset by themselves: the collector resets them, seeded."""
-    make = partial(_make_watched, config, set())
-    makers: list[Callable[[], gym.Env[Any, Any]]] = [partial(make, i) for i in range(num_envs)]
+    makers: list[Callable[[], gym.Env[Any, Any]]] = [partial(_make_watched, config, i) for i in range(num_envs)]
     if config.vectorization == "sync":
         return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.DISABLED)
     close(make_env(config))  # faults in the config are named here, not in a worker
@@ -93,8 +86,8 @@ def make_vector_env(config: EnvConfig, num_envs: int) -> VectorEnv[Any, Any, Any
             raise EnvironmentFailed(f"{e}, as it started") from e
 
 
-def _make_watched(config: EnvConfig, warned: set[str], index: int) -> gym.Env[Any, Any]:
-    return Watched(make_env(config), index, warned)
+def _make_watched(config: EnvConfig, index: int) -> gym.Env[Any, Any]:
+    return Watched(make_env(config), index)
 
 
 @contextlib.contextmanager
@@ -155,18 +148,19 @@ def _refusal(env_id: str, kwargs: dict[str, Any], error: Exception) -> RunnerErr
         return WrongInput(f"env.id={env_id} can't be made: {why}")
     if isinstance(raised, ImportError):
         package = re.split("[.:]", env_id)[0]
+        is_absent = isinstance(raised, ModuleNotFoundError) and raised.name == package
         install = f"{shlex.quote(sys.executable)} -m pip install -e FOLDER_OF_{package}"
-        remedy = f"{install}, or start in the folder that holds {package}" if raised.name == package else None
+        remedy = f"{install}, or start in the folder that holds {package}" if is_absent else None
         return WrongInput(f"env.id={env_id} can't be imported: {why}{place_of(raised)}", remedy)
-    if isinstance(error, TypeError) and (kwargs or "unexpected keyword" in why):
+    if isinstance(error, TypeError) and re.search("unexpected keyword|required|multiple values", why):
         return WrongInput(f"env.id={env_id} does not take env.kwargs={kwargs}: {why}{_taken(env_id)}")
     return EnvironmentFailed(f"env.id={env_id} can't be made: {said(raised)}")
 
 
 def _in_a_package(env_id: str, error: gym.error.UnregisteredEnv) -> str | None:
     """How to name an environment of one's own; nothing where that is done, or one of Gymnasium's has a letter wrong."""
-    names = {spec.name for spec in gym.registry.values()}
-    near = difflib.get_close_matches(re.sub(r"-v\d+$", "", env_id), names, 1, 0.9)
+    names = {spec.name.lower() for spec in gym.registry.values()}
+    near = difflib.get_close_matches(re.sub(r"-v\d+$", "", env_id).lower(), names, 1, 0.9)
     if ":" in env_id or near or isinstance(error, gym.error.VersionNotFound):
         return None
     return train_command(f"env=custom env.id=my_package:{env_id}   (if it is of a package of your own)")

@@ -19,7 +19,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.utils import passive_env_checker
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 from gymnasium.vector.async_vector_env import AsyncState, _async_worker
 
 from sac_runner.errors import EnvironmentFault, first_line, warn
@@ -28,15 +28,16 @@ from sac_runner.signals import STOP_SIGNALS
 _CLOSING_S = 2.0
 _PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 _WRAPPERS = os.path.dirname(gym.wrappers.__file__)
+_warned: set[str] = set()
 
 
 class Watched(gym.Wrapper[Any, Any, Any, Any]):
     """Says which environment failed and when, and takes nothing from it that is not what it promised."""
 
-    def __init__(self, env: gym.Env[Any, Any], index: int, warned: set[str]) -> None:
-        """``env`` is the outermost of environment ``index``; ``warned`` is what others beside it have warned of."""
+    def __init__(self, env: gym.Env[Any, Any], index: int) -> None:
+        """``env`` is the outermost of environment ``index``."""
         super().__init__(env)
-        self._index, self._steps, self._warned = index, 0, warned
+        self._index, self._steps = index, 0
         self._seed: int | None = None
         self._shape = env.observation_space.shape
 
@@ -73,8 +74,7 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
 
     def close(self) -> None:
         """Close it; where it fails, those beside it are still to be closed."""
-        with closing(self._warned):
-            self.env.close()
+        close(self.env)
 
     def _checked(self, obs: Any) -> Any:
         x = np.asarray(obs, self.env.observation_space.dtype)
@@ -102,7 +102,7 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
         """What was returned that failed at ``unpacking``: Python says how many values there were, or of what type."""
         if self._steps == 0:
             return "did not return two values; reset must return (obs, info)"
-        few, none = re.search(r"got (\d+)", unpacking), re.search(r"non-iterable (\w+?)(Type)? object", unpacking)
+        few, none = re.search(r"got (\d+)", unpacking), re.search(r"non-iterable ([\w.]+?)(Type)? object", unpacking)
         what = f"{few[1]} values" if few else none[1] if none else "more than 5 values"
         return f"returned {what} from step; obs, reward, terminated, truncated, info are 5"
 
@@ -111,15 +111,14 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
         return f"env {self._index}, {when} of its episode with seed {self._seed},"
 
 
-@contextmanager
-def closing(warned: set[str]) -> Iterator[None]:
-    """What fails while an environment is closed must not hide how all went before: it is ``warned`` of once."""
+def close(env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any]) -> None:
+    """Close ``env``. One that fails at this must not hide how all went before: each way to fail is warned of once."""
     try:
-        yield
+        env.close()
     except Exception as e:
         text = f"an environment failed while it was closed: {type(e).__name__}: {first_line(e)}"
-        if text not in warned:
-            warned.add(text)
+        if text not in _warned:
+            _warned.add(text)
             warn(text)
 
 

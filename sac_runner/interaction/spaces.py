@@ -41,8 +41,8 @@ class EnvSpaces:
         """
         if isinstance(obs, Mapping):
             if not self.obs or not self.obs[0].keys:
-                how = "gymnasium.spaces.flatten(env.observation_space, obs) makes it of a Dict"
-                raise ValueError(f"obs is a mapping; this policy takes a vector of {self.obs_dim} numbers: {how}")
+                how = ", which gymnasium.spaces.flatten(env.observation_space, obs) makes of it" if not self.obs else ""
+                raise ValueError(f"obs is a mapping; this policy takes a vector of {self.obs_dim} numbers{how}")
             parts = [_rows(_at(obs, part.keys), [part.shape]) for part in self.obs]
             flat, batched = np.concatenate([rows for rows, _ in parts], axis=1), parts[0][1]
         else:

@@ -9,7 +9,8 @@ from gymnasium.spaces.utils import flatdim
 
 from sac_runner.config.schema import Config
 from sac_runner.errors import WrongInput
-from sac_runner.interaction.envs import close, evaluation_env, make_vector_env
+from sac_runner.interaction.envs import evaluation_env, make_vector_env
+from sac_runner.interaction.faults import close
 from sac_runner.playback.stored import StoredPolicy, as_recorded, read_policy, require_trust
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.device import configure_torch, resolve_device

@@ -24,7 +24,7 @@ def measure(configs: list[Config]) -> list[Needs]:
     Raises:
         WrongInput: What one of them names is not there.
     """
-    worlds = [repr((config.env, config.device)) for config in configs]
+    worlds = [repr((config.env, config.device, config.alpha)) for config in configs]
     sizes = [_what_costs(config) for config in configs]
     distinct = dict(zip(sizes, configs, strict=True)).items()
     to_measure = sorted(distinct, key=lambda item: -item[1].transitions)[:_MEASURED]

@@ -19,6 +19,7 @@ from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
 from sac_runner.text import columns, cut, duration, number, plural
 
 _LABEL, _CAUSE = 60, 200  # columns at most
+_UNEQUAL = 1.01  # how many times longer a run is that has had more: a step of several environments is not cut
 WORST_RETURN = -1e9
 """Of a job without any evaluation, in a sweep without any: finite, as sweepers want it."""
 
@@ -107,14 +108,13 @@ def _interval(finals: list[float]) -> str:
 
 def _unequal(rows: list[Row]) -> list[str]:
     """A job may have gone on by hand for longer than the others."""
+    said = []
     for env in dict.fromkeys(row.env for row in rows):
         at = [steps for row in rows if row.env == env for steps in row.at]
-        if at and min(at) < max(at):
-            text = (
-                f"final returns are of {min(at):,} to {max(at):,} env steps; compare scores all where the shortest ends"
-            )
-            return [f"caution: {text}"]
-    return []
+        if at and max(at) > _UNEQUAL * min(at):
+            returns = f"final returns{f' of {env}' * bool(env)} are of {min(at):,} to {max(at):,} env steps"
+            said.append(f"caution: {returns}; compare scores all where the shortest ends")
+    return said
 
 
 def _unfinished(sweep: SweepDirectory, jobs: list[tuple[SweepJob, Status]]) -> list[str]:

@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from gymnasium import spaces
+from gymnasium.spaces.utils import flatdim
 
 from sac_runner.config.convert import written
 from sac_runner.config.schema import AlphaConfig, AutoAlphaConfig, Config, PerRoundConfig, PerStepConfig
 from sac_runner.errors import EnvironmentFailed, WrongInput, train_command
-from sac_runner.interaction.envs import close, make_env
+from sac_runner.interaction.envs import make_env
+from sac_runner.interaction.faults import close
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.machine import available_memory
 from sac_runner.storage.names import nearest_there
@@ -65,11 +67,13 @@ def try_out(config: Config) -> None:
     """Make the environment once and look for the device; what only fails by itself is its run's affair.
 
     Raises:
-        WrongInput: One is not there, or not of use.
+        WrongInput: One is not there, or not of use, or the target entropy can't be reached there.
     """
     resolve_device(config.device)
     with contextlib.suppress(EnvironmentFailed):
-        close(make_env(config.env))
+        env = make_env(config.env)
+        close(env)
+        _require_reachable_entropy(config.alpha, flatdim(env.action_space))
 
 
 def needs(config: Config) -> tuple[float, int, int, int]:
@@ -125,14 +129,13 @@ def _require_reachable_entropy(alpha: AlphaConfig, action_dim: int) -> None:
     """No policy has more entropy than the uniform one: for more, alpha would grow for ever."""
     if not isinstance(alpha, AutoAlphaConfig):
         return
-    each = alpha.target_entropy_per_action_dim
-    target = each * action_dim if alpha.target_entropy is None else alpha.target_entropy
-    most = action_dim * math.log(2.0)
+    key, target, dims = "alpha.target_entropy", alpha.target_entropy, action_dim
+    if target is None:
+        key, target, dims = f"{key}_per_action_dim", alpha.target_entropy_per_action_dim, 1
+    most = dims * math.log(2.0)
     if target >= most:
-        value = f"_per_action_dim={written(each)}" if alpha.target_entropy is None else f"={written(target)}"
-        text = f"alpha.target_entropy{value} can't be reached: actions here have less than {most:.3g} nats"
-        usual = "_per_action_dim=-1" if alpha.target_entropy is None else f"={-action_dim}"
-        raise WrongInput(text, train_command(f"alpha.target_entropy{usual}"))
+        text = f"{key}={written(target)} can't be reached: uniform actions have {most:.3g} nats, all others less"
+        raise WrongInput(text, train_command(f"{key}={-dims}"))
 
 
 def at_a_glance(trainer: Trainer, action: spaces.Box) -> str:

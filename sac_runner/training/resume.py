@@ -28,6 +28,8 @@ _CHANGEABLE = (
     *("log.", "eval.every_", "checkpoint.", "stop."),
 )
 _ABOUT_THE_START = ("resume", "init_from", "dry_run", "outputs", "run.")
+_SHAPING = ("normalization", "agent.hidden_sizes", "agent.n_critics", "agent.critic_layer_norm")
+"""Keys with other values of which there are other weights, so that those of the run don't fit."""
 _LISTED = 4
 
 
@@ -66,10 +68,11 @@ def continued_config(run: RunDirectory, overrides: list[str], composed: Config) 
     refused = {key: found for key in asked if (found := _differences(flat(stored), values, key, ignored))}
     if refused:
         listed = [difference for found in refused.values() for difference in found]
+        fit = not any(key.startswith(_SHAPING) for key in refused)
         where = "; ".join(listed[:_LISTED]) + (f"; {len(listed) - _LISTED} more" if len(listed) > _LISTED else "")
         raise WrongInput(
             f"{', '.join(refused)} can't change in {run.name}, which goes on as it began ({where})",
-            train_command(from_its_weights(run, [x for x in overrides if x.lstrip("+~").partition("=")[0] in refused])),
+            train_command(from_its_weights(run, overrides)) if fit else None,
         )
     for key in keys:
         if key.startswith(_CHANGEABLE):
@@ -113,8 +116,11 @@ def from_its_weights(run: RunDirectory, changes: Sequence[str] = ()) -> str:
     if "overrides" not in first:
         return f"{begin} ..."
     folders = own_folders(first.get("command", [])[1:])
-    last = {x.lstrip("+~").partition("=")[0]: x for x in [*first["overrides"], *changes]}
-    kept = [x for key, x in last.items() if not key.startswith(_ABOUT_THE_START)]
+    keys = [x.partition("=")[0] for x in changes]
+    chosen = tuple(f"{key}." for key in keys if "." not in key)  # other choices, which have keys of their own
+    before = [x for x in first["overrides"] if not x.lstrip("+~").startswith(chosen)]
+    last = {x.lstrip("+~").partition("=")[0]: x for x in [*before, *changes]}
+    kept = [x for key, x in last.items() if not key.startswith(("resume", "init_from", "dry_run", "run."))]
     return " ".join([*(f"--config-dir {quote(str(shown(folder)))}" for folder in folders), begin, *map(quote, kept)])
 
 

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from shlex import quote
 
 from sac_runner.config.compose import to_yaml
 from sac_runner.config.convert import flat
 from sac_runner.config.schema import Config
-from sac_runner.errors import EnvironmentFailed, Interrupted, NotFinite, RunnerError, warn
+from sac_runner.errors import EnvironmentFailed, Interrupted, NotFinite, RunnerError, train_command, warn
 from sac_runner.interaction.envs import is_endless
 from sac_runner.interaction.spaces import EnvSpaces, spaces_of
 from sac_runner.signals import StopRequest, stop_on_signals
@@ -187,7 +188,10 @@ def _summarized(trainer: Trainer, record: Record, console: Console) -> Iterator[
             status, cause = "failed", e.message if isinstance(e, RunnerError) else repr(e)
         else:  # of an environment that raises it, or that took Ctrl-C for itself a moment ago
             status, cause = "stopped", f"{type(e).__name__}, not saved"
-            console.say(f"stopped by {cause}; what was saved before is there")
+            saved = find(record.run.checkpoints, "latest")
+            resume = train_command(f"resume={quote(str(shown(record.run.path)))}")
+            goes_on = f"go on at {saved[-1].env_steps:,}: {resume}" if saved else "there is no checkpoint"
+            console.say(f"stopped by {cause}; {goes_on}")
         record.abandon(status, cause, trainer.counters)
         raise
 

@@ -16,7 +16,8 @@ from sac_runner.config.schema import Config, PerRoundConfig
 from sac_runner.errors import DiskFailed, Interrupted
 from sac_runner.interaction.collector import Collector
 from sac_runner.interaction.device_replay import DeviceReplay
-from sac_runner.interaction.envs import close, evaluation_env, make_vector_env
+from sac_runner.interaction.envs import evaluation_env, make_vector_env
+from sac_runner.interaction.faults import close
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.training.console import Console
 from sac_runner.training.device import room_for

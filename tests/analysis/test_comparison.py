@@ -236,6 +236,21 @@ def test_the_beginning_of_a_longer_run_is_no_second_seed():
     assert comparison.left_out == [("pendulum/pilot", "has the seed and, to the bit, the beginning of pendulum/longer")]
 
 
+def test_a_run_that_failed_before_it_had_learned_is_no_copy_of_one_that_began_alike():
+    made("whole", [1.0, 2.0, 3.0], seed=3)
+    made("at once", [1.0], steps=[0], seed=3, state="failed")
+    made("in warm-up", [1.0, 2.0], seed=3, state="failed", schedule={"warmup_env_steps": 1500})
+    assert compared(by=["alpha"]).left_out == []
+
+
+def test_a_finished_run_counts_before_its_own_continuation_that_failed():
+    made("pilot", [1.0, 2.0, 3.0], seed=3)
+    made("longer", [1.0, 2.0, 3.0, 4.0], seed=3, state="failed")
+    comparison = compared()
+    assert comparison.left_out == [("pendulum/longer", "goes on, to the bit, from the end of pendulum/pilot")]
+    assert comparison.panels[0].at == 2000 and comparison.panels[0].rows[0].finals.tolist() == [3.0]
+
+
 @pytest.mark.parametrize("text", ["alpha=fixed", "fixed"])
 def test_a_baseline_may_be_named_by_its_value_alone_as_in_the_table(text):
     sweep = alpha_sweep(Path("sweep"))

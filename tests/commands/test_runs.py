@@ -199,7 +199,9 @@ def test_a_run_elsewhere_is_listed_where_it_is_named_by_its_path_and_never_remov
     assert "elsewhere" not in call(main).out
     assert [Path(x["path"]) for x in json.loads(call(main, run.path, "--json").out)["runs"]] == [run.path]
     inside = some / "runs/pendulum/20270101-000000_s0"
-    assert len(json.loads(call(main, inside, run.path, "--json").out)["runs"]) == 2  # and no run twice
+    assert len(json.loads(call(main, inside, inside, run.path, run.path, "--json").out)["runs"]) == 2  # no run twice
+    beside = write_run(some / "mine")  # in outputs, where runs are not looked for
+    assert [Path(x["path"]) for x in json.loads(call(main, beside.path, "--json").out)["runs"]] == [beside.path]
     assert f"{run.path} holds no run that is in {some}" in refused(main, run.path, "--prune", "runs", "--yes")
 
 

@@ -406,6 +406,15 @@ def test_what_is_offered_in_place_of_a_change_begins_anew_from_the_weights(finis
     assert f"init_from: {finished.path.resolve()}\n" in RunDirectory(Path("new")).config_text()
 
 
+def test_what_is_offered_after_another_choice_has_no_key_of_the_earlier_one(elsewhere):
+    assert train(*TINY, "alpha=auto", "alpha.target_entropy=-2", "run.dir=job").code == 0
+    text = refused("resume=job", "alpha=fixed", "total_env_steps=90")
+    offered = shlex.split(text.splitlines()[1].removeprefix("  try: sac-train "))
+    assert "alpha=fixed" in offered and "total_env_steps=90" in offered and "target_entropy" not in text.splitlines()[1]
+    assert train(*offered, "run.dir=new").code == 0
+    assert "try:" not in refused("resume=job", "agent.hidden_sizes=[9]")
+
+
 def test_what_is_offered_knows_a_config_folder(elsewhere):
     (elsewhere / "my conf" / "agent").mkdir(parents=True)
     (elsewhere / "my conf" / "agent" / "mine.yaml").write_text((CONF / "agent" / "sac.yaml").read_text())
@@ -519,7 +528,7 @@ def test_run_dir_of_a_shorter_run_is_refused_with_what_goes_on_with_it():
     assert train(*TINY, "run.dir=job").code == 0
     text = refused(*TINY, "run.dir=job", "total_env_steps=123")
     assert "job holds another run (total_env_steps: " in text and "lr_decay" not in text
-    assert "try: sac-train resume=job total_env_steps=..." in text
+    assert text.endswith("try: sac-train resume=job total_env_steps=123\n")
     assert "lr_decay" in refused(*TINY, "run.dir=job", "total_env_steps=123", "agent.lr_schedule=linear")
 
 

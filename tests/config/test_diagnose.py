@@ -367,12 +367,12 @@ RUNS = [
     ("device=cuda:99 'replay={capacity:10000,batch_size:64}'", "device=cuda:99 is not available", "device=auto"),
     (
         "env=pendulum alpha.target_entropy=0.7",
-        "less than 0.693 nats",
+        "uniform actions have 0.693 nats",
         "try: sac-train env=pendulum alpha.target_entropy=-1",
     ),
     (
         "alpha.target_entropy_per_action_dim=0.7",
-        "alpha.target_entropy_per_action_dim=0.7 can't be reached: actions here have less than 1.39 nats",
+        "alpha.target_entropy_per_action_dim=0.7 can't be reached: uniform actions have 0.693 nats, all others less",
         "try: sac-train alpha.target_entropy_per_action_dim=-1\n",
     ),
     ("env=pendulum replay.capacity=1e18", "does not fit into memory", "try: sac-train env=pendulum replay.capacity="),

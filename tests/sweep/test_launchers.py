@@ -199,6 +199,7 @@ def test_tuned_values_follow_each_environment_of_a_sweep(sweeps):
         ["seed=0,1", "hydra.launcher.hang_minutes=-1"],
         ["device=cpu,cuda:9"],
         ["init_from=nobody", "seeds=2"],
+        ["alpha.target_entropy=0.5,1"],
         ["alpha=auto,fixed", "hydra.sweeper.max_batch_size=1"],
         ["sweep=alpha,learning_rate"],
         ["hydra.sweeper.params={alpha: auto}"],

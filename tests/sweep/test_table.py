@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import statistics
 
 import numpy as np
@@ -48,6 +49,9 @@ def test_returns_of_unequal_length_are_said_to_be_that(sweep):
     for job in jobs[:2]:
         ran(sweep, job, 1.0)
     assert "caution" not in summarize(sweep)
+    ran(sweep, jobs[2], 1.0, at=1003)  # the last step of several environments
+    assert "caution" not in summarize(sweep)
+    shutil.rmtree(sweep.run(jobs[2]).path)
     ran(sweep, jobs[2], 1.0, at=3000)
     said = "caution: final returns are of 1,000 to 3,000 env steps; compare scores all where the shortest ends"
     assert said in summarize(sweep).splitlines()
@@ -59,7 +63,8 @@ def test_environments_are_not_ranked_against_each_other_nor_called_unequal(sweep
     ]
     sweep.write_plan({"name": "alpha"}, planned, [{} for _ in planned])
     for job, final in zip(planned, (-300.0, 200.0, -200.0, 250.0), strict=True):
-        ran(sweep, job, final)
+        ran(sweep, job, final, at=1000 if job.setting["env"] == "p" else 3000)
+    assert "caution" not in summarize(sweep)
     labels = [line.split()[0] + line.split()[1] for line in summarize(sweep).splitlines()[2:6]]
     assert labels == ["env=palpha=c", "env=palpha=a", "env=lalpha=d", "env=lalpha=b"]
 

@@ -87,7 +87,8 @@ def test_a_run_that_is_interrupted_where_it_can_not_save_says_that_it_did_not(tm
         train(replace(SHORT, seed=7), [], None, lambda: RunLock(tmp_path))
     summary = RunDirectory(tmp_path).read_summary()
     assert (summary["status"], summary["cause"]) == ("stopped", "KeyboardInterrupt, not saved")
-    assert "\nstopped by KeyboardInterrupt, not saved; what was saved before is there\n" in capsys.readouterr().err
+    words = "\nstopped by KeyboardInterrupt, not saved; go on at 0: sac-train resume="
+    assert words in capsys.readouterr().err
 
 
 def test_episodes_that_a_resume_cut_short_are_named():

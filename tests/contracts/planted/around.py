@@ -291,7 +291,7 @@ PLAYBACK = [
     (
         "what is offered in place of a change forgets how the run began",
         "sac_runner/training/resume.py",
-        '[*first["overrides"], *changes]',
+        "[*before, *changes]",
         "[*changes]",
         "tests/commands/test_train.py::test_what_is_offered_in_place_of_a_change_begins_anew_from_the_weights",
     ),

@@ -147,22 +147,22 @@ SCORES = [
     (
         "the beginning of a longer run counts as another seed",
         "sac_runner/analysis/grouping.py",
-        "return alike and (len(common) == len(run.curve.env_steps) or bool((common > 0).any()))",
-        "return alike and len(common) == len(run.curve.env_steps)",
+        " and (learned or whole)",
+        " and whole",
         "tests/analysis/test_comparison.py::test_the_beginning_of_a_longer_run_is_no_second_seed",
     ),
     (
         "a first policy that is that of all makes a run a copy",
         "sac_runner/analysis/grouping.py",
-        "bool((common > 0).any())",
-        "True",
+        " and (learned or whole)",
+        "",
         "tests/analysis/test_comparison.py::test_the_beginning_of_a_longer_run_is_no_second_seed",
     ),
     (
         "a sweep's returns of unequal length are ranked without a word",
         "sac_runner/sweep/table.py",
-        "if at and min(at) < max(at):",
-        "if at and min(at) > max(at):",
+        "if at and max(at) > _UNEQUAL * min(at):",
+        "if at and max(at) < _UNEQUAL * min(at):",
         "tests/sweep/test_table.py::test_returns_of_unequal_length_are_said_to_be_that",
     ),
     (
