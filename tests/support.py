@@ -192,6 +192,9 @@ def as_nobody():
         yield
         return
     os.seteuid(65534)
+    if not os.access(__file__, os.R_OK, effective_ids=True):
+        os.seteuid(0)
+        pytest.skip("this clone lies where only root may read, as in /root")
     try:
         yield
     finally:
