@@ -192,6 +192,11 @@ def _fault(key: str, value: Any, allowed: str, faults: list[Fault], mends: tuple
     return _INVALID
 
 
+def by_key(overrides: Sequence[str]) -> dict[str, str]:
+    """``agent.lr`` -> ``++agent.lr=1e-3``; of a key that comes twice the last, which counts."""
+    return {override.lstrip("+~").partition("=")[0]: override for override in overrides}
+
+
 def written(value: Any) -> str:
     """As it is typed on the command line: ``0.0003``, ``null``, ``true``, ``[256,256]``."""
     match value:

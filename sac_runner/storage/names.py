@@ -5,6 +5,7 @@ import os
 import re
 from pathlib import Path
 
+from sac_runner.config.convert import by_key
 from sac_runner.errors import WrongInput, train_command
 from sac_runner.storage.files import fault_of
 
@@ -24,9 +25,8 @@ def safe_name(text: str) -> str:
 
 def setting_name(overrides: list[str]) -> str:
     """``alpha-fixed_0.05_lr-1e-3`` for ``alpha=fixed_0.05 agent.lr=1e-3 seed=1``; empty if nothing was overridden."""
-    last = {override.lstrip("+~").partition("=")[0]: override for override in overrides}  # of a key typed twice
-    named = {key: x for key, x in last.items() if key not in _UNNAMED and not key.startswith(_UNNAMED_GROUPS)}
-    return joined([override_name(override) for override in named.values()])
+    named = [x for key, x in by_key(overrides).items() if key not in _UNNAMED and not key.startswith(_UNNAMED_GROUPS)]
+    return joined([override_name(override) for override in named])
 
 
 def joined(parts: list[str]) -> str:

@@ -27,8 +27,12 @@ from sac_runner.sweep.submission import Submission
 
 _PACKAGE = "hydra_plugins.sac_runner"
 _WORTH_SAYING = 20  # settings, each of which takes a tenth of a second and more
-_FOR_THE_LOWEST = {"direction": "minimize", "optim.maximize": "false", "ax_config.experiment.minimize": "true"}
-"""Of Optuna's, Nevergrad's and Ax's sweepers, whose usual value each is."""
+_FOR_THE_LOWEST = {
+    "direction": ("minimize", "maximize"),
+    "optim.maximize": ("false", "true"),
+    "ax_config.experiment.minimize": ("true", "false"),
+}
+"""Of Optuna's, Nevergrad's and Ax's sweepers: the usual value, and the one for the highest."""
 
 
 class SweepLauncher(Launcher):
@@ -80,11 +84,10 @@ class SweepLauncher(Launcher):
 
     def _refuse_the_lowest(self) -> None:
         """A job answers with its return."""
-        for key, value in _FOR_THE_LOWEST.items():
+        for key, (lowest, highest) in _FOR_THE_LOWEST.items():
             found = OmegaConf.select(self.config.hydra.sweeper, key)
-            if getattr(found, "name", str(found)).lower() == value:
-                highest = {"minimize": "maximize", "false": "true", "true": "false"}[value]
-                text = f"hydra.sweeper.{key}={value} looks for the lowest return"
+            if getattr(found, "name", str(found)).lower() == lowest:
+                text = f"hydra.sweeper.{key}={lowest} looks for the lowest return"
                 raise WrongInput(text, train_command(f"hydra.sweeper.{key}={highest}"))
 
     def _refuse_twice(self, jobs: Sequence[Sequence[str]]) -> None:

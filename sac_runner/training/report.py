@@ -3,6 +3,7 @@
 from pathlib import Path
 from shlex import quote
 
+from sac_runner.config.convert import by_key
 from sac_runner.config.schema import (
     AlphaConfig,
     AnnealedAlphaConfig,
@@ -43,8 +44,7 @@ def header(config: Config, overrides: list[str], recipe: str | None, action_dim:
     alpha, normalization = _alpha(config.alpha, action_dim), _normalization(config)
     second = f"alpha {alpha}, normalization {normalization}, {plural(config.env.num_envs, 'env')}, {_ratio(config)}"
     elsewhere = ("env=", "seed=", "outputs=", "run.", "resume=", "dry_run=")  # said in other words, or none of the run
-    last = {o.lstrip("+").partition("=")[0]: o.lstrip("+") for o in overrides}  # of a key typed twice
-    changed = [o for o in last.values() if not o.startswith(elsewhere)]
+    changed = [o.lstrip("+") for o in by_key(overrides).values() if not o.startswith(elsewhere)]
     return first + "\n" + second + (f"; changed: {' '.join(changed)}" if changed else "")
 
 

@@ -12,7 +12,7 @@ import torch
 
 from sac_runner.algorithm.agent import SAC
 from sac_runner.config.compose import own_folders
-from sac_runner.config.convert import flat, from_plain, to_plain
+from sac_runner.config.convert import by_key, flat, from_plain, to_plain
 from sac_runner.config.schema import Config
 from sac_runner.config.validate import validate
 from sac_runner.errors import WrongInput, first_line, train_command
@@ -59,7 +59,7 @@ def continued_config(run: RunDirectory, overrides: list[str], composed: Config) 
     Raises:
         WrongInput: An override would change what it learns, or how it is judged.
     """
-    keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
+    keys = list(by_key(overrides))
     stored, values = to_plain(stored_config(run)), flat(composed)
     _require_single_keys(overrides, run)
     ignored = (*_ABOUT_THE_START, *_CHANGEABLE)
@@ -116,11 +116,12 @@ def from_its_weights(run: RunDirectory, changes: Sequence[str] = ()) -> str:
     if "overrides" not in first:
         return f"{begin} ..."
     folders = own_folders(first.get("command", [])[1:])
-    keys = [x.partition("=")[0] for x in changes]
-    chosen = tuple(f"{key}." for key in keys if "." not in key)  # other choices, which have keys of their own
-    before = [x for x in first["overrides"] if not x.lstrip("+~").startswith(chosen)]
-    last = {x.lstrip("+~").partition("=")[0]: x for x in [*before, *changes]}
-    kept = [x for key, x in last.items() if not key.startswith(("resume", "init_from", "dry_run", "run."))]
+    chosen = tuple(
+        f"{key}." for key in by_key(changes) if "." not in key
+    )  # other choices, which have keys of their own
+    before = [x for key, x in by_key(first["overrides"]).items() if not key.startswith(chosen)]
+    all_of_it = by_key([*before, *changes]).items()
+    kept = [x for key, x in all_of_it if not key.startswith(("resume", "init_from", "dry_run", "run."))]
     return " ".join([*(f"--config-dir {quote(str(shown(folder)))}" for folder in folders), begin, *map(quote, kept)])
 
 

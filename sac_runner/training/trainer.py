@@ -273,6 +273,6 @@ class Trainer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the environments. One that fails at this must not hide how the run went."""
+        """Close the environments."""
         for envs in (self.envs, self.eval_envs):
             close(envs)

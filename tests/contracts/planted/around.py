@@ -291,8 +291,8 @@ PLAYBACK = [
     (
         "what is offered in place of a change forgets how the run began",
         "sac_runner/training/resume.py",
-        "[*before, *changes]",
-        "[*changes]",
+        "by_key([*before, *changes])",
+        "by_key(changes)",
         "tests/commands/test_train.py::test_what_is_offered_in_place_of_a_change_begins_anew_from_the_weights",
     ),
 ]
