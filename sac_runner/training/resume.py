@@ -116,9 +116,8 @@ def from_its_weights(run: RunDirectory, changes: Sequence[str] = ()) -> str:
     if "overrides" not in first:
         return f"{begin} ..."
     folders = own_folders(first.get("command", [])[1:])
-    chosen = tuple(
-        f"{key}." for key in by_key(changes) if "." not in key
-    )  # other choices, which have keys of their own
+    groups = [key for key in by_key(changes) if "." not in key]  # whose other choices have other keys
+    chosen = tuple(f"{group}." for group in groups)
     before = [x for key, x in by_key(first["overrides"]).items() if not key.startswith(chosen)]
     all_of_it = by_key([*before, *changes]).items()
     kept = [x for key, x in all_of_it if not key.startswith(("resume", "init_from", "dry_run", "run."))]
