@@ -42,9 +42,8 @@ def find_run(text: str, outputs: Path | str | None = None) -> Path:
     if exists and (os.sep in text or text in (".", "..") or not runs):
         raise _no_run(path)
     if not runs:
-        other = f"{path} does not exist, and " if os.sep in text else ""
         first = train_command("env=pendulum") + ", or name a run by its path"
-        raise WrongInput(f"{other}there are no runs in {_folder(outputs)}/", first)
+        raise WrongInput(f"{_no_path(text)}there are no runs in {_folder(outputs)}/", first)
     if text == "last":
         return max(runs, key=started)
     matches = _matches(text, runs)
@@ -157,7 +156,11 @@ def _not_one(text: str, matches: list[Path], runs: list[Path]) -> WrongInput:
     if matches:
         several = plural(len(matches), "run")
         return WrongInput(f'"{text}" is part of the names of {several}', f"one of {_listed(newest)}")
-    return WrongInput(f'no run has "{text}" in its name', f"last, or one of {_listed(newest)}")
+    return WrongInput(f'{_no_path(text)}no run has "{text}" in its name', f"last, or one of {_listed(newest)}")
+
+
+def _no_path(text: str) -> str:
+    return f"{text} does not exist, and " if os.sep in text else ""
 
 
 def _listed(runs: list[Path]) -> str:

@@ -108,6 +108,7 @@ def test_names_that_are_none(outputs):
     assert "x_s1" in refusal("", outputs)
     assert "no run has" in refusal("runs", outputs)  # a part of no label
     assert "gone/x does not exist, and there are no runs in " in refusal("gone/x", outputs / "empty")
+    assert 'gone/x does not exist, and no run has "gone/x" in its name' in refusal("gone/x", outputs)
 
 
 def test_folders_that_are_no_run(outputs):
