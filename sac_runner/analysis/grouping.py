@@ -81,9 +81,10 @@ def without_copies(grouping: Grouping) -> tuple[Grouping, list[LeftOut]]:
     copies: list[LeftOut] = []
     groups = []
     for x in grouping.groups:
-        kept: dict[str, list[Run]] = {}
+        kept: dict[tuple[Any, ...], list[Run]] = {}
+        mixed = grouping.mixed.get(x.label, {})
         for run in sorted(x.runs, key=lambda run: (run.status.state not in ("finished", "running"), -run.curve.reach)):
-            own = kept.setdefault(written(run.seed), [])
+            own = kept.setdefault((written(run.seed), *(_value(run.config, key) for key in mixed)), [])
             first = next((other for other in own if _is_one_run(other, run)), None)
             if first is None:
                 own.append(run)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from statistics import median
 
 from sac_runner.analysis.comparison import Better, Comparison, Panel, Row
 from sac_runner.analysis.grouping import Grouping
@@ -99,9 +100,9 @@ def score(row: Row) -> str:
 
 def reached(row: Row) -> str:
     """``58k (5/5)``: the median over those that came to the level, and how many did."""
-    steps = sorted(steps for steps, _ in row.reached)
-    median = (steps[(len(steps) - 1) // 2] + steps[len(steps) // 2]) / 2 if steps else math.nan
-    return f"{short(int(float(f'{median:.3g}'))) if steps else '-'} ({len(steps)}/{len(row.scores)})"
+    steps = [steps for steps, _ in row.reached]
+    middle = short(int(float(f"{median(steps):.3g}"))) if steps else "-"
+    return f"{middle} ({len(steps)}/{len(row.scores)})"
 
 
 def improvement(row: Row, panel: Panel) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from sac_runner.algorithm.policy import Policy
 from sac_runner.config.schema import Config, EnvConfig
@@ -88,14 +87,9 @@ def _play(policy: Policy, env: gym.Env[Any, Any], seed: int, sampled: bool, on_f
     on_frame()
     total, length, ended = 0.0, 0, False
     while not ended:
-        noise = noises.standard_normal(env.action_space.shape, np.float32) if sampled else None
-        obs, reward, terminated, truncated, info = env.step(_act(policy, obs, noise))
+        noise = noises.standard_normal((1, *env.action_space.shape), np.float32) if sampled else None
+        action = policy.act(np.asarray(obs, np.float32)[None], noise)[0]
+        obs, reward, terminated, truncated, info = env.step(action)
         on_frame()
         total, length, ended = total + float(reward), length + 1, bool(terminated or truncated)
     return Episode(0, total, length, bool(info["is_success"]) if "is_success" in info else None)
-
-
-def _act(policy: Policy, obs: Any, noise: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    drawn = None if noise is None else noise[None]
-    action: NDArray[np.float32] = policy.act(np.asarray(obs, np.float32)[None], drawn)[0]
-    return action

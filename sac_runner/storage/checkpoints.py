@@ -188,4 +188,4 @@ def find(folder: Path, kind: Kind | None = None) -> list[Checkpoint]:
 
 
 def _contiguous(tensors: Arrays) -> Arrays:
-    return {name: np.ascontiguousarray(tensor).reshape(tensor.shape) for name, tensor in tensors.items()}
+    return {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}

@@ -91,11 +91,9 @@ def new_folder_atomically(path: Path) -> Iterator[Path]:
         fsync_folder(path.parent)
         shutil.rmtree(replaced, ignore_errors=True)
     except OSError as e:
-        shutil.rmtree(aside, ignore_errors=True)
         raise DiskFailed(f"can't write {path}: {e.strerror}", FREE_SPACE) from e
-    except BaseException:
+    finally:
         shutil.rmtree(aside, ignore_errors=True)
-        raise
 
 
 class Appended:

@@ -35,22 +35,19 @@ def find_run(text: str, outputs: Path | str | None = None) -> Path:
         WrongInput: No run, or more than one.
     """
     path = typed_path(text)
-    exists = bool(text) and os.path.exists(path)
-    if exists and RunDirectory(path).is_run:
+    if text and RunDirectory(path).is_run:
         return path
     runs = list_runs(outputs)
-    if exists and (os.sep in text or text in (".", "..") or not runs):
+    if text == "last" and runs:
+        return max(runs, key=started)
+    matches = [] if _is_a_path(text) else _matches(text, runs)
+    if len(matches) == 1:
+        return matches[0]
+    if text and not matches and os.path.exists(path):
         raise _no_run(path)
     if not runs:
         first = train_command("env=pendulum") + ", or name a run by its path"
         raise WrongInput(f"{_no_path(text)}there are no runs in {_folder(outputs)}/", first)
-    if text == "last":
-        return max(runs, key=started)
-    matches = _matches(text, runs)
-    if len(matches) == 1:
-        return matches[0]
-    if not matches and exists:
-        raise _no_run(path)
     raise _not_one(text, matches, runs)
 
 
@@ -65,11 +62,9 @@ def find_run_or_sweep(text: str, outputs: Path | str | None = None) -> Path:
         WrongInput: Neither, or more than one.
     """
     path, sweeps = typed_path(text), list_sweeps(outputs)
-    exists = bool(text) and os.path.exists(path)
-    if exists and SweepDirectory(path).is_sweep:
+    if text and SweepDirectory(path).is_sweep:
         return path
-    is_other_path = exists and (os.sep in text or text in (".", "..") or RunDirectory(path).is_run)
-    if not sweeps or not text or is_other_path:
+    if not sweeps or not text or _is_a_path(text) or RunDirectory(path).is_run:
         return find_run(text, outputs)
     singles = [run for run in list_runs(outputs) if not SweepDirectory(run.parents[1]).is_sweep]
     if text == "last":
@@ -87,6 +82,11 @@ def find_run_or_sweep(text: str, outputs: Path | str | None = None) -> Path:
         text = f'"{text}" is part of the names of {len(matches)} runs and sweeps'
         raise WrongInput(text, f"one of {_listed(newest)}")
     return matches[0]
+
+
+def _is_a_path(text: str) -> bool:
+    """Whether it can be nothing but a path that is there, be it a run or not."""
+    return (os.sep in text or text in (".", "..")) and os.path.exists(typed_path(text))
 
 
 def list_sweeps(outputs: Path | str | None = None) -> list[Path]:

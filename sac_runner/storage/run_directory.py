@@ -43,11 +43,6 @@ class RunDirectory:
             return e.strerror or repr(e)
         return None
 
-    @property
-    def name(self) -> str:
-        """The folder's name."""
-        return self.path.name
-
     def write_start(self, config_yaml: str, meta: dict[str, Any]) -> None:
         """The resolved config, and ``meta.json``: versions, git commit, command line, device, threads, precision.
 

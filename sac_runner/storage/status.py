@@ -38,32 +38,23 @@ class Status(NamedTuple):
 def status(run: RunDirectory) -> Status:
     """The state of ``run``, of which not even the directory need be there."""
     summary = run.intact("summary.json") if run.is_run else {}
-    state, cause, steps, seconds, scores = _said(summary or {})
+    said = summary or {}
+    state: State = said.get("status", "killed")
+    cause, scores = said.get("cause"), said.get("scores", {})
+    steps, seconds = said.get("env_steps", 0), said.get("wall_time_s", 0.0)
     if state == "finished":
         return Status(state, cause, steps, seconds, scores)
     if is_owned(run.path):
         state, cause = "running", None
     elif not run.is_run:
         state, cause = "waiting", None
-    elif state == "running":
+    elif state not in ("failed", "stopped"):
         state, cause = "killed", last_words(run) if summary is not None else "summary.json is damaged or can't be read"
     if state in ("running", "killed"):  # its summary is as old as its checkpoint
         values = newest_values(run)
         steps = max(steps, int(values.get("env_steps", 0)))
         seconds = max(seconds, values.get("perf/wall_time_s", 0.0))
     return Status(state, cause, steps, seconds, scores)
-
-
-def _said(summary: dict[str, Any]) -> Status:
-    """What ``summary`` says; its state is ``running`` where it names none that lasts."""
-    state = summary.get("status")
-    return Status(
-        state if state in ("finished", "failed", "stopped") else "running",
-        summary.get("cause"),
-        summary.get("env_steps", 0),
-        summary.get("wall_time_s", 0.0),
-        summary.get("scores", {}),
-    )
 
 
 def counted(states: Iterable[State]) -> str:

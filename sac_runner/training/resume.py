@@ -71,7 +71,7 @@ def continued_config(run: RunDirectory, overrides: list[str], composed: Config) 
         fit = not any(key.startswith(_SHAPING) for key in refused)
         where = "; ".join(listed[:_LISTED]) + (f"; {len(listed) - _LISTED} more" if len(listed) > _LISTED else "")
         raise WrongInput(
-            f"{', '.join(refused)} can't change in {run.name}, which goes on as it began ({where})",
+            f"{', '.join(refused)} can't change in {run.path.name}, which goes on as it began ({where})",
             train_command(from_its_weights(run, overrides)) if fit else None,
         )
     for key in keys:
@@ -98,7 +98,7 @@ def _check_learning_rate(config: Config, run: RunDirectory) -> None:
     agent, end = config.agent, config.agent.lr_decay_env_steps
     if agent.lr_schedule == "linear" and agent.lr_final_share == 0 and end and (config.total_env_steps or 0) > end:
         raise WrongInput(
-            f"the learning rate of {run.name} falls to 0 at {end:,} env steps: past them nothing would be learned",
+            f"the learning rate of {run.path.name} falls to 0 at {end:,} env steps: past them nothing would be learned",
             train_command(from_its_weights(run)),
         )
 

@@ -236,6 +236,13 @@ def test_the_beginning_of_a_longer_run_is_no_second_seed():
     assert comparison.left_out == [("pendulum/pilot", "has the seed and, to the bit, the beginning of pendulum/longer")]
 
 
+def test_a_run_with_another_setting_is_no_copy_where_a_metric_is_always_the_same():
+    made("a", [200.0, 200.0], seed=3, agent={"gamma": 0.9})
+    made("b", [200.0, 200.0], seed=3, agent={"gamma": 0.99})
+    comparison = compared(by=["alpha"])
+    assert comparison.left_out == [] and len(comparison.panels[0].rows[0].scores) == 2
+
+
 def test_a_run_that_failed_before_it_had_learned_is_no_copy_of_one_that_began_alike():
     made("whole", [1.0, 2.0, 3.0], seed=3)
     made("at once", [1.0], steps=[0], seed=3, state="failed")

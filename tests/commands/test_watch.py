@@ -3,6 +3,7 @@ import threading
 
 import pytest
 
+from sac_runner.algorithm.policy import Policy
 from sac_runner.commands.watch import main
 from sac_runner.playback import play, stored
 from sac_runner.storage.checkpoints import find, save
@@ -51,7 +52,7 @@ def test_prints_each_episode(run, call, drawn_nowhere):
 
 
 def test_closing_the_window_ends_it(run, call, drawn_nowhere, monkeypatch):
-    act, acted = play._act, []
+    act, acted = Policy.act, []
 
     def close_meanwhile(policy, obs, noise):
         acted.append(obs)
@@ -59,7 +60,7 @@ def test_closing_the_window_ends_it(run, call, drawn_nowhere, monkeypatch):
             drawn_nowhere.event.post(drawn_nowhere.event.Event(drawn_nowhere.QUIT))
         return act(policy, obs, noise)
 
-    monkeypatch.setattr(play, "_act", close_meanwhile)
+    monkeypatch.setattr(Policy, "act", close_meanwhile)
     answer = call(main, run)
     assert answer.code == 0 and len(acted) == 25
     assert sum(line.startswith("episode") for line in answer.out.splitlines()) == 1
