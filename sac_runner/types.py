@@ -1,4 +1,4 @@
-"""The few types that cross rooms, and the only place where their shapes are written."""
+"""The few types that cross rooms, with their shapes."""
 
 from typing import NamedTuple
 

@@ -21,12 +21,12 @@ from sac_runner.types import Batch, Metrics, UpdateNoise
 Method = Callable[["SAC", Batch, UpdateNoise], Metrics]
 
 
-def _in_its_precision(update: Method) -> Method:
+def _in_configured_precision(update: Method) -> Method:
     """With ``precision=medium``, products of wide layers and what lies between in bfloat16, by PyTorch's autocast.
 
     Losses, weights, moments and statistics stay float32. ``torch.set_float32_matmul_precision("medium")`` would be
     the same idea, but reaches bfloat16 on a CPU only where it has AMX; autocast does on one with AVX512-BF16 too. It
-    must keep no bfloat16 copies of weights: those of the critics would be of before their step when the actor's comes.
+    must keep no bfloat16 copies of weights: the actor's step would use those of the critics from before their own step.
     """
 
     @wraps(update)
@@ -100,7 +100,7 @@ class SAC:
             self.actor_optimizer.lr.fill_(share * self.config.actor_lr)
             self.critic_optimizer.lr.fill_(share * self.config.critic_lr)
 
-    @_in_its_precision
+    @_in_configured_precision
     def update(self, batch: Batch, noise: UpdateNoise) -> Metrics:
         """Lines 12 to 15 of Spinning Up's SAC pseudocode on the batch of line 11.
 
@@ -128,11 +128,10 @@ class SAC:
         loss_pi = actor_loss(self.critic(obs, action), log_prob, alpha)
         self._descend(self.actor_optimizer, loss_pi)
 
-        log_prob = log_prob.detach()
-        of_alpha = self.alpha.update(log_prob)  # the step of arXiv 1812.05905v2, Eq. 18
+        alpha_metrics = self.alpha.update(log_prob.detach())  # one step for the temperature, arXiv 1812.05905v2, Eq. 18
 
         soft_update(list(self.critic_target.parameters()), list(self.critic.parameters()), self.config.tau)  # line 15
-        return self._metrics(loss_q, loss_pi, q, target, action, log_prob, alpha) | of_alpha
+        return self._metrics(loss_q, loss_pi, q, target, action, log_prob, alpha) | alpha_metrics
 
     def _descend(self, optimizer: Adam, loss: Tensor) -> None:
         """One step on the optimizer's own parameters; no other network sees a gradient."""

@@ -206,7 +206,7 @@ class CriticStack(nn.Module):
         x = self.activation(self.norms[0](self._first(obs, action))) if self.hidden else self._joint(obs, action)
         for layer, norm in zip(self.hidden[1:], self.norms[1:], strict=True):
             x = self.activation(norm(layer(x)))
-        # Of one column: a sum, which the compiler makes one with what is before it, in place of a product.
+        # One output column: a sum, which the compiler fuses with the layer before, instead of a product.
         return (x * self.out.weight.mT).sum(dim=-1) + self.out.bias.squeeze(-1)
 
     def _first(self, obs: Tensor, action: Tensor) -> Tensor:
@@ -215,7 +215,7 @@ class CriticStack(nn.Module):
         assert isinstance(layer, StackedLinear)
         if not action.requires_grad or obs.shape[-1] < _WIDE_OBS:
             return layer.forward(self._joint(obs, action))
-        # The actor's step: of a joint input autograd would make the gradient of obs too, which nobody wants.
+        # The actor's step: a joint input would make autograd compute the gradient of obs too, which nobody uses.
         of_obs, of_action = layer.weight.split([obs.shape[-1], action.shape[-1]], dim=1)
         return _affine(action.expand(both), of_action, _affine(obs.expand(both), of_obs, layer.bias))
 

@@ -6,6 +6,8 @@ import os
 import re
 import shlex
 import sys
+import threading
+import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -161,3 +163,20 @@ def open_door(body: Callable[[], None]) -> None:
     except BrokenPipeError:  # as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def open_door_of_a_job(body: Callable[[], None]) -> NoReturn:
+    """Run a command that a sweep waits for; a thread that an environment left behind does not keep its process."""
+    code: str | int | None = 0
+    try:
+        open_door(body)
+    except SystemExit as e:
+        code = e.code
+    except Exception:
+        traceback.print_exc()
+        code = 1
+    if any(not thread.daemon and thread is not threading.main_thread() for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 1)
+    sys.exit(code)

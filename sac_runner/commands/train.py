@@ -14,7 +14,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from sac_runner.commands.arguments import open_door
+from sac_runner.commands.arguments import open_door, open_door_of_a_job
 from sac_runner.config.compose import Job, from_command_line
 from sac_runner.config.convert import flat, from_plain, written
 from sac_runner.config.schema import Config
@@ -41,9 +41,9 @@ _LEFT_BY_A_START = re.compile(r"\.lock|\.owner-\d+|meta\.json|\.(meta\.json|conf
 def main() -> None:
     """Entry point of ``sac-train`` and ``scripts/train``."""
     if sys.argv[1:2] == ["--job"]:
-        open_door(partial(_train_frozen, sys.argv[2:]))
+        open_door_of_a_job(partial(_train_frozen, sys.argv[2:]))
     elif sys.argv[1:] == ["--probe"]:
-        open_door(_probe)
+        open_door_of_a_job(_probe)
     else:
         open_door(_launch)
 

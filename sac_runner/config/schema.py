@@ -25,7 +25,9 @@ class EnvConfig:
     timeout_s: Positive | None
     """Seconds that a process of ``async`` may take for its start, a step or a reset; null waits for ever."""
     episode_seed: Literal["per_episode", "per_round"]
-    """``per_episode`` gives every episode a seed of its own; ``per_round`` is the tutorial's ``seed + round``."""
+    """``per_episode`` gives every episode a seed of its own; ``per_round`` is the tutorial's ``seed + round``.
+
+    With several environments a round is counted by episodes begun: some of the next one begin before it ends."""
     flatten_dict: bool
     """Accept a Dict observation by flattening it."""
     make_each_episode: bool

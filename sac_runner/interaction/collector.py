@@ -131,7 +131,7 @@ class Collector:
             raise NotFinite(f"an environment returned a NaN or infinite observation or reward ({where})")
 
     def _asked(self, question: Callable[..., Any], *what: Any, **more: Any) -> Any:
-        """What the environments answer; one that fails instead is named with its episode."""
+        """Call the environments; a failure is reported with its environment, step and seed."""
         try:
             return question(*what, **more)
         except EnvironmentFault as e:
@@ -179,6 +179,7 @@ class Collector:
         differs = np.array([now != before for now, before in zip(heard, plain["heard"], strict=True)])
         if differs.any():
             self.episode_return[differs] = 0.0
+            self.begun[differs] -= 1  # the new episode takes the place, and so the seed, of the one that is cut
             self.obs = self._reset(differs)
         return np.flatnonzero(differs).tolist()
 
@@ -200,11 +201,11 @@ class Collector:
             raw_obs, reward, terminated, truncated, _ = self._asked(self.envs.step, action)
             obs = np.asarray(raw_obs, np.float32)
             self.transcript.answer(obs, reward, terminated, truncated)
-            if (terminated | truncated).any():  # of an idle one, or else heard
+            if (terminated | truncated).any():  # of an idle one, or of a real one, whose digest then differs
                 obs = self._reset_envs(terminated | truncated)
         return self._reset_envs(begins == longest) if longest and (begins == longest).any() else obs
 
 
 def _is_plainly_below(most: float, x: NDArray[np.floating]) -> bool:
-    """Whether |x| < ``most`` everywhere, which NaN is not. One call tells, by the sum of squares; False is a maybe."""
+    """Whether |x| < ``most`` everywhere, which NaN is not. By the sum of squares: True is certain, False a maybe."""
     return bool(np.vdot(x, x) < most * most)

@@ -38,7 +38,7 @@ class Transcript:
         self._begun_at[env] = self._steps
 
     def begun(self, env: int, obs: NDArray[np.float32]) -> None:
-        """It did, at ``obs``, (obs_dim,)."""
+        """The reset returned ``obs``, (obs_dim,)."""
         self._digests[env] = _digest(obs.tobytes())
 
     def act(self, action: NDArray[np.float32]) -> None:

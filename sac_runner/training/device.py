@@ -87,7 +87,7 @@ def _warn_of_company(threads: int) -> None:
 
 
 def configure_torch(config: Config, device: torch.device) -> int:
-    """Set threads, the way of products on ``device`` and how memory is kept; returns the number of threads."""
+    """Set threads, which library multiplies on ``device`` and how memory is kept; returns the number of threads."""
     _keep_freed_memory()
     one_thread_for_numpy()  # before PyTorch's, which may compute with the same library
     threads = own_threads() if config.threads == "auto" else config.threads

@@ -64,7 +64,7 @@ class Learner:
         return None
 
     def update(self, at: NDArray[np.int64], made: int) -> Scalars:
-        """An update with the transitions at ``at``, after ``made`` of them."""
+        """The update that follows ``made`` earlier ones, with the transitions at ``at``."""
         batch = self._stage(at)
         here = self._noise_here[self._outbox.open() if self._outbox else 0]
         self._streams.update.standard_normal(dtype=np.float32, out=here)

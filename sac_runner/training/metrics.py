@@ -65,7 +65,7 @@ def _mean_height(curve: list[tuple[int, float]]) -> float:
 
 
 def check_finite(values: dict[str, float]) -> None:
-    """Let no mean pass that is no number.
+    """Refuse means that are not finite.
 
     Raises:
         NotFinite: One is NaN or infinite.

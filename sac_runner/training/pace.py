@@ -20,7 +20,7 @@ class Pace:
         self._started = self._row_began = time.monotonic()
 
     def begin(self) -> None:
-        """What lies before does not count, what earlier starts took aside."""
+        """Start the clock; of what lies before, only the time of earlier starts counts."""
         self._started = time.monotonic()
         self._row_began = self._started - self._row_s
 

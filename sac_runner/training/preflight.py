@@ -46,7 +46,7 @@ def preflight(trainer: Trainer, action: spaces.Box, done: int | None) -> str:
     """
     config = trainer.config
     env_s, obs_scale = _probe_steps(trainer)
-    update_s = _probe_updates(trainer)
+    update_s = _update_seconds(trainer)
     memory = replay_bytes(trainer.replay, config.total_env_steps)
     there = available_memory()
     available = "" if there is None else f", {there / 1e9:,.1f} GB available"
@@ -89,7 +89,7 @@ def needs(config: Config) -> tuple[float, int, int, int]:
         with Trainer(config, config.seed or 0, device, Console(config)) as trainer:
             memory = replay_bytes(trainer.replay, config.total_env_steps)
             env_s, _ = _probe_steps(trainer)
-            seconds = _seconds(config, env_s, _probe_updates(trainer)) or 0.0
+            seconds = _seconds(config, env_s, _update_seconds(trainer)) or 0.0
             files = _other_files(trainer)
     except EnvironmentFailed:  # its run will say so
         return 0.0, 0, 0, gpus
@@ -147,7 +147,7 @@ def at_a_glance(trainer: Trainer, action: spaces.Box) -> str:
 
 
 def least_seconds(trainer: Trainer) -> float:
-    """Seconds that the updates of the whole run take, measured on a copy of the agent; 0 where there may be few.
+    """Seconds that the updates of the whole run take; 0 where there may be few.
 
     Stepping the environments comes on top: trying that out here would show in their state.
     """
@@ -155,7 +155,12 @@ def least_seconds(trainer: Trainer) -> float:
     may_end_sooner = config.stop.at_return is not None or _ends_by_either(config)
     if may_end_sooner or _planned_updates(config) < _WORTH_TELLING:
         return 0.0
-    agent, size = copy.deepcopy(trainer.agent), config.replay.batch_size
+    return _updates_seconds(config, _update_seconds(trainer), _COMPILED_AT_LEAST)
+
+
+def _update_seconds(trainer: Trainer) -> float:
+    """Seconds per update as written, drawing the batch aside, measured on a copy of the agent."""
+    agent, size = copy.deepcopy(trainer.agent), trainer.config.replay.batch_size
     obs = torch.from_numpy(trainer.collector.obs[:1]).to(trainer.device).expand(size, -1)
     action, scalar = obs.new_zeros(size, trainer.action_dim), obs.new_zeros(size)
     batch, noise = Batch(obs, action, scalar, obs, scalar), UpdateNoise(action, action)
@@ -165,7 +170,7 @@ def least_seconds(trainer: Trainer) -> float:
         begun = time.perf_counter()
         update(batch, noise, made).values.tolist()
         seconds.append(time.perf_counter() - begun)
-    return _updates_seconds(config, statistics.median(seconds[3:]), _COMPILED_AT_LEAST)
+    return statistics.median(seconds[3:])
 
 
 def _ends_by_either(config: Config) -> bool:
@@ -222,17 +227,6 @@ def _probe_steps(trainer: Trainer) -> tuple[float, str]:
         low, high = min(low, step.next_obs.min()), max(high, step.next_obs.max())
         steps += len(step.reward)
     return (time.perf_counter() - begun) / steps, f"{low:.3g} to {high:.3g}"
-
-
-def _probe_updates(trainer: Trainer) -> float:
-    """Seconds per update, drawing the batch included."""
-    updates, begun = 0, time.perf_counter()
-    while updates < 5 or time.perf_counter() - begun < _PROBE_S:
-        if updates == 3:  # the first ones allocate
-            begun = time.perf_counter()
-        trainer.learner.update(trainer.learner.draw(), made=-1).values.tolist()  # as written, in any run
-        updates += 1
-    return (time.perf_counter() - begun) / (updates - 3)
 
 
 def _time(config: Config, env_s: float, update_s: float, done: int) -> str:

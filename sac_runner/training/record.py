@@ -52,7 +52,7 @@ class Record:
         self._has_replay = True  # but after a restore from a checkpoint without one
 
     def open(self) -> None:
-        """Open the metrics and the events; what earlier starts wrote after the checkpoint is taken back."""
+        """Open the metrics and the events; rows that earlier starts wrote after the checkpoint are removed."""
         with contextlib.suppress(DiskFailed):  # the next checkpoint tries again
             keep_best_of_an_end(self.run, self._ended_at, self._needed_bests())
             drop_other_bests(self.run, self._needed_bests())

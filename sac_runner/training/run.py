@@ -43,7 +43,7 @@ class Outcome:
     final_return: float
     """Mean return of the last evaluation."""
     stop_signal: int | None
-    """The signal that stopped it, or came in its very last moment: what comes after it is not wanted either."""
+    """The signal that stopped it, or that came as it finished: the command then exits with that signal's code."""
 
 
 def train(
@@ -130,7 +130,7 @@ def dry_run(config: Config, overrides: list[str], recipe: str | None, run: RunDi
 
 
 def _begin_from_another(config: Config, trainer: Trainer) -> Config:
-    """``init_from``, whose path is kept: what ``last`` means is soon another run."""
+    """``init_from``, whose path is kept: ``last`` would soon mean another run."""
     if config.init_from is None:
         return config
     source = find_run(config.init_from, config.outputs)

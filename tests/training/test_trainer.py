@@ -244,7 +244,7 @@ def test_an_evaluation_before_the_first_update_ends_no_run(tmp_path, warmup, end
 def test_a_run_past_the_end_of_its_learning_rate_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = trained(*TINY, "agent.lr_schedule=linear")
-    answer = train(f"resume={run.name}", "total_env_steps=90")
+    answer = train(f"resume={run.path.name}", "total_env_steps=90")
     assert answer.code == 2 and "learning rate" in answer.err and "init_from=" in answer.err
 
 

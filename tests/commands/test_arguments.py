@@ -1,0 +1,35 @@
+"""The way out of a command, shown with real processes."""
+
+import subprocess
+import sys
+
+import pytest
+
+JOB = """
+import sys, threading, time
+from sac_runner.commands.arguments import open_door_of_a_job
+from sac_runner.errors import EnvironmentFailed
+
+def body():
+    threading.Thread(target=time.sleep, args=(600,)).start()
+    print("trained")
+    {ending}
+
+open_door_of_a_job(body)
+"""
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "said"),
+    [
+        ("pass", 0, ""),
+        ("sys.exit(143)", 143, ""),
+        ("raise EnvironmentFailed('it broke')", 70, "error: it broke"),
+        ("raise ValueError('a bug')", 1, "ValueError: a bug"),
+    ],
+)
+def test_a_thread_that_an_environment_left_does_not_keep_a_job(ending, code, said):
+    job = [sys.executable, "-c", JOB.format(ending=ending)]
+    ended = subprocess.run(job, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (code, "trained\n")
+    assert said in ended.stderr and bool(said) == bool(ended.stderr)
