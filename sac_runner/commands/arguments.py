@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import math
 import os
 import re
 import shlex
@@ -81,7 +82,7 @@ def add_run(parser: Parser) -> None:
     parser.add_argument("--sampled", action="store_true", help="draw actions from the policy (default: its mean)")
     parser.add_argument(
         "--seed",
-        type=_seed,
+        type=whole("a whole number, 0 or more and below 2^31", 0, 2**31),
         metavar="S",
         help="episode i has seed S + i (default: 1000000, or others that chose nothing)",
     )
@@ -91,7 +92,13 @@ def add_run(parser: Parser) -> None:
 
 def add_episodes(parser: Parser, default: int) -> None:
     """``--episodes``."""
-    parser.add_argument("--episodes", type=_positive, default=default, metavar="N", help=f"default: {default}")
+    parser.add_argument(
+        "--episodes",
+        type=whole("a whole number, at least 1", 1),
+        default=default,
+        metavar="N",
+        help=f"default: {default}",
+    )
 
 
 def add_outputs(parser: Parser) -> None:
@@ -99,40 +106,23 @@ def add_outputs(parser: Parser) -> None:
     parser.add_argument("--outputs", metavar="DIR", help="where runs are (default: SAC_OUTPUTS, else outputs)")
 
 
+def whole(words: str, least: int = 0, below: float = math.inf) -> Callable[[str], int]:
+    """For argparse: reads a whole number from ``least`` on, ``below`` a bound, which is called ``words``."""
+
+    def read(text: str) -> int:
+        try:
+            x = number(text)
+        except ValueError:
+            x = math.nan
+        if not (x.is_integer() and least <= x < below):
+            raise argparse.ArgumentTypeError(f"{text} must be {words}")
+        return int(x)
+
+    return read
+
+
 def _checkpoint(text: str) -> str:
-    if text in ("best", "latest"):
-        return text
-    try:
-        return str(_whole(text))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} must be best, latest or a number of env steps") from None
-
-
-def _seed(text: str) -> int:
-    try:
-        seed = _whole(text)
-    except ValueError:
-        seed = -1
-    if not 0 <= seed < 2**31:
-        raise argparse.ArgumentTypeError(f"{text} must be a whole number, 0 or more and below 2^31")
-    return seed
-
-
-def _positive(text: str) -> int:
-    try:
-        count = _whole(text)
-    except ValueError:
-        count = 0
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"{text} must be a whole number, at least 1")
-    return count
-
-
-def port_number(text: str) -> int:
-    """A TCP port, for argparse."""
-    if not text.isdecimal() or not 1 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"{text} must be a port, 1 to 65535")
-    return int(text)
+    return text if text in ("best", "latest") else str(whole("best, latest or a number of env steps")(text))
 
 
 def number(text: str) -> float:
@@ -142,13 +132,6 @@ def number(text: str) -> float:
         ValueError: It is no number.
     """
     return float(text.replace(",", "") if re.fullmatch(r"-?\d{1,3}(,\d{3})+(\.\d+)?", text) else text)
-
-
-def _whole(text: str) -> int:
-    x = number(text)
-    if not x.is_integer():
-        raise ValueError(text)
-    return int(x)
 
 
 def open_door(body: Callable[[], None]) -> None:

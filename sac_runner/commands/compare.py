@@ -11,7 +11,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from sac_runner.commands.arguments import Parser, add_outputs, number, open_door
+from sac_runner.commands.arguments import Parser, add_outputs, number, open_door, whole
 from sac_runner.errors import WrongInput, command
 from sac_runner.storage.files import write_atomically
 from sac_runner.storage.find import outputs_folder, typed_path
@@ -46,7 +46,7 @@ def _parser() -> Parser:
     parser.add_argument("--baseline", metavar="GROUP", help="what the others are held against (default: the first)")
     parser.add_argument("--to-reach", type=_number, metavar="LEVEL", help="env steps and minutes to this level")
     where = "where scores are taken (default: the last step that all finished runs came to)"
-    parser.add_argument("--at", type=_steps, metavar="STEPS", help=where)
+    parser.add_argument("--at", type=whole("a number of env steps"), metavar="STEPS", help=where)
     parser.add_argument("--out", metavar="DIR", help="default: outputs/compare/<time>_<name>")
     parser.add_argument("--to-tensorboard", action="store_true", help="write each group's IQM and band for it too")
     add_outputs(parser)
@@ -60,13 +60,6 @@ def _number(text: str) -> float:
         value = math.nan
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"{text} must be a number")
-    return value
-
-
-def _steps(text: str) -> float:
-    value = _number(text)
-    if value < 0 or not value.is_integer():
-        raise argparse.ArgumentTypeError(f"{text} must be a number of env steps")
     return value
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sac_runner.commands.runs_table import bytes_of, sizes, table, terminal_width
-from sac_runner.errors import RunInUse, RunnerError, WrongInput
+from sac_runner.errors import RunInUse, RunnerError, WrongInput, say
 from sac_runner.storage.overview import RunSeen, SweepSeen
 from sac_runner.storage.prune import clean_up_removed, prune_replay, prune_run, prune_sweep
 from sac_runner.storage.run_directory import RunDirectory
@@ -49,7 +49,7 @@ def remove(what: str, singles: list[RunSeen], sweeps: list[SweepSeen], outputs: 
     steps = [_step(run, what, outputs) for run in runs] + [_sweep_step(sweep, outputs) for sweep in whole]
     if not steps:
         clean_up_removed(outputs)
-        print(*stay.values(), f"nothing to remove in {outputs}/", sep="\n", file=sys.stderr)
+        say("\n".join([*stay.values(), f"nothing to remove in {outputs}/"]))
         return
     lines = table(runs, whole, False, time.time(), terminal_width(), _GIVEN_UP)
     print(*lines, *_consequences(what, parts, runs), *stay.values(), sep="\n", flush=True)
@@ -106,7 +106,7 @@ def _ask(what: str, steps: list[_Step], yes: bool) -> None:
         raise WrongInput("nothing was removed: there is no terminal to ask on", "the same command with --yes")
     print(f"remove {_described(what, steps)}? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        print("nothing was removed", file=sys.stderr)
+        say("nothing was removed")
         sys.exit(1)
 
 
@@ -122,7 +122,7 @@ def _remove_all(what: str, steps: list[_Step]) -> None:
             step.remove()
             done.append(step)
         except RunnerError as e:
-            print(f"left: {e.message}", file=sys.stderr)
+            say(f"left: {e.message}")
     print(f"removed {_described(what, done)}")
     if len(done) < len(steps):
         sys.exit(1)

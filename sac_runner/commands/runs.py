@@ -14,7 +14,7 @@ from typing import Any
 from sac_runner.commands.arguments import Parser, add_outputs, open_door
 from sac_runner.commands.removal import remove
 from sac_runner.commands.runs_table import short_cause, table, terminal_width, totals
-from sac_runner.errors import WrongInput, command, train_command
+from sac_runner.errors import WrongInput, command, say, train_command
 from sac_runner.storage.find import find_run_or_sweep, list_sweeps, outputs_folder, started, typed_path
 from sac_runner.storage.overview import RunSeen, SweepSeen, see, see_run
 from sac_runner.storage.run_directory import RunDirectory
@@ -74,7 +74,7 @@ def _runs(arguments: Sequence[str] | None) -> None:
         print(json.dumps(found), flush=True)
     elif not singles and not sweeps:
         yet = f"no runs in {outputs}/ yet; make one: {train_command('env=pendulum')}"
-        print(f"no such runs in {outputs}/" if _filters(options) else yet, file=sys.stderr)
+        say(f"no such runs in {outputs}/" if _filters(options) else yet)
     else:
         jobs = bool(options.all or options.text) and not options.sweeps
         print(

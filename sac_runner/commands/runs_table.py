@@ -128,5 +128,5 @@ def _taken(widths: list[int], kept: list[int]) -> int:
 
 
 def _end_of(name: str, width: int) -> str:
-    """The end of a name tells more than its begin."""
+    """The end of a name tells more than its beginning."""
     return name if len(name) <= width else ".."[:width] + name[len(name) - max(width - 2, 0) :]

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sac_runner.commands.arguments import Parser, add_outputs, open_door, port_number
+from sac_runner.commands.arguments import Parser, add_outputs, open_door, whole
 from sac_runner.errors import WrongInput, command
 from sac_runner.storage.find import find_run_or_sweep, list_runs, outputs_folder, run_label, typed_path
 from sac_runner.storage.run_directory import RunDirectory
@@ -31,7 +31,9 @@ def _parser() -> Parser:
     parser.add_argument(
         "runs", metavar="RUN", nargs="*", help="a run or sweep: a path, a unique part of a name, or last"
     )
-    parser.add_argument("--port", type=port_number, metavar="N", help="default: the first free one from 6006")
+    parser.add_argument(
+        "--port", type=whole("a port, 1 to 65535", 1, 65536), metavar="N", help="default: the first free one from 6006"
+    )
     add_outputs(parser)
     return parser
 

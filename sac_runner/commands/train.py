@@ -18,7 +18,7 @@ from sac_runner.commands.arguments import open_door, open_door_of_a_job
 from sac_runner.config.compose import Job, from_command_line
 from sac_runner.config.convert import flat, from_plain, written
 from sac_runner.config.schema import Config
-from sac_runner.errors import Damaged, RunInUse, WrongInput, train_command
+from sac_runner.errors import Damaged, RunInUse, WrongInput, say, train_command, warn
 from sac_runner.storage.checkpoints import find
 from sac_runner.storage.find import find_run_or_sweep
 from sac_runner.storage.lock import RunLock
@@ -101,8 +101,8 @@ def _start(job: Job, swept: dict[str, str] | None = None) -> float:
         return 0.0
     with contextlib.ExitStack() as owned:
 
-        def own() -> AbstractContextManager[RunLock]:
-            return nullcontext(owned.enter_context(RunLock(_make_directory(config, job.overrides))))
+        def own() -> RunLock:
+            return owned.enter_context(RunLock(_make_directory(config, job.overrides)))
 
         return _finish(train(config, job.overrides, job.recipe, own, swept=swept))
 
@@ -188,7 +188,7 @@ def _continue(
     except (AttributeError, KeyError, TypeError, ValueError):  # not what this version writes; its checkpoint knows
         words = None
     if words is not None:
-        print(words, file=sys.stderr)
+        say(words)
         return float(run.read_summary()["scores"]["final"]["return_mean"])
     saved = find(run.checkpoints, "latest")
     if job.config.dry_run:
@@ -196,7 +196,7 @@ def _continue(
         return 0.0
     with lock or RunLock(run.path) as owned:  # killed before its first checkpoint, it begins anew
         begin()
-        return _finish(train(config, job.overrides, None, lambda: nullcontext(owned), bool(saved), swept))
+        return _finish(train(config, job.overrides, None, lambda: owned, bool(saved), swept))
 
 
 def _probe() -> None:
@@ -252,7 +252,7 @@ def _draw_curve(run: RunDirectory) -> None:
         if picture is not None:
             run.write_bytes("curve.png", picture)
     except Exception as e:
-        print(f"warning: no curve.png: {e}", file=sys.stderr)
+        warn(f"no curve.png: {e}")
 
 
 if __name__ == "__main__":

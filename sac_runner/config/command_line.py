@@ -96,7 +96,9 @@ class CommandLine:
     def faults(self, error: Exception | None = None) -> dict[str, WrongInput]:
         """Those of single arguments, which may have been refused with ``error``."""
         overrides, twice = split(rewrite(self.typed))[1], _TWICE.search(str(error))
-        return find_faults(self._groups, overrides, self._choices(overrides), self._sweeps, twice and twice[1])
+        found = find_faults(self._groups, overrides, self._choices(overrides), self._sweeps, twice and twice[1])
+        as_typed = {argument: argument.removeprefix("++") for argument in found if argument not in self.typed}
+        return {as_typed.get(argument, argument): fault for argument, fault in found.items()}
 
     def of_options(self, unknown: list[str]) -> WrongInput:
         """The options ``unknown`` to Hydra, which were made settings here, and what is wrong with any."""

@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -32,7 +33,7 @@ from sac_runner.config.origin import find_groups, foreign_env
 from sac_runner.config.rewrite import as_settings, config_folders, prints, rewrite, split
 from sac_runner.config.schema import Config
 from sac_runner.config.validate import validate
-from sac_runner.errors import RunnerError, WrongInput, command, hears_ctrl_c, train_command
+from sac_runner.errors import RunnerError, WrongInput, command, hears_ctrl_c, say, train_command
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
@@ -77,7 +78,7 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
     started = False
 
     def task(cfg: DictConfig) -> float:
-        """What Hydra calls for a job: an expected failure must not end the others of another's launcher."""
+        """What Hydra calls for a job; of a failure that we expect it would print lines of its own."""
         nonlocal started
         started = True
         try:
@@ -85,12 +86,13 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
         except RunnerError as e:
             failures.append(e)
             if HydraConfig.get().mode == RunMode.MULTIRUN:
-                print(f"error: {e}", file=sys.stderr)
+                say(f"error: {e}")
             return math.nan
 
     os.environ["SAC_COMMANDS"] = command("")  # for the help page
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of Hydra's own report
     options, settings = split(arguments)
+    _check(arguments)
     for folder in config_folders(options):
         if not folder.is_dir():
             raise WrongInput(f"--config-dir {folder} is not a folder")
@@ -105,6 +107,17 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
             hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
     if failures:
         raise _command_line(typed).explained(failures[0]) if isinstance(failures[0], WrongInput) else failures[0]
+
+
+def _check(arguments: list[str]) -> None:
+    """Refuse what Hydra's own parser would, at which it prints all that it knows."""
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise WrongInput(message.removeprefix("argument "), train_command("--help"))
+
+    parser.error = refuse  # type: ignore[method-assign]
+    parser.parse_args(arguments)
 
 
 @contextmanager
@@ -164,7 +177,7 @@ def _outcome(*overrides: str) -> tuple[dict[str, Any], dict[str, str]]:
     plain: Any = {}
     choices: dict[str, str] = {}
     with contextlib.suppress(*_NOT_COMPOSED):
-        cfg = _composed(list(overrides), return_hydra_config=True)
+        cfg = _composed(list(overrides))
         OmegaConf.set_struct(cfg, False)
         choices = dict(cfg.pop("hydra").runtime.choices)
         plain = OmegaConf.to_container(cfg, resolve=True)
@@ -220,7 +233,7 @@ def compose_config(overrides: list[str]) -> Config:
     """
     _outcome.cache_clear()
     try:
-        cfg = _composed(split(rewrite(overrides))[1], return_hydra_config=True)
+        cfg = _composed(split(rewrite(overrides))[1])
         OmegaConf.set_struct(cfg, False)
         of_hydra = cfg.pop("hydra")
         return to_config(cfg, of_hydra)
@@ -228,9 +241,9 @@ def compose_config(overrides: list[str]) -> Config:
         raise _command_line(overrides).explained(e) from e
 
 
-def _composed(overrides: list[str], return_hydra_config: bool = False) -> DictConfig:
+def _composed(overrides: list[str]) -> DictConfig:
     with hears_ctrl_c(lambda: True), _initialized():
-        return compose("config", overrides=overrides, return_hydra_config=return_hydra_config)
+        return compose("config", overrides=overrides, return_hydra_config=True)
 
 
 def _initialized() -> initialize_config_dir:

@@ -29,14 +29,15 @@ def find_faults(
         twice: The key or group that is there already, but was to be added.
     """
     faults = {}
-    chosen = {key_of(override) for override in overrides} & groups.keys()
+    typed = {key_of(override) for override in overrides}
+    chosen, one_run = typed & groups.keys(), not typed.isdisjoint({"resume", "run.dir"})
     for override, following in pairwise([*overrides, ""]):
         key, (_, equals, value) = key_of(override), override.partition("=")
         fault = _fault(groups, key, value, choices, sweeps) if equals else _bare_word(groups, override, following)
         if fault is None and key == twice and override.startswith("+"):
             fault = WrongInput(f"{override}: {key} exists already, so it needs no plus", to_paste(f"{key}={value}"))
         if fault is not None:
-            fault = _keeping(fault, key, choices, chosen)
+            fault = _without_sweep(fault) if one_run else _keeping(fault, key, choices, chosen)
             faults[override] = _for_a_sweep(fault) if sweeps else fault
     return faults
 
@@ -52,6 +53,12 @@ def _keeping(fault: WrongInput, key: str, choices: dict[str, str], chosen: set[s
     meant = key_of(settings[-1]) if settings else key
     text = "" if meant == key else f"; {meant} is a key of {choice}; this run has {group}={choices[group]}"
     return WrongInput(f"{fault.message}{text}", to_paste())
+
+
+def _without_sweep(fault: WrongInput) -> WrongInput:
+    """``fault``; beside a setting that names one run no sweep is the remedy."""
+    sweeps = (fault.remedy or "").startswith(train_command("-m "))
+    return WrongInput(fault.message) if sweeps else fault
 
 
 def _for_a_sweep(fault: WrongInput) -> WrongInput:
@@ -76,8 +83,10 @@ def _group_of(choice: str, groups: Groups) -> str | None:
 
 
 def _fault(groups: Groups, key: str, value: str, choices: dict[str, str], sweeps: bool) -> WrongInput | None:
-    if key.startswith(("hydra", "env.kwargs.")):
+    if key.startswith("hydra"):
         return None
+    if key.startswith("env.kwargs."):
+        return _two_values(key, value) if _is_list(value) and not sweeps else None
     if key in groups:
         return _choice_fault(key, value, groups, sweeps)
     keys = schema_keys()

@@ -13,7 +13,7 @@ from sac_runner.config.validate import find_contradictions
 from sac_runner.errors import WrongInput, first_line, train_command
 
 Mends = dict[str, list[str]]
-"""Argument that has a fault -> what to type in its place; of "" beside the others."""
+"""Argument that has a fault -> what to type in its place; "" -> what to add to the command."""
 
 _TRIED = 20
 """Values of a list that are composed at most, 0.1 s each, to see which of them can be."""
@@ -115,7 +115,7 @@ def _is_faultless(plain: dict[str, Any]) -> bool:
 
 
 def _is_number(text: str) -> bool:
-    """Which a wrong one has no nearest of: its key's usual value is no better than one less in the list."""
+    """A wrong number has no nearest right one: it is dropped from the list."""
     return re.fullmatch(r"-?\d.*", text) is not None
 
 
@@ -164,7 +164,7 @@ def _what_hydra_says(said: str, error: Exception, typed: list[str]) -> WrongInpu
 def explain_options(
     options: list[str], faults: dict[str, WrongInput], typed: list[str], compose: Compose
 ) -> WrongInput:
-    """Options that there are not; ``typed`` has the settings that they mean, which may have ``faults`` themselves."""
+    """Options that do not exist; ``typed`` has the settings that they mean, which may have ``faults`` themselves."""
     messages = [f"there is no option {', '.join(dict.fromkeys(options))}; every setting is a key=value"]
     messages += [fault.message for fault in faults.values()]
     remedy = _together(faults, typed, {}, compose) if faults else to_paste(*typed)

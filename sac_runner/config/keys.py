@@ -18,7 +18,10 @@ def key_of(override: str) -> str:
 
 
 def nearest_keys(key: str) -> list[str]:
-    """Whose last part is most like that of ``key``, in its group if there are such; several where it names no group."""
+    """The known keys whose last part is most like that of ``key``, in its group if there are such.
+
+    Several where it names no group.
+    """
     keys = schema_keys()
     group, _, last = key.rpartition(".")
     if group in keys:

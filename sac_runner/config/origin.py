@@ -74,7 +74,7 @@ def _world(env_id: str) -> str:
 def by_origin(
     faults: list[Fault], settings: list[str], folders: Sequence[Path], choices: dict[str, str]
 ) -> list[Fault]:
-    """``faults``, those of files with the file's name; without those of keys that only take a wrong value on.
+    """``faults``, those of files with the file's name; without those that only repeat a wrong value by interpolation.
 
     Args:
         faults: Of values, each by itself.
@@ -109,7 +109,7 @@ def _of_another_choice(fault: Fault, choices: dict[str, str]) -> Fault:
 
 
 def _value(fault: Fault) -> str:
-    """What it is, and must be."""
+    """``VALUE must be RANGE``: equal for keys that share it."""
     return fault.text.partition("=")[2]
 
 

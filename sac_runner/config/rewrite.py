@@ -24,7 +24,7 @@ _PRINTING = ("--cfg", "-c", "--info", "-i", "--help", "-h", "--hydra-help", "--v
 _OWN_LAUNCHERS = ("local", "slurm")
 
 _NAMES = tuple(key for key in TEXTS if key != "env.id")
-"""What digits alone are a name for, such as a run's time."""
+"""Keys for which digits alone are a name, such as a run's time."""
 
 
 def rewrite(arguments: list[str]) -> list[str]:

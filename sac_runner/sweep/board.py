@@ -105,7 +105,7 @@ class Board:
         return max(sign_of_life(self.sweep.run(job).path), _mtime(self.sweep.log_file(job)))
 
     def _headline(self, rows: list[_Row], width: int) -> str:
-        """How the sweep stands, in ``width`` columns: what can be missed most easily goes first."""
+        """How the sweep stands, in ``width`` columns: what is needed least is dropped first."""
         done = f"{sum(row.status.state == 'finished' for row in rows)}/{len(rows)} done"
         states = [row.status.state for row in rows if row.status.state != "finished"]
         so_far, left = self._so_far(), self._left(rows)

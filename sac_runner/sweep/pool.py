@@ -198,7 +198,7 @@ class Pool:
                     self.board.say(words)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        """Jobs know all of these signals, and which of them said twice means at once; one that hangs hears none."""
+        """Jobs know all of these signals, and which of them, sent twice, means: at once; one that hangs hears none."""
         if self.stop_signal is not None and number == signal.SIGINT:
             self._kill_at = min(self._kill_at, time.monotonic() + _LAST_WORDS_S)
         self.stop_signal = self.stop_signal or number

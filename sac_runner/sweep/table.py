@@ -19,7 +19,7 @@ from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
 from sac_runner.text import columns, cut, duration, number, plural
 
 _LABEL, _CAUSE = 60, 200  # columns at most
-_UNEQUAL = 1.01  # how many times longer a run is that has had more: a step of several environments is not cut
+_UNEQUAL = 1.01  # ratio of env steps above which runs count as unequal: a step of several environments is not cut
 WORST_RETURN = -1e9
 """Of a job without any evaluation, in a sweep without any: finite, as sweepers want it."""
 

@@ -576,8 +576,16 @@ def test_resume_extends_a_finished_run(finished):
 
 
 def test_resume_of_a_finished_run_says_so(finished):
-    answer = train(f"resume={finished.name}")
+    answer = train(f"resume={finished.path.name}")
     assert answer.code == 0 and "is finished" in answer.err
+
+
+def test_a_finished_run_ends_well_without_a_terminal_to_say_so(finished, monkeypatch):
+    def gone(*_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(sys.stderr, "write", gone)
+    assert train(f"resume={finished.path.name}").code == 0
 
 
 def test_resume_takes_what_changes_nothing_that_was_learned(finished):
@@ -613,7 +621,7 @@ def test_resume_refuses_what_would_change_what_was_learned(finished, override, d
     before = {path: path.read_bytes() for path in finished.path.rglob("*") if path.is_file()}
     text = refused("resume=last", "total_env_steps=90", override)
     key = override.partition("=")[0]
-    assert f"{key} can't change in {finished.name}, which goes on as it began (" in text and "init_from=" in text
+    assert f"{key} can't change in {finished.path.name}, which goes on as it began (" in text and "init_from=" in text
     assert difference in text
     assert {path: path.read_bytes() for path in finished.path.rglob("*") if path.is_file()} == before
 
