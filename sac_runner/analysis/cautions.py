@@ -17,7 +17,7 @@ Aspect = Callable[[Run], str]
 
 
 def cautions(grouping: Grouping, metric: str, counted: list[Run]) -> list[str]:
-    """Of the groups of one environment, of which the runs ``counted`` have a score."""
+    """Cautions about one environment's groups; ``counted`` are the runs with a score."""
     runs = [run for group in grouping.groups for run in group.runs]
     said = [_mixed(label, keys) for label, keys in grouping.mixed.items()] + [_without_meta(runs)]
     if metric.startswith("eval/"):
@@ -41,7 +41,7 @@ def cautions(grouping: Grouping, metric: str, counted: list[Run]) -> list[str]:
 
 
 def of_the_step(at: float, counted: list[Run], metric: str, chosen: bool) -> list[str]:
-    """Of the env step at which scores are taken.
+    """Cautions about the env step at which scores are taken.
 
     Args:
         at: The env step.
@@ -57,7 +57,9 @@ def of_the_step(at: float, counted: list[Run], metric: str, chosen: bool) -> lis
             f"compared at {where}, the last that {ended} came to; the longest came to {longest:,.0f} "
             "(--at STEPS takes the runs that came so far)"
         )
-    chosen_ends = [x.name for x in counted if x.curve.reach == at and x.status.cause == "reached stop.at_return"]
+    chosen_ends = [
+        run.name for run in counted if run.curve.reach == at and run.status.cause == "reached stop.at_return"
+    ]
     if chosen_ends and metric == "eval/return_mean":
         whose = f"{_listed(chosen_ends, 'run')} ended there because stop.at_return was reached"
         said.append(f"{whose}: a score that is high by choice (--to-reach LEVEL compares how soon)")
@@ -71,7 +73,7 @@ def of_the_step(at: float, counted: list[Run], metric: str, chosen: bool) -> lis
 
 
 def alike(grouping: Grouping) -> list[str]:
-    """Of code, torch and the environments' versions, those that all runs share."""
+    """What all runs share of the code and the versions of torch and gymnasium."""
     runs = [run for group in grouping.groups for run in group.runs]
     aspects = {"code": _code, **{name: _version_of(name) for name in ("torch", "gymnasium")}}
     values = {name: {aspect(run) for run in runs} for name, aspect in aspects.items()}

@@ -1,6 +1,5 @@
 """Groups of runs held against each other: scores, intervals and lines, of each environment by itself."""
 
-import contextlib
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,8 +10,9 @@ import numpy as np
 
 from sac_runner.analysis import statistics
 from sac_runner.analysis.cautions import alike, cautions, of_the_step
+from sac_runner.analysis.copies import without_copies
 from sac_runner.analysis.curves import Line, line
-from sac_runner.analysis.grouping import Group, Grouping, group, without_copies
+from sac_runner.analysis.grouping import Group, Grouping, find_group, group_runs
 from sac_runner.analysis.load import LeftOut, Loaded, Run
 from sac_runner.analysis.statistics import FEW, Floats
 from sac_runner.errors import WrongInput
@@ -31,7 +31,7 @@ class Score(NamedTuple):
     area: float
     """Mean height of the curve up to there."""
     minutes: float
-    """Of wall time up to there, NaN where unknown."""
+    """Wall time up to there, NaN where unknown."""
     reached: tuple[float, float] | None
     """Env steps and minutes of the first evaluation at the level asked for; None if there was none, or none asked."""
 
@@ -53,12 +53,12 @@ class Row:
 
     group: Group
     scores: list[Score]
-    """Of the runs that are counted."""
+    """A score for each run that is counted."""
     iqm: float
     interval: tuple[float, float] | None
     """None where seeds are few."""
     best: float
-    """IQM, as ``area``."""
+    """IQM over runs; so is ``area``."""
     area: float
     minutes: float
     """Median."""
@@ -121,7 +121,7 @@ def compare(
     Args:
         loaded: The runs.
         metric: The tag that their curves are of.
-        by: As for ``group``.
+        by: As for ``group_runs``.
         baseline: A group's label or a unique part of it; None takes the first that has a run to count.
         to_reach: A level.
         at: Env steps at which scores are taken; None takes the last that all finished runs came to.
@@ -129,9 +129,9 @@ def compare(
     Raises:
         WrongInput: No run came to ``at``, or there is no such group or key.
     """
-    groupings, copies = zip(*map(without_copies, group(loaded.runs, by)), strict=True)
-    if baseline is not None and not any(_named(baseline, grouping) for grouping in groupings):
-        labels = [x.label for grouping in groupings for x in grouping.groups]
+    groupings, copies = zip(*map(without_copies, group_runs(loaded.runs, by)), strict=True)
+    if baseline is not None and not any(find_group(baseline, grouping) for grouping in groupings):
+        labels = [group.label for grouping in groupings for group in grouping.groups]
         raise WrongInput(f"--baseline {baseline}: no group, or more than one", f"one of {', '.join(labels)}")
     panels = [_panel(grouping, metric, baseline, to_reach, at) for grouping in groupings]
     return Comparison(metric, to_reach, panels, [*loaded.left_out, *chain(*copies)], _overall(panels))
@@ -149,46 +149,39 @@ def _overall(panels: list[Panel]) -> dict[str, Better]:
     return {label: _better([own[label].finals for own in rows], [own[base].finals for own in rows]) for label in common}
 
 
-def _named(text: str, grouping: Grouping) -> Group | None:
-    wanted = _plain(text)
-    exact = [x for x in grouping.groups if x.label == text or _plain(x.label) == wanted]
-    exact = exact or [x for x in grouping.groups if _plain(x.label.partition("=")[2]) == wanted]
-    parts = exact or [x for x in grouping.groups if text in x.label]
-    return parts[0] if len(parts) == 1 else None
-
-
-def _plain(label: str) -> list[str]:
-    """``agent.lr=3e-4`` is ``agent.lr=0.0003``, ``3e-4`` is ``0.0003``."""
-    words = []
-    for word in label.split():
-        key, equals, value = word.rpartition("=")
-        with contextlib.suppress(ValueError):
-            word = f"{key}{equals}{float(value)}"
-        words.append(word)
-    return words
-
-
 def _panel(
     grouping: Grouping, metric: str, baseline: str | None, to_reach: float | None, asked_at: float | None
 ) -> Panel:
-    runs = [run for x in grouping.groups for run in x.runs]
+    groups = grouping.groups
+    runs = [run for group in groups for run in group.runs]
     at = _taken_at(runs) if asked_at is None else asked_at
+    counted = _counted(runs, at)
+    begin = min(max(run.curve.env_steps[0] for run in counted), at)
+    of_run = {id(run): _score(run, begin, at, to_reach) for run in counted}
+    scores = {group.label: [of_run[id(run)] for run in group.runs if id(run) in of_run] for group in groups}
+    named = find_group(baseline, grouping) if baseline else None
+    base = named or next(group for group in groups if scores[group.label])
+    short = [LeftOut(run.name, _how_far(run)) for run in runs if id(run) not in of_run]
+    said = [*of_the_step(at, counted, metric, asked_at is not None), *cautions(grouping, metric, counted)]
+    if baseline and named is None:
+        said.insert(0, f"--baseline {baseline} is not a group here: {base.label} is what the others are held against")
+    return Panel(grouping.env_id, at, grouping, _sorted_rows(groups, scores, base), short, said, alike(grouping))
+
+
+def _counted(runs: list[Run], at: float) -> list[Run]:
+    """Those that came to ``at``; refuse where none did."""
     counted = [run for run in runs if run.curve.reach >= at]
     if not counted:
-        longest = max(run.curve.reach for run in runs)
-        message = f"--at {at:,.0f}: no run of {grouping.env_id} came so far, the longest to {longest:,.0f} env steps"
+        env_id, longest = runs[0].env_id, max(run.curve.reach for run in runs)
+        message = f"--at {at:,.0f}: no run of {env_id} came so far, the longest to {longest:,.0f} env steps"
         raise WrongInput(message, f"--at {longest:.0f}")
-    begin = min(max(run.curve.env_steps[0] for run in counted), at)
-    scores = {id(run): _score(run, begin, at, to_reach) for run in counted}
-    members = {x.label: [scores[id(run)] for run in x.runs if id(run) in scores] for x in grouping.groups}
-    base = (_named(baseline, grouping) if baseline else None) or next(x for x in grouping.groups if members[x.label])
-    rows = [_row(x, members[x.label], members[base.label], x is base) for x in grouping.groups]
-    rows.sort(key=lambda row: (row.group is not base, not row.scores, -row.iqm if row.scores else 0.0))
-    short = [LeftOut(run.name, _how_far(run)) for run in runs if id(run) not in scores]
-    said = [*of_the_step(at, counted, metric, asked_at is not None), *cautions(grouping, metric, counted)]
-    if baseline and _named(baseline, grouping) is None:
-        said.insert(0, f"--baseline {baseline} is not a group here: {base.label} is what the others are held against")
-    return Panel(grouping.env_id, at, grouping, rows, short, said, alike(grouping))
+    return counted
+
+
+def _sorted_rows(groups: list[Group], scores: dict[str, list[Score]], base: Group) -> list[Row]:
+    """The baseline first, then by falling IQM, those without a score last."""
+    rows = [_row(group, scores[group.label], scores[base.label], group is base) for group in groups]
+    return sorted(rows, key=lambda row: (row.group is not base, not row.scores, -row.iqm if row.scores else 0.0))
 
 
 def _taken_at(runs: list[Run]) -> float:
@@ -224,7 +217,7 @@ def _score(run: Run, begin: float, at: float, to_reach: float | None) -> Score:
     )
 
 
-def _row(x: Group, scores: list[Score], base: list[Score], is_base: bool) -> Row:
+def _row(group: Group, scores: list[Score], base: list[Score], is_base: bool) -> Row:
     finals = np.array([score.final for score in scores])
     of_base = np.array([score.final for score in base])
     few = len(scores) < FEW
@@ -234,7 +227,7 @@ def _row(x: Group, scores: list[Score], base: list[Score], is_base: bool) -> Row
         return float(statistic(np.array([*values]))) if scores else math.nan
 
     return Row(
-        x,
+        group,
         scores,
         over(statistics.iqm, finals),
         None if few else statistics.iqm_interval(finals),
@@ -248,7 +241,7 @@ def _row(x: Group, scores: list[Score], base: list[Score], is_base: bool) -> Row
 
 
 def _better(finals: list[Floats], base: list[Floats]) -> Better:
-    """Of each environment the scores of a group's runs and of the baseline's."""
+    """A group held against the baseline: for each environment the scores of its runs, and of the baseline's."""
     few = min(len(x) for x in (*finals, *base)) < FEW
     return Better(
         statistics.probability_of_improvement(finals, base),

@@ -164,7 +164,7 @@ def _legend(axes: "Axes", panel: Panel, of_group: dict[str, tuple[str, Any]]) ->
 
 
 def _entries(panel: Panel) -> list[tuple[Row | None, str]]:
-    """As many as can be told apart."""
+    """Rows with their words, as many as can be told apart; then how many more there are."""
     rows = sorted(panel.rows, key=lambda row: -row.iqm if row.scores else np.inf)
     words = [f"{cut(row.group.label, 60)} ({plural(len(row.scores), 'seed')})" for row in rows]
     entries: list[tuple[Row | None, str]] = [
@@ -175,7 +175,7 @@ def _entries(panel: Panel) -> list[tuple[Row | None, str]]:
 
 
 def _inches(panel: Panel) -> float:
-    """How high the legend is."""
+    """Height of the legend, in inches."""
     return sum(0.17 * (1 + words.count("\n")) + 0.06 for _, words in _entries(panel))
 
 

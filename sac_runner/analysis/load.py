@@ -3,9 +3,10 @@
 import difflib
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from sac_runner.storage.find import find_run_or_sweep, list_runs, list_sweeps, r
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.status import Status, status
 from sac_runner.storage.stored_config import plain_config
-from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
+from sac_runner.storage.sweep_directory import SweepDirectory
 
 _DEPTH = 5  # outputs/sweeps/<sweep>/<setting>/<seed>
 
@@ -27,7 +28,7 @@ class Run:
 
     path: Path
     name: str
-    """Of its path, what lies below ``runs`` or ``sweeps``."""
+    """The part of its path below ``runs`` or ``sweeps``."""
     env_id: str
     seed: Any
     config: dict[str, Any]
@@ -56,11 +57,13 @@ class Loaded(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """A run directory, which need not be there yet if it is a sweep's job."""
+    """A run directory to read; a sweep's job may not have begun."""
 
     path: Path
-    sweep: SweepDirectory | None
-    job: SweepJob | None
+    status: Callable[[], Status]
+    """Asked for just before the curve is read: a run may go on meanwhile."""
+    setting: dict[str, str] | None
+    """What was swept, as typed, where the run is a job of a sweep."""
 
 
 def load(texts: list[str], outputs: Path, metric: str) -> Loaded:
@@ -79,11 +82,15 @@ def load(texts: list[str], outputs: Path, metric: str) -> Loaded:
     tags: dict[str, None] = {}
     for place in _places(texts, outputs):
         name = run_label(place.path.absolute()).strip("/")
-        now = place.sweep.status(place.job) if place.sweep and place.job else status(RunDirectory(place.path))
+        now = place.status()
         try:
             if now.state == "waiting":
                 raise WrongInput(RunDirectory(place.path).why_closed or "has not begun")
-            runs.append(_read(place, name, now, metric, tags))
+            run, there = _read(place, name, now, metric)
+            tags.update(dict.fromkeys(there))
+            if run is None:
+                raise WrongInput(f"has no {metric} yet")
+            runs.append(run)
         except RunnerError as e:
             why = e.message.replace(f"{place.path}{os.sep}", "")
             left_out.append(LeftOut(name, f"{now.cause}: {why}" if now.state == "failed" and now.cause else why))
@@ -92,21 +99,24 @@ def load(texts: list[str], outputs: Path, metric: str) -> Loaded:
     return Loaded(runs, left_out)
 
 
-def _read(place: _Place, name: str, now: Status, metric: str, tags: dict[str, None]) -> Run:
-    """Raises ``RunnerError`` where the run can't be used; adds what it has to ``tags``."""
+def _read(place: _Place, name: str, now: Status, metric: str) -> tuple[Run | None, list[str]]:
+    """The run, None where it has no ``metric`` yet, and all tags that it has.
+
+    Raises:
+        RunnerError: It can't be used.
+    """
     run = RunDirectory(place.path)
     config = flat(plain_config(run))
     env_id = config.get("env.id")
     if not isinstance(env_id, str):
         raise Damaged("config.yaml names no env.id")
     curve, columns = read_curve(run.path / "metrics.csv", metric, (now.env_steps, now.wall_time_s))
-    tags.update(dict.fromkeys(columns.tags))
     if columns.damaged:
         warn(f"{run.path / 'metrics.csv'} has damaged rows, which are left out: {columns.damaged}")
     if curve is None:
-        raise WrongInput(f"has no {metric} yet")
-    setting = place.job.setting if place.job else None
-    return Run(place.path, name, env_id, config.get("seed"), config, run.read_meta(), now, setting, curve)
+        return None, columns.tags
+    seed, meta = config.get("seed"), run.read_meta()
+    return Run(place.path, name, env_id, seed, config, meta, now, place.setting, curve), columns.tags
 
 
 def _nothing(metric: str, left_out: list[LeftOut], tags: list[str]) -> WrongInput:
@@ -125,7 +135,7 @@ def _places(texts: list[str], outputs: Path) -> list[_Place]:
     passed_over: list[WrongInput] = []
     for text in texts:
         try:
-            for place in _named(text, outputs):
+            for place in _places_of(text, outputs):
                 found.setdefault(os.path.realpath(place.path), place)
         except WrongInput as e:
             if not os.path.exists(text):
@@ -136,7 +146,7 @@ def _places(texts: list[str], outputs: Path) -> list[_Place]:
     return list(found.values())
 
 
-def _named(text: str, outputs: Path) -> list[_Place]:
+def _places_of(text: str, outputs: Path) -> list[_Place]:
     path = typed_path(text)
     exists = os.path.exists(path)  # Path.exists raises where it may not look
     below = list(_below(path, _DEPTH)) if os.path.isdir(path) else []
@@ -186,10 +196,10 @@ def _below(folder: Path, depth: int) -> Iterator[_Place]:
 
 def _jobs(sweep: SweepDirectory) -> Iterator[_Place]:
     try:
-        yield from [_Place(sweep.path / job.path, sweep, job) for job in sweep.jobs()]
+        yield from [_Place(sweep.path / job.path, partial(sweep.status, job), job.setting) for job in sweep.jobs()]
     except RunnerError as e:
         warn(f"{e.message}; its runs are taken as they are")
-        yield from [_Place(config.parent, None, None) for config in sorted(sweep.path.glob("*/*/config.yaml"))]
+        yield from [_run_place(config.parent) for config in sorted(sweep.path.glob("*/*/config.yaml"))]
 
 
 def _alone(run: Path) -> _Place:
@@ -200,4 +210,8 @@ def _alone(run: Path) -> _Place:
     except RunnerError:  # the run needs no plan
         jobs = []
     mine = [job for job in jobs if sweep.path / job.path == run.absolute()]
-    return _Place(run, sweep, mine[0]) if mine else _Place(run, None, None)
+    return _Place(run, partial(sweep.status, mine[0]), mine[0].setting) if mine else _run_place(run)
+
+
+def _run_place(run: Path) -> _Place:
+    return _Place(run, partial(status, RunDirectory(run)), None)

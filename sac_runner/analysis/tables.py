@@ -108,6 +108,12 @@ def _points(panel: Panel, row: Row) -> Iterable[dict[str, Any]]:
             assert line is not None
             low, high = (float(line.band[0][i]), float(line.band[1][i])) if line.band else (None, None)
             yield {
-                **{"environment": panel.env_id, "group": row.group.label, "axis": axis, "x": float(line.x[i])},
-                **{"iqm": float(line.middle[i]), "low": low, "high": high, "runs": len(row.scores)},
+                "environment": panel.env_id,
+                "group": row.group.label,
+                "axis": axis,
+                "x": float(line.x[i]),
+                "iqm": float(line.middle[i]),
+                "low": low,
+                "high": high,
+                "runs": len(row.scores),
             }

@@ -7,11 +7,16 @@ from statistics import median
 from sac_runner.analysis.comparison import Better, Comparison, Panel, Row
 from sac_runner.analysis.grouping import Grouping
 from sac_runner.analysis.load import LeftOut
+from sac_runner.config.convert import written
 from sac_runner.text import columns, cut, number, plural, short
 
 _MORE_IS_BETTER = (
-    *("eval/return_mean", "eval/return_min", "eval/return_max", "eval/success_rate"),
-    *("rollout/episode_return", "rollout/success"),
+    "eval/return_mean",
+    "eval/return_min",
+    "eval/return_max",
+    "eval/success_rate",
+    "rollout/episode_return",
+    "rollout/success",
 )
 _SURE = 0.05  # how often chance may look like what is called a difference
 _LISTED = 5  # groups in a sentence, and runs that were left out; the report lists all
@@ -26,7 +31,7 @@ def lines(comparison: Comparison) -> list[str]:
         said += [*([""] if said else []), *_of_panel(panel, comparison)]
     if len(comparison.panels) > 1:
         said += ["", *overall(comparison)]
-    return [cut(line, _LINE) for line in [*said, *_named(comparison.left_out)]]
+    return [cut(line, _LINE) for line in [*said, *_left_out_lines(comparison.left_out)]]
 
 
 def overall(comparison: Comparison) -> list[str]:
@@ -52,7 +57,7 @@ def _of_panel(panel: Panel, comparison: Comparison) -> list[str]:
         differences(panel),
         verdict(panel, comparison.metric, short_labels(panel)),
         *(f"caution: {caution}" for caution in panel.cautions),
-        *_named(panel.short),
+        *_left_out_lines(panel.short),
     ]
 
 
@@ -92,8 +97,12 @@ def _cells(row: Row, to_reach: float | None, panel: Panel) -> list[str]:
 
 def score(row: Row) -> str:
     """``247 [221, 262]``; the values themselves where they are few."""
+    if not row.scores:
+        return "-"
     if row.interval is None:
-        return f"{plural(len(row.scores), 'seed')}: {' '.join(map(number, sorted(row.finals)))}" if row.scores else "-"
+        seeds = {written(score.run.seed) for score in row.scores}
+        what = plural(len(row.scores), "seed" if len(seeds) == len(row.scores) else "run")
+        return f"{what}: {' '.join(map(number, sorted(row.finals)))}"
     low, high = row.interval
     return f"{number(row.iqm)} [{number(low)}, {number(high)}]"
 
@@ -106,7 +115,7 @@ def reached(row: Row) -> str:
 
 
 def improvement(row: Row, panel: Panel) -> str:
-    """Of the baseline itself no number."""
+    """``baseline``, or P(better)."""
     if row is panel.baseline:
         return "baseline"
     return probability(row.better) if row.better else "-"
@@ -229,7 +238,7 @@ def _and(names: list[str], word: str = "and") -> str:
     return f" {word} ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
-def _named(left_out: list[LeftOut]) -> list[str]:
+def _left_out_lines(left_out: list[LeftOut]) -> list[str]:
     named = [f"left out {name}: {why}" for name, why in left_out[:_LISTED]]
     more = len(left_out) - _LISTED
     return [*named, f"left out {plural(more, 'more run')}, which the report lists"] if more > 0 else named

@@ -44,8 +44,8 @@ class Assessment:
     @property
     def is_fresh(self) -> bool:
         """Whether no episode played now has chosen a checkpoint in training."""
-        there, here = self.config.eval, self.protocol
-        return here.seed >= there.seed + there.episodes or there.seed >= here.seed + here.episodes
+        played = range(self.protocol.seed, self.protocol.seed + self.protocol.episodes)
+        return _are_apart(played, _training_seeds(self.config))
 
     def differences(self) -> list[str]:
         """Scores that are not the recorded ones to the bit: ``name there, here``."""
@@ -137,10 +137,19 @@ def _evaluate(
 def fresh_seeds(config: Config, episodes: int, first: int | None) -> range:
     """Seeds of ``episodes`` episodes, by default such as chose no checkpoint of a run with ``config``."""
     if first is None:
-        chose = range(config.eval.seed, config.eval.seed + config.eval.episodes)
-        apart = chose.stop <= FRESH_SEED or FRESH_SEED + episodes <= chose.start
-        first = FRESH_SEED if apart else chose.stop
+        chose = _training_seeds(config)
+        first = FRESH_SEED if _are_apart(range(FRESH_SEED, FRESH_SEED + episodes), chose) else chose.stop
     return range(first, first + episodes)
+
+
+def _training_seeds(config: Config) -> range:
+    """Seeds of the evaluations in training, which choose the best checkpoint."""
+    return range(config.eval.seed, config.eval.seed + config.eval.episodes)
+
+
+def _are_apart(one: range, other: range) -> bool:
+    """Whether no seed is in both."""
+    return one.stop <= other.start or other.stop <= one.start
 
 
 def _device(config: Config) -> torch.device:

@@ -68,9 +68,14 @@ def _claims(run: Path) -> list[tuple[int, Path]]:
 
 
 def is_claimed(run: Path) -> bool:
-    """Whether the newest claim on ``run`` is a living process's; a look, by this machine's own clock."""
-    _, newest = max(_claims(run), default=(0, None))
-    return newest is not None and _living_owner(newest, None) is not None
+    """Whether the newest claim on ``run`` is a living process's, by this machine's own clock.
+
+    One that can't be read counts as nobody's, which is safe: it only tells, and who wants to own the run is refused.
+    """
+    with contextlib.suppress(OSError):
+        _, newest = max(_claims(run), default=(0, None))
+        return newest is not None and _living_owner(newest, None) is not None
+    return False
 
 
 def _living_owner(claim: Path, clock: int | None) -> str | None:

@@ -45,10 +45,7 @@ class EventLog:
     """The event file in a run directory itself, so that TensorBoard names the run by its folder."""
 
     def __init__(self, folder: Path, env_steps: int) -> None:
-        """Open a new event file in ``folder``.
-
-        TensorBoard joins it to earlier ones, less what they hold from ``env_steps`` on (-1: less everything).
-        """
+        """Open a new event file beside earlier ones; TensorBoard drops what they hold from ``env_steps`` on."""
         # Not an EventFileWriter: its thread would answer a full disk with a traceback of its own.
         self._file = _new_file(folder)
         self._writer = RecordWriter(self._file)
@@ -160,7 +157,7 @@ class BandPoint(NamedTuple):
 
     env_steps: int
     seconds: float
-    """Of wall time since their start."""
+    """Wall time since their start."""
     middle: float
     low: float | None
     """The band's lower end; None where there is none."""

@@ -15,25 +15,35 @@ FREE_SPACE = "free some space, or another folder: outputs=PATH"
 
 
 def fault_of(error: OSError) -> type[DiskFailed] | type[WrongInput]:
-    """Of a write that was refused: the disk's where it is full or broken, else that of who named the place."""
+    """Whose fault a refused write is: the disk's where it is full or broken, else that of who named the place."""
     return DiskFailed if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else WrongInput
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """What the system refuses within is a write of ``path`` that failed: ``DiskFailed``."""
+    try:
+        yield
+    except OSError as e:
+        raise DiskFailed(f"can't write {path}: {e.strerror}", FREE_SPACE) from e
 
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write aside, fsync, rename over ``path``, fsync its folder.
 
     Raises:
-        DiskFailed: The disk is full or refuses to write; ``path`` is as before.
+        DiskFailed: The disk is full or refuses to write; ``path`` is as before, unless only the folder's fsync failed.
     """
     aside = path.with_name(f".{path.name}.tmp")
-    try:
-        write_durably(aside, data)
-        os.replace(aside, path)
-        fsync_folder(path.parent)
-    except OSError as e:
-        with contextlib.suppress(OSError):
-            aside.unlink()
-        raise DiskFailed(f"can't write {path}: {e.strerror}", FREE_SPACE) from e
+    with _writing(path):
+        try:
+            write_durably(aside, data)
+            os.replace(aside, path)
+            fsync_folder(path.parent)
+        except OSError:
+            with contextlib.suppress(OSError):
+                aside.unlink()
+            raise
 
 
 def write_durably(path: Path, data: bytes) -> None:
@@ -50,10 +60,8 @@ def make_folder(folder: Path) -> None:
     Raises:
         DiskFailed: It can't be made.
     """
-    try:
+    with _writing(folder):
         folder.mkdir(exist_ok=True)
-    except OSError as e:
-        raise DiskFailed(f"can't write {folder}: {e.strerror}", FREE_SPACE) from e
 
 
 def fsync_folder(folder: Path) -> None:
@@ -75,25 +83,29 @@ def new_folder_atomically(path: Path) -> Iterator[Path]:
     aside = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(aside, ignore_errors=True)  # a killed save leaves one
     try:
-        aside.mkdir(parents=True)
-        yield aside
-        fsync_folder(aside)
-        replaced = path.with_name(f".{path.name}.old")
-        shutil.rmtree(replaced, ignore_errors=True)
-        if path.exists():
-            os.rename(path, replaced)
-        try:
-            os.rename(aside, path)
-        except OSError:
-            if replaced.exists():
-                os.rename(replaced, path)
-            raise
-        fsync_folder(path.parent)
-        shutil.rmtree(replaced, ignore_errors=True)
-    except OSError as e:
-        raise DiskFailed(f"can't write {path}: {e.strerror}", FREE_SPACE) from e
+        with _writing(path):
+            aside.mkdir(parents=True)
+            yield aside
+            fsync_folder(aside)
+            _put_in_place(aside, path)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _put_in_place(aside: Path, path: Path) -> None:
+    """Rename the folder ``aside`` to ``path``, and only then delete what was there."""
+    replaced = path.with_name(f".{path.name}.old")
+    shutil.rmtree(replaced, ignore_errors=True)
+    if path.exists():
+        os.rename(path, replaced)
+    try:
+        os.rename(aside, path)
+    except OSError:
+        if replaced.exists():
+            os.rename(replaced, path)
+        raise
+    fsync_folder(path.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 class Appended:
@@ -106,10 +118,8 @@ class Appended:
             DiskFailed: It can't be.
         """
         self.path = path
-        try:
+        with _writing(path):
             self._file = path.open(mode, buffering=0)
-        except OSError as e:
-            raise DiskFailed(f"can't write {path}: {e.strerror}", FREE_SPACE) from e
         self._waiting = bytearray()
 
     def write(self, data: bytes) -> None:
@@ -122,11 +132,9 @@ class Appended:
         Raises:
             DiskFailed: It did not take all of it; the next flush goes on where this one ended.
         """
-        try:
+        with _writing(self.path):
             while self._waiting:
                 del self._waiting[: self._file.write(self._waiting)]
-        except OSError as e:
-            raise DiskFailed(f"can't write {self.path}: {e.strerror}", FREE_SPACE) from e
 
     def sync(self) -> None:
         """Have everything on the disk itself, where it outlives a power cut.
@@ -135,10 +143,8 @@ class Appended:
             DiskFailed: It is not.
         """
         self.flush()
-        try:
+        with _writing(self.path):
             os.fsync(self._file.fileno())
-        except OSError as e:
-            raise DiskFailed(f"can't write {self.path}: {e.strerror}", FREE_SPACE) from e
 
     def close(self) -> None:
         """Close the file, as far as it is written."""

@@ -1,17 +1,16 @@
 """From what a user types for RUN or SWEEP to its directory: a path, a unique part of a name, or ``last``."""
 
 import os
-import re
 from datetime import datetime
 from pathlib import Path
 
 from sac_runner.errors import RunnerError, WrongInput, train_command
+from sac_runner.storage.names import TIME
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.sweep_directory import SweepDirectory
 from sac_runner.text import plural
 
 _SHOWN = 3
-_TIME = re.compile(r"\d{8}-\d{6}")
 
 
 def outputs_folder(given: str | None = None) -> Path:
@@ -131,7 +130,7 @@ def started(path: Path) -> tuple[float, str]:
     except (RunnerError, KeyError, TypeError, ValueError, OverflowError):
         pass
     try:
-        return datetime.strptime(_TIME.findall(run_label(path))[0], "%Y%m%d-%H%M%S").timestamp(), str(path)
+        return datetime.strptime(TIME.findall(run_label(path))[0], "%Y%m%d-%H%M%S").timestamp(), str(path)
     except (IndexError, ValueError, OverflowError):
         return 0.0, str(path)
 

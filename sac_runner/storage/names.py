@@ -9,9 +9,10 @@ from sac_runner.config.convert import by_key
 from sac_runner.errors import WrongInput, train_command
 from sac_runner.storage.files import fault_of
 
+TIME = re.compile(r"\d{8}-\d{6}")
+"""When a run or sweep was started, in its name."""
 _LONGEST, _SHORT = 100, 40
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-_TIME = re.compile(r"\d{8}-\d{6}")
 
 # Overrides that say how or where a run goes, not what it is.
 _UNNAMED = ("seed", "env", "outputs", "device", "threads", "compile_after_updates", "resume", "dry_run")
@@ -43,7 +44,7 @@ def override_name(override: str) -> str:
     if key == "init_from":
         parts = Path(value).parts[-2:]
         source = "-".join(parts if parts and re.fullmatch(r"s\d+", parts[-1]) else parts[-1:])
-        began = _TIME.match(source)
+        began = TIME.match(source)
         value = source if len(source) <= _SHORT else f"{began[0]}-{source[-20:]}" if began else source[-_SHORT:]
     return safe_name(f"{key.rsplit('.', 1)[-1]}-{value}")
 

@@ -24,7 +24,7 @@ class RunSeen(NamedTuple):
 
     path: Path
     label: str
-    """As for ``run_label``."""
+    """Label, as in ``run_label``."""
     envs: tuple[str, ...]
     """``env.name`` and ``env.id``, as far as they are known."""
     status: Status
@@ -42,18 +42,18 @@ class SweepSeen(NamedTuple):
 
     path: Path
     started: float
-    """As of ``RunSeen``."""
+    """Start time, as in ``RunSeen``."""
     is_owned: bool
     """Whether a process runs it."""
     state: State
-    """``running``, or else the worst state of its jobs, those included that nobody has asked for."""
+    """``running``, or else the worst state of its jobs, before the filters of ``sac-runs``."""
     damage: str | None
     """Why its plan can't be read; ``jobs`` are those runs then that are there."""
     jobs: list[RunSeen]
     n_jobs: int
-    """How many there are, those included that nobody has asked for."""
+    """How many there are, before the filters of ``sac-runs``."""
     own_bytes: int
-    """Of what does not belong to a single run."""
+    """Size of what belongs to no single run."""
 
 
 Seen = TypeVar("Seen", RunSeen, SweepSeen, RunSeen | SweepSeen)
@@ -70,7 +70,7 @@ def see(outputs: Path) -> tuple[list[RunSeen], list[SweepSeen]]:
 
 
 def newest_first(seen: Iterable[Seen]) -> list[Seen]:
-    """As ``last`` sees it: the path decides between equal times."""
+    """Newest first, as for ``last``: the path decides between equal times."""
     return sorted(seen, key=lambda one: (one.started, str(one.path)), reverse=True)
 
 

@@ -53,7 +53,7 @@ def _forget_end(sweep: SweepDirectory, run: RunDirectory) -> None:
 
 
 def _require_alone(run: RunDirectory) -> None:
-    """What else lies in its folder would go with it: ``run.dir`` can be the folder of an environment's runs."""
+    """Refuse if another run lies inside: ``run.dir`` can be the folder of an environment's runs."""
     for name in ("config.yaml", ".lock"):
         for other in (path.parent for path in run.path.rglob(name) if path.parent != run.path):
             raise WrongInput(f"{run.path} stays: it holds another run, {other}")

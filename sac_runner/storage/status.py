@@ -1,4 +1,4 @@
-"""What has become of a run, from its directory alone: nothing else knows, and nothing else can be out of date."""
+"""The state of a run, read from its directory alone, so that no second record of it can be out of date."""
 
 import contextlib
 import fcntl
@@ -15,7 +15,7 @@ from sac_runner.storage.crash import last_words
 from sac_runner.storage.run_directory import RunDirectory
 
 State = Literal["finished", "running", "failed", "stopped", "killed", "waiting"]
-"""``waiting`` has not begun; ``stopped`` was told to and has saved; ``killed`` ended without a word."""
+"""``waiting`` has not begun; ``stopped`` was told to stop and has saved; ``killed`` ended without saying why."""
 STATES: tuple[State, ...] = get_args(State)
 
 _TAIL = 16_384  # bytes of metrics.csv: some 40 rows, among which is an evaluation as a rule
@@ -26,17 +26,17 @@ class Status(NamedTuple):
 
     state: State
     cause: str | None
-    """Why it failed, stopped, was killed, or was done before its budget was."""
+    """Why it failed, stopped, was killed, or finished before its budget was used up."""
     env_steps: int
-    """Taken so far, as far as it is known."""
+    """Taken so far, as far as is known."""
     wall_time_s: float
-    """Seconds so far, as far as it is known."""
+    """Seconds so far, as far as is known."""
     scores: dict[str, dict[str, Any]]
-    """``final`` and ``best``: what the newest and the best evaluation gave, each with its env steps and protocol."""
+    """``final`` and ``best``: results of the newest and of the best evaluation, with their env steps and protocol."""
 
 
 def status(run: RunDirectory) -> Status:
-    """The state of ``run``, of which not even the directory need be there."""
+    """The status of ``run``, whose directory need not exist."""
     summary = run.intact("summary.json") if run.is_run else {}
     said = summary or {}
     state: State = said.get("status", "killed")
@@ -65,7 +65,7 @@ def counted(states: Iterable[State]) -> str:
 
 
 def is_owned(run: Path) -> bool:
-    """Whether a living process trains in ``run``, or runs it if it is a sweep; a look that writes nothing."""
+    """Whether a living process trains in ``run``, or runs it if it is a sweep; nothing is written."""
     try:
         descriptor = os.open(run / ".lock", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -84,7 +84,7 @@ def is_owned(run: Path) -> bool:
 def newest_values(run: RunDirectory) -> dict[str, float]:
     """Tag -> its newest value in the last rows of ``metrics.csv``, ``env_steps`` and ``round`` too.
 
-    What is damaged counts as missing, and the rows before are not read.
+    Damaged rows and cells count as missing; rows further up are not read.
     """
     values: dict[str, float] = {}
     with contextlib.suppress(OSError), (run.path / "metrics.csv").open("rb") as file:
@@ -108,7 +108,7 @@ def _is_number(cell: str) -> bool:
 
 
 def sign_of_life(run: Path) -> float:
-    """When the process in ``run`` last showed that it gets on, by the file system's clock; 0 where none ever did."""
+    """Time of the newest sign of life of a process in ``run``, by the file system's clock; 0 where there was none."""
     try:
         return (run / ".lock").stat().st_mtime
     except OSError:
@@ -116,6 +116,6 @@ def sign_of_life(run: Path) -> float:
 
 
 def silent_s(run: Path) -> float:
-    """Seconds since the process in ``run`` last showed that it gets on; infinite where none ever did."""
+    """Seconds since the newest sign of life of a process in ``run``; infinite where there was none."""
     sign = sign_of_life(run)
     return max(time.time() - sign, 0.0) if sign else float("inf")

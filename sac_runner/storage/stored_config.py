@@ -30,7 +30,8 @@ def plain_config(run: RunDirectory) -> dict[str, Any]:
             loader.dispose()
         if not isinstance(plain, dict):
             raise ValueError("it is not a group of keys")
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError) as e:  # the latter of a tag: !!bool x
+    # AttributeError comes of a tag such as !!bool x
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError) as e:
         raise Damaged(f"{run.path / 'config.yaml'} can't be read as a config: {first_line(e)}") from e
     return plain
 

@@ -28,7 +28,7 @@ class SweepJob(NamedTuple):
 
     number: int
     path: str
-    """Of its run directory within the sweep: ``<setting>/s<seed>``."""
+    """Path of its run directory within the sweep: ``<setting>/s<seed>``."""
     setting: dict[str, str]
     """Swept key -> value as Hydra writes it, such as ``alpha`` -> ``fixed_0.05``; the seed aside."""
     seed: int
@@ -45,7 +45,7 @@ class Ended(NamedTuple):
     """How the newest process of a job ended."""
 
     exit_code: int
-    """As of the shell: 128 + n where signal n killed it."""
+    """Exit code as in the shell: 128 + n where signal n killed it."""
     cause: str
 
 
@@ -180,7 +180,7 @@ def _job(**row: Any) -> SweepJob:
     counts = (job.number, job.seed, 0 if budget is None else budget)
     if not all(type(text) is str for text in texts) or not all(type(count) is int for count in counts):
         raise TypeError(row)
-    job_folder(Path(), job.path)
+    job_folder(Path(), job.path)  # for its ValueError alone
     return job
 
 
@@ -196,7 +196,7 @@ def job_folder(sweep: Path, path: str) -> Path:
 
 
 def last_line(log: Path, begin: int = 0, only: str = "") -> str | None:
-    """Of the end of what a process printed: its last error, or else its last line.
+    """The last error that a process printed, or else its last line.
 
     Args:
         log: What it printed.

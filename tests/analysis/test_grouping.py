@@ -1,33 +1,11 @@
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
 import pytest
 
-from sac_runner.analysis.curves import Curve
-from sac_runner.analysis.grouping import group
-from sac_runner.analysis.load import Run
-from sac_runner.config.convert import flat, written
+from sac_runner.analysis.grouping import group_runs
 from sac_runner.errors import WrongInput
-from sac_runner.storage.status import Status
-from tests.support import PER_ROUND, plain
-
-FIXED = {"mode": "fixed", "value": 0.2}
-LOW = {"mode": "fixed", "value": 0.05}
-POINT = Curve(np.array([0.0]), np.array([0.0]), np.array([0.0]))
-
-
-def a_run(seed=0, setting=None, **config):
-    """A run with this config; ``setting`` is what its sweep swept."""
-    keys = flat(plain(seed=seed, **config))
-    status = Status("finished", None, 0, 0.0, {})
-    return Run(Path(f"r{seed}"), f"r{seed}", keys["env.id"], seed, keys, {}, status, setting, POINT)
-
-
-def labels(runs, by=None):
-    """Label -> seeds, of runs of one environment."""
-    (grouping,) = group(runs, by)
-    return {x.label: [run.seed for run in x.runs] for x in grouping.groups}
+from tests.analysis.grouped import FIXED, LOW, a_run, labels
+from tests.support import PER_ROUND
 
 
 def test_seeds_never_split_a_group_and_neither_does_what_learns_nothing():
@@ -49,22 +27,6 @@ def test_seeds_never_split_a_group_and_neither_does_what_learns_nothing():
     assert labels(runs) == {"all runs": list(range(len(runs)))}
 
 
-def test_groups_are_what_differs_in_the_shortest_words_that_tell_them_apart():
-    assert labels([a_run(0), a_run(0, alpha=FIXED), a_run(1)]) == {"alpha=auto": [0, 1], "alpha=fixed": [0]}
-    three = labels([a_run(0), a_run(0, alpha=FIXED), a_run(0, alpha=LOW)])
-    assert list(three) == ["alpha=auto", "alpha=fixed alpha.value=0.2", "alpha=fixed alpha.value=0.05"]
-    assert list(labels([a_run(alpha=FIXED), a_run(alpha=LOW)])) == ["alpha.value=0.2", "alpha.value=0.05"]
-    nets = labels([a_run(agent={"hidden_sizes": [8]}), a_run(agent={"hidden_sizes": [8, 8]})])
-    assert list(nets) == ["agent.hidden_sizes=[8]", "agent.hidden_sizes=[8,8]"]
-    kwargs = labels([a_run(), a_run(1, env={"kwargs": {"gravity": -5}})])
-    assert list(kwargs) == ["default", "env.kwargs.gravity=-5"]
-
-
-def test_a_mode_is_said_before_what_goes_with_it():
-    runs = [a_run(agent={"tau": 0.1}), a_run(alpha=FIXED)]
-    assert list(labels(runs)) == ["alpha=auto", "alpha=fixed"]
-
-
 def test_rounds_are_a_budget_too():
     rounds = [a_run(i, schedule=PER_ROUND | {"rounds": n}) for i, n in enumerate((3, 30))]
     assert labels(rounds) == {"all runs": [0, 1]}
@@ -72,7 +34,7 @@ def test_rounds_are_a_budget_too():
 
 def test_keys_that_follow_another_are_not_said_twice():
     faster = {"lr": 1e-3, "actor_lr": 1e-3, "critic_lr": 1e-3}
-    (grouping,) = group([a_run(), a_run(agent=faster), a_run(agent=faster | {"tau": 0.1})], None)
+    (grouping,) = group_runs([a_run(), a_run(agent=faster), a_run(agent=faster | {"tau": 0.1})], None)
     assert [x.label for x in grouping.groups] == [
         "agent.lr=0.0003 agent.tau=0.005",
         "agent.lr=0.001 agent.tau=0.005",
@@ -83,15 +45,15 @@ def test_keys_that_follow_another_are_not_said_twice():
 
 
 def test_keys_that_come_with_a_mode_are_not_differences_of_their_own():
-    (grouping,) = group([a_run(), a_run(alpha=FIXED)], None)
+    (grouping,) = group_runs([a_run(), a_run(alpha=FIXED)], None)
     assert grouping.differing == {"alpha.mode": []}
-    (grouping,) = group([a_run(), a_run(alpha=FIXED), a_run(alpha=LOW)], None)
+    (grouping,) = group_runs([a_run(), a_run(alpha=FIXED), a_run(alpha=LOW)], None)
     assert grouping.differing == {"alpha.mode": [], "alpha.value": []}
 
 
 def test_equal_keys_are_counted():
-    (one,) = group([a_run(0), a_run(1)], None)
-    (two,) = group([a_run(0), a_run(1, agent={"tau": 0.1})], None)
+    (one,) = group_runs([a_run(0), a_run(1)], None)
+    (two,) = group_runs([a_run(0), a_run(1, agent={"tau": 0.1})], None)
     assert two.equal == one.equal - 1 > 30
 
 
@@ -108,18 +70,6 @@ def test_weights_to_begin_with_matter_but_not_where_they_lie():
     assert labels(swept) == {"init_from=a": [0, 1], "init_from=b": [0, 1]}
 
 
-def test_jobs_of_sweeps_are_called_what_was_typed():
-    typed = [
-        a_run(seed, {"alpha": name}, **config)
-        for name, config in (("auto", {}), ("fixed_0.05", {"alpha": LOW}))
-        for seed in (0, 1)
-    ]
-    assert labels(typed) == {"alpha=auto": [0, 1], "alpha=fixed_0.05": [0, 1]}
-    assert labels([a_run(0, {}), a_run(1, {})]) == {"all runs": [0, 1]}
-    with_env = [replace(run, setting={"env": "pendulum", **run.setting}) for run in typed]
-    assert list(labels(with_env)) == ["alpha=auto", "alpha=fixed_0.05"]
-
-
 def test_the_same_setting_of_several_sweeps_is_one_group_and_another_never_is():
     one = [a_run(0, {"alpha": "auto"}), a_run(0, {"alpha": "fixed"}, alpha=FIXED)]
     more_seeds = [a_run(1, {"alpha": "auto"})]
@@ -132,34 +82,16 @@ def test_the_same_setting_of_several_sweeps_is_one_group_and_another_never_is():
     }
 
 
-def test_sweeps_over_other_keys_and_runs_of_none_are_called_by_their_configs():
-    sweeps = [a_run(0, {"alpha": "auto"}), a_run(0, {"alpha": "fixed"}, alpha=FIXED)]
-    rates = [a_run(1, {"agent.tau": "0.005"}), a_run(1, {"agent.tau": "0.1"}, agent={"tau": 0.1})]
-    assert labels([*sweeps, *rates]) == {
-        "agent.tau=0.005 alpha=auto": [0, 1],
-        "agent.tau=0.005 alpha=fixed": [0],
-        "agent.tau=0.1 alpha=auto": [1],
-    }
-    assert labels([*sweeps, a_run(5)]) == {"alpha=auto": [0, 5], "alpha=fixed": [0]}
-
-
 def test_what_was_swept_splits_even_if_it_learns_nothing():
     swept = [a_run(i, {"total_env_steps": str(n)}, total_env_steps=n) for i, n in enumerate((10, 20))]
     assert list(labels(swept)) == ["total_env_steps=10", "total_env_steps=20"]
     assert labels([*swept, a_run(5, total_env_steps=20)]) == {"total_env_steps=10": [0], "total_env_steps=20": [1, 5]}
 
 
-def test_other_evaluations_are_other_groups_named_where_they_are_not_the_usual():
-    few = {"eval": {"episodes": 1}}
-    runs = [a_run(0), a_run(1, **few), a_run(2, alpha=FIXED), a_run(3)]
-    assert labels(runs) == {"alpha=auto": [0, 3], "alpha=auto eval.episodes=1": [1], "alpha=fixed": [2]}
-    assert list(labels([a_run(0), a_run(1, **few)])) == ["eval.episodes=2", "eval.episodes=1"]
-
-
 def test_each_environment_is_grouped_by_itself():
     hopper = {"env": {"id": "Hopper-v5"}}
     runs = [a_run(0), a_run(0, alpha=FIXED), a_run(1, agent={"tau": 0.1}, **hopper), a_run(2, **hopper)]
-    pendulum, other = group(runs, None)
+    pendulum, other = group_runs(runs, None)
     assert (pendulum.env_id, other.env_id) == ("Pendulum-v1", "Hopper-v5")
     assert [x.label for x in pendulum.groups] == ["alpha=auto", "alpha=fixed"]
     assert [x.label for x in other.groups] == ["agent.tau=0.1", "agent.tau=0.005"]
@@ -202,9 +134,9 @@ def test_of_a_group_that_is_asked_about_what_is_not_used_splits_nothing():
 
 def test_groups_that_mix_settings_say_which():
     runs = [a_run(0), a_run(1, agent={"tau": 0.1}), a_run(2, alpha=FIXED)]
-    (grouping,) = group(runs, ["alpha"])
+    (grouping,) = group_runs(runs, ["alpha"])
     assert grouping.mixed == {"alpha=auto": ["agent.tau"]} and list(grouping.differing) == ["alpha.mode"]
-    (grouping,) = group(runs, None)
+    (grouping,) = group_runs(runs, None)
     assert grouping.mixed == {}
 
 
@@ -214,7 +146,7 @@ def test_groups_that_mix_settings_say_which():
 )
 def test_keys_that_are_none(key, remedy):
     with pytest.raises(WrongInput) as refused:
-        group([a_run()], [key])
+        group_runs([a_run()], [key])
     assert remedy in str(refused.value)
 
 
@@ -222,18 +154,3 @@ def test_configs_of_other_versions_lack_keys():
     old = a_run(0)
     old = replace(old, config={key: x for key, x in old.config.items() if key != "agent.critic_layer_norm"})
     assert list(labels([old, a_run(1)])) == ["default", "agent.critic_layer_norm=false"]
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(3e-4, "0.0003"), (1e-5, "1e-05"), (0.1 + 0.2, "0.30000000000000004"), (1.0, "1"), (None, "null")]
-    + [(True, "true"), (False, "false"), ([8, 8], "[8,8]"), ("a b", "a b"), (12345678.0, "12345678.0")],
-)
-def test_values_are_written_as_they_are_typed_and_never_two_alike(value, text):
-    assert written(value) == text
-
-
-def test_true_is_not_one_and_a_list_is_no_text():
-    odd = [{"kwargs": {"x": x}} for x in (True, 1, "1", [1], 1.5)]
-    (grouping,) = group([a_run(i, env=env) for i, env in enumerate(odd)], None)
-    assert len({x.label for x in grouping.groups}) == 5

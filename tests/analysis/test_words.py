@@ -85,6 +85,13 @@ def test_few_seeds_say_how_little_they_prove(seeds, times):
     assert " 1.00 " in table[1]  # without an interval
 
 
+@pytest.mark.parametrize(("seeds", "text"), [((3, 3), "2 runs: 1 2"), ((3, 3, 4), "3 runs: 1 2 3")])
+def test_runs_of_which_some_have_the_same_seed_are_not_called_seeds(seeds, text):
+    for i, seed in enumerate(seeds):
+        make_run(Path(f"sweeps/{i}"), [1.0 + i], seed=seed)
+    assert f"   {text}   " in said()[2], said()
+
+
 def test_of_groups_with_few_seeds_the_weakest_proof_is_told():
     values = {0: 10.0, 1: 1000.0, 2: 2000.0}
     make_sweep(Path("sweeps/t"), ALPHAS, 3, lambda i, s: None if i == 2 and s == 2 else [values[i] + s])

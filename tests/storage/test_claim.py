@@ -217,3 +217,10 @@ def test_a_system_without_proc_is_asked_whether_a_process_lives(tmp_path, monkey
     monkeypatch.setattr(claim, "Path", lambda path: tmp_path / "no" / path.strip("/"))
     assert claim._began(1) == claim._began(os.getpid()) == "unknown"
     assert claim._began(2**22 + 1) is None
+
+
+def test_a_claim_that_can_not_be_read_counts_as_nobodys_to_who_looks_and_is_taken_by_none(tmp_path):
+    (tmp_path / ".owner-3").mkdir()
+    assert not claim.is_claimed(tmp_path)
+    with pytest.raises(WrongInput, match="Is a directory"):
+        RunLock(tmp_path)

@@ -24,8 +24,8 @@ STORAGE = [
     (
         "the name of a single file is not made durable",
         FILES,
-        "        os.replace(aside, path)\n        fsync_folder(path.parent)\n",
-        "        os.replace(aside, path)\n",
+        "            os.replace(aside, path)\n            fsync_folder(path.parent)\n",
+        "            os.replace(aside, path)\n",
         f"{OF_CHECKPOINTS}a_single_file_is_on_the_disk_before_it_gets_its_name_and_then_its_name_is",
     ),
     (

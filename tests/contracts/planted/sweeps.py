@@ -146,17 +146,17 @@ SCORES = [
     ),
     (
         "the beginning of a longer run counts as another seed",
-        "sac_runner/analysis/grouping.py",
+        "sac_runner/analysis/copies.py",
         " and (learned or whole)",
         " and whole",
-        "tests/analysis/test_comparison.py::test_the_beginning_of_a_longer_run_is_no_second_seed",
+        "tests/analysis/test_copies.py::test_the_beginning_of_a_longer_run_is_no_second_seed",
     ),
     (
         "a first policy that is that of all makes a run a copy",
-        "sac_runner/analysis/grouping.py",
+        "sac_runner/analysis/copies.py",
         " and (learned or whole)",
         "",
-        "tests/analysis/test_comparison.py::test_the_beginning_of_a_longer_run_is_no_second_seed",
+        "tests/analysis/test_copies.py::test_the_beginning_of_a_longer_run_is_no_second_seed",
     ),
     (
         "a sweep's returns of unequal length are ranked without a word",

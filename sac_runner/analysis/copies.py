@@ -1,0 +1,51 @@
+"""Runs that are no seed of their own: a copy of another run, the same run done twice, or its first part."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from sac_runner.analysis.grouping import Group, Grouping
+from sac_runner.analysis.load import LeftOut, Run
+from sac_runner.analysis.settings import value_of
+from sac_runner.config.convert import written
+
+
+def without_copies(grouping: Grouping) -> tuple[Grouping, list[LeftOut]]:
+    """The groups without runs that are no seed of their own, and those runs."""
+    copies: list[LeftOut] = []
+    groups: list[Group] = []
+    for group in grouping.groups:
+        kept: dict[tuple[Any, ...], list[Run]] = {}
+        mixed = grouping.mixed.get(group.label, [])
+        for run in sorted(
+            group.runs, key=lambda run: (run.status.state not in ("finished", "running"), -run.curve.reach)
+        ):
+            own = kept.setdefault((written(run.seed), *(value_of(run.config, key) for key in mixed)), [])
+            first = next((other for other in own if _is_one_run(other, run)), None)
+            if first is None:
+                own.append(run)
+            else:
+                copies.append(LeftOut(run.name, _how_alike(run, first)))
+        ids = {id(run) for own in kept.values() for run in own}
+        groups.append(replace(group, runs=[run for run in group.runs if id(run) in ids]))
+    return replace(grouping, groups=groups), copies
+
+
+def _how_alike(run: Run, first: Run) -> str:
+    if run.curve.reach > first.curve.reach:
+        return f"goes on, to the bit, from the end of {first.name}"
+    what = "curve" if run.curve.reach == first.curve.reach else "beginning"
+    return f"has the seed and, to the bit, the {what} of {first.name}"
+
+
+def _is_one_run(one: Run, other: Run) -> bool:
+    """Whether they have the same values wherever both were measured, a policy that had learned among them.
+
+    A run that is continued has no measurement of its own at the end that it had before.
+    """
+    common, here, there = np.intersect1d(one.curve.env_steps, other.curve.env_steps, return_indices=True)
+    warm_up = max(run.config.get("schedule.warmup_env_steps") or 0 for run in (one, other))
+    learned = bool((common > warm_up).any())
+    whole = len(common) == len(one.curve.env_steps) == len(other.curve.env_steps)
+    return np.array_equal(one.curve.values[here], other.curve.values[there]) and (learned or whole)
