@@ -33,11 +33,18 @@ def cautions(grouping: Grouping, metric: str, counted: list[Run]) -> list[str]:
         _differs("torch", _version_of("torch"), "not the same program", grouping),
         _differs("precision", _of_config("precision"), "not the same arithmetic", grouping),
         _differs("device", _device, "minutes can't be compared", grouping),
+        _none_finished(runs),
         *[_same_seeds(group) for group in grouping.groups],
         *[_shared_sources(group) for group in grouping.groups],
         *[_survivors(group, counted) for group in grouping.groups],
     ]
     return [caution for caution in said if caution]
+
+
+def _none_finished(runs: list[Run]) -> str:
+    if any(run.status.state == "finished" for run in runs):
+        return ""
+    return "no run has finished: scores are of runs that were cut off or still go on"
 
 
 def of_the_step(at: float, counted: list[Run], metric: str, chosen: bool) -> list[str]:

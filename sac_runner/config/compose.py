@@ -29,11 +29,12 @@ from yaml import YAMLError
 
 from sac_runner.config.command_line import CommandLine
 from sac_runner.config.convert import convert, to_plain
-from sac_runner.config.origin import find_groups, foreign_env
+from sac_runner.config.keys import key_of
+from sac_runner.config.origin import Groups, find_groups, foreign_env
 from sac_runner.config.rewrite import as_settings, config_folders, prints, rewrite, split
 from sac_runner.config.schema import Config
 from sac_runner.config.validate import validate
-from sac_runner.errors import RunnerError, WrongInput, command, hears_ctrl_c, say, train_command
+from sac_runner.errors import RunnerError, WrongInput, command, hears_ctrl_c, train_command
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
@@ -61,13 +62,13 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
 
     Args:
         arguments: Of the command line.
-        run: Called for a single run, and by launchers that are not ours.
+        run: Called for a single run.
         sweep: The folder of the sweep that has begun, by which all its jobs were composed; it gets what the sweeper
             writes of its own.
 
     Raises:
         WrongInput: The arguments don't compose.
-        RunnerError: From ``run``; of another's launcher, once its other jobs are done.
+        RunnerError: From ``run``.
     """
     _outcome.cache_clear()
     meant, unknown = as_settings(arguments)
@@ -82,11 +83,13 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
         nonlocal started
         started = True
         try:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:  # our launchers call no task
+                launcher = HydraConfig.get().runtime.choices["hydra/launcher"]
+                text = f"hydra/launcher={launcher} would neither plan nor watch the jobs: here it is local or slurm"
+                raise WrongInput(text, train_command("-m hydra.launcher.at_a_time=N ..."))
             return run(_job(cfg))
         except RunnerError as e:
             failures.append(e)
-            if HydraConfig.get().mode == RunMode.MULTIRUN:
-                say(f"error: {e}")
             return math.nan
 
     os.environ["SAC_COMMANDS"] = command("")  # for the help page
@@ -117,7 +120,8 @@ def _check(arguments: list[str]) -> None:
         raise WrongInput(message.removeprefix("argument "), train_command("--help"))
 
     parser.error = refuse  # type: ignore[method-assign]
-    parser.parse_args(arguments)
+    if parser.parse_args(arguments).experimental_rerun is not None:  # of a file that is a pickle
+        raise WrongInput("--experimental-rerun would run code from a file", train_command("resume=RUN"))
 
 
 @contextmanager
@@ -216,13 +220,27 @@ def to_config(cfg: DictConfig, of_hydra: Any) -> Config:
         plain: Any = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as e:
         raise WrongInput(f"{e.full_key}: {str(e).strip().splitlines()[0]}") from e
+    groups = find_groups([Path(source.path) for source in of_hydra.runtime.config_sources if source.schema == "file"])
+    _check_choices(dict(of_hydra.runtime.choices), list(of_hydra.overrides.task), groups)
     config, faults = convert(plain)
-    folders = [Path(source.path) for source in of_hydra.runtime.config_sources if source.schema == "file"]
-    faults += foreign_env(config, of_hydra.runtime.choices.get("env"), find_groups(folders))
+    faults += foreign_env(config, of_hydra.runtime.choices.get("env"), groups)
     validate(config, faults)
     # A shell leaves outputs=~/x as it is, and SAC_OUTPUTS may be empty.
     run = replace(config.run, dir=config.run.dir and os.path.expanduser(config.run.dir))
     return replace(config, outputs=os.path.expanduser(config.outputs) or "outputs", run=run)
+
+
+def _check_choices(choices: dict[str, str | None], overrides: list[str], groups: Groups) -> None:
+    """Refuse what Hydra takes and what would train with other values than it says."""
+    for group, choice in choices.items():
+        if choice is not None and choice.endswith(".yaml"):  # tuned values are looked up by this name
+            name = choice.removesuffix(".yaml")
+            raise WrongInput(f"{group}={choice}: a choice is named without .yaml", train_command(f"{group}={name}"))
+    for override in overrides:
+        group, choice = key_of(override), override.partition("=")[2]
+        if group.partition("/")[0] == "tuned" and choice not in groups.get(group, {}):  # which are optional
+            text = f"{group}={choice} does not exist; {group} can be {', '.join(groups.get(group, {}))}"
+            raise WrongInput(text)
 
 
 def compose_config(overrides: list[str]) -> Config:

@@ -13,6 +13,7 @@ from sac_runner.config.ranges import Within
 from sac_runner.config.schema import Config
 from sac_runner.errors import WrongInput
 
+_NUMBER = re.compile(r"[+-]?\d[\d_]*(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 _INVALID = math.nan
 """In the place of a value that can't be: it compares false, so that no check between keys blames it again."""
 
@@ -157,6 +158,8 @@ def _bounded(value: Any, bounds: list[Within], key: str, faults: list[Fault]) ->
 
 
 def _scalar(kind: type, value: Any, key: str, faults: list[Fault]) -> Any:
+    if kind in (int, float) and isinstance(value, str) and _NUMBER.fullmatch(value):
+        value = int(value) if value.isdecimal() else float(value)  # ${oc.env:SLURM_ARRAY_TASK_ID} gives a text
     number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if kind is int and number and value == int(value):
         return int(value)

@@ -8,7 +8,7 @@ from typing import Any
 
 from sac_runner.config.convert import Fault, convert, flat, written
 from sac_runner.config.diagnose import to_paste
-from sac_runner.config.keys import TEXTS, key_of, schema_keys
+from sac_runner.config.keys import key_of, schema_keys
 from sac_runner.config.validate import find_contradictions
 from sac_runner.errors import WrongInput, first_line, train_command
 
@@ -44,11 +44,7 @@ def explain(
         unread, said = getattr(error, "override", None), first_line(error)
         if mark := getattr(error, "problem_mark", None):  # of a file
             said = f"{mark.name}, line {mark.line + 1}, is no YAML: {getattr(error, 'problem', said)}"
-        key, _, text = (unread or "").partition("=")
-        quoted = to_paste(f"{key}='{text}'") if key in TEXTS and "'" not in text else None
-        said = f"{unread} can't be read{' without quotes of its own' * bool(quoted)}: {said}" if unread else said
-        remedy = in_the_command(quoted, typed)
-        return WrongInput(said, remedy) if remedy else _what_hydra_says(said, error, typed)
+        return _what_hydra_says(f"{unread} can't be read: {said}" if unread else said, error, typed)
     messages = [*(fault.message for fault in faults.values()), *(fault.text for fault in values)]
     return WrongInput("; ".join(dict.fromkeys(messages)), _together(faults, typed, mends, compose))
 

@@ -21,10 +21,9 @@ _WITH_VALUE = (
 )
 
 _PRINTING = ("--cfg", "-c", "--info", "-i", "--help", "-h", "--hydra-help", "--version", "--shell-completion", "-sc")
-_OWN_LAUNCHERS = ("local", "slurm")
 
 _NAMES = tuple(key for key in TEXTS if key != "env.id")
-"""Keys for which digits alone are a name, such as a run's time."""
+"""Keys whose values are names and paths, in which neither digits nor brackets mean anything."""
 
 
 def rewrite(arguments: list[str]) -> list[str]:
@@ -36,18 +35,16 @@ def rewrite(arguments: list[str]) -> list[str]:
         WrongInput: ``seeds`` is no count, or ``sweep`` names several.
     """
     options, settings = split(arguments)
-    foreign = any(s.startswith("hydra/launcher=") and s[15:] not in _OWN_LAUNCHERS for s in settings)
     rewritten = []
     for argument in settings:
         key, equals, value = argument.partition("=")
         if (key == "env.kwargs" or key.startswith("env.kwargs.")) and equals:
             rewritten.append(f"++{argument}")
         elif key_of(key) == "seeds" and equals:
-            count = _seeds(value, arguments)
-            seeds = ",".join(map(str, range(count)))
-            rewritten.append(f"seed={seeds}" if foreign else f"hydra.launcher.seeds={count}")
-        elif key_of(key) in _NAMES and re.fullmatch(r"[\d_]+(\.\d+)?([eE][+-]?\d+)?", value):
-            rewritten.append(f"{key}='{value}'")
+            rewritten.append(f"hydra.launcher.seeds={_seeds(value, arguments)}")
+        elif key_of(key) in _NAMES and _needs_quotes(value):
+            quote = '"' if "'" in value else "'"
+            rewritten.append(f"{key}={quote}{value}{quote}")
         else:
             rewritten.append(argument)
     sweeps = [s for s in settings if key_of(s) in ("seeds", "sweep") and "=" in s]
@@ -86,6 +83,14 @@ def config_folders(options: list[str]) -> list[Path]:
     return [Path(value).absolute() for option, value in pairwise(words) if option in ("--config-dir", "-cd")]
 
 
+def _needs_quotes(name: str) -> bool:
+    """Whether Hydra would take ``name`` for a number, or can't read it."""
+    if re.fullmatch(r"[\d_]+(\.\d+)?([eE][+-]?\d+)?", name):
+        return True
+    has_meaning = name.startswith(("'", '"')) or "," in name or "${" in name or {"'", '"'} <= set(name)
+    return not has_meaning and re.fullmatch(r"[\w./+$%*@?|:~\\ -]*", name, re.ASCII) is None
+
+
 def _schedule_of_resumed(arguments: list[str]) -> list[str]:
     """``resume=last schedule.rounds=3000``: the run has that schedule, whatever the default is."""
     keys = [argument.partition("=")[0] for argument in arguments]
@@ -120,6 +125,10 @@ def as_settings(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 def _seeds(value: str, typed: list[str]) -> int:
     others = [argument for argument in typed if argument != f"seeds={value}"]
+    named = next((argument for argument in others if key_of(argument) == "seed" and "," in argument), None)
+    if named is not None:
+        text = f"seeds={value} and {named} both name the seeds"
+        raise WrongInput(text, to_paste(*dict.fromkeys(["-m", *others])))
     if re.fullmatch(r"\d+(,\d+)+", value):
         named = to_paste(*dict.fromkeys(["-m", *others]), f"seed={value}")
         raise WrongInput(f"seeds={value}: seeds is how many; to name them use seed", named)

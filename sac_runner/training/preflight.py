@@ -121,8 +121,9 @@ def require_fit(trainer: Trainer, continued: bool) -> None:
     _require_reachable_entropy(config.alpha, trainer.action_dim)
     kept, free = _disk(config, memory)
     if kept > free:
-        text = f"the replay buffer will need {kept / 1e9:,.1f} GB of disk under {config.outputs}, {free / 1e9:,.1f} GB"
-        raise WrongInput(f"{text} are free", train_command("checkpoint.keep_replay=never ..."))
+        text = f"the replay buffer will need {kept / 1e6:,.1f} MB of disk, {free / 1e6:,.1f} MB are free"
+        where = config.run.dir or config.outputs
+        raise WrongInput(f"{text} under {where}", train_command("checkpoint.keep_replay=never ..."))
 
 
 def _require_reachable_entropy(alpha: AlphaConfig, action_dim: int) -> None:

@@ -17,6 +17,7 @@ from sac_runner.config.schema import Config
 from sac_runner.config.validate import validate
 from sac_runner.errors import WrongInput, first_line, train_command
 from sac_runner.interaction.spaces import EnvSpaces
+from sac_runner.storage.checkpoints import find
 from sac_runner.storage.find import find_run
 from sac_runner.storage.names import shown
 from sac_runner.storage.run_directory import RunDirectory
@@ -80,6 +81,8 @@ def continued_config(run: RunDirectory, overrides: list[str], composed: Config) 
     config = from_plain(stored)
     validate(config)
     _check_learning_rate(config, run)
+    if "total_env_steps" in keys:
+        _check_budget(config, run)
     return replace(config, resume=None, dry_run=composed.dry_run)
 
 
@@ -91,6 +94,14 @@ def _require_single_keys(overrides: list[str], run: RunDirectory) -> None:
         if named and any(may.startswith(f"{key}.") for may in _CHANGEABLE):
             text = f"{override}: a run that goes on takes its keys one by one"
             raise WrongInput(text, train_command(f"resume={quote(str(run.path))} {key}.{named[1]}=..."))
+
+
+def _check_budget(config: Config, run: RunDirectory) -> None:
+    """A run does not become shorter than it is."""
+    done = max((checkpoint.env_steps for checkpoint in find(run.checkpoints, "latest")), default=0)
+    if config.total_env_steps is not None and config.total_env_steps < done:
+        text = f"total_env_steps={config.total_env_steps:,} is less than the {done:,} that {run.path.name} has done"
+        raise WrongInput(text, train_command(f"resume={quote(str(run.path))}"))
 
 
 def _check_learning_rate(config: Config, run: RunDirectory) -> None:

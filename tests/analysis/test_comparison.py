@@ -400,3 +400,12 @@ def test_steps_of_an_evaluation_matter_for_metrics_of_it_alone():
 def test_a_sweep_of_many_settings_keeps_the_order_of_its_jobs():
     make_sweep(Path("sweeps/t"), {f"agent.tau={x}": {"agent": {"tau": x}} for x in (0.5, 0.1)}, 1, lambda i, s: [1.0])
     assert panel(texts=["sweeps"]).baseline.group.label == "agent.tau=0.5"
+
+
+def test_scores_of_runs_none_of_which_has_finished_are_said_to_be_such():
+    made("a", [1.0, 2.0], seed=3, state="stopped")
+    made("b", [1.0, 2.0], seed=4, state="running")
+    said = "no run has finished: scores are of runs that were cut off or still go on"
+    assert said in compared().panels[0].cautions
+    made("c", [1.0, 2.0], seed=5)
+    assert said not in compared().panels[0].cautions

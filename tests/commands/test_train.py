@@ -626,6 +626,12 @@ def test_resume_refuses_what_would_change_what_was_learned(finished, override, d
     assert {path: path.read_bytes() for path in finished.path.rglob("*") if path.is_file()} == before
 
 
+def test_a_run_does_not_become_shorter_than_it_is(finished):
+    text = refused(f"resume={finished.path.name}", "total_env_steps=50")
+    assert "total_env_steps=50 is less than the " in text and f"that {finished.path.name} has done" in text
+    assert finished.read_summary()["status"] == "finished"
+
+
 def test_resume_refuses_a_budget_that_contradicts_the_stored_config(finished):
     text = refused("resume=last", "total_env_steps=10")
     assert "schedule.warmup_env_steps=20 must be below total_env_steps=10" in text

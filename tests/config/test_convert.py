@@ -51,6 +51,9 @@ def test_plain_data_makes_the_trip_through_dataclasses():
         ("total_env_steps", 1e6, 1_000_000),
         ("total_env_steps", None, None),
         ("seed", 0.0, 0),
+        ("seed", "12345678901234567", 12345678901234567),  # as text, of an interpolation
+        ("agent.lr", "1e-3", 1e-3),
+        ("total_env_steps", "1_000.0", 1000),
         ("agent.gamma", 1, 1.0),
         ("agent.hidden_sizes", [8, 1e1], (8, 10)),
         ("agent.hidden_sizes", [], ()),

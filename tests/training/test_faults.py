@@ -226,7 +226,7 @@ def test_where_no_checkpoint_is_whole_all_stay_where_they_are(tmp_path):
     ("patched", "value", "said"),
     [
         ("available_memory", lambda: 500, "GB of memory, 0.0 GB are available"),
-        ("shutil.disk_usage", lambda folder: SimpleNamespace(free=500), "GB of disk under outputs, 0.0 GB are free"),
+        ("shutil.disk_usage", lambda folder: SimpleNamespace(free=500), "MB of disk, 0.0 MB are free under outputs"),
     ],
 )
 def test_a_run_that_cannot_fit_is_refused_at_its_start(tmp_path, monkeypatch, patched, value, said):
