@@ -83,10 +83,6 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
         nonlocal started
         started = True
         try:
-            if HydraConfig.get().mode == RunMode.MULTIRUN:  # our launchers call no task
-                launcher = HydraConfig.get().runtime.choices["hydra/launcher"]
-                text = f"hydra/launcher={launcher} would neither plan nor watch the jobs: here it is local or slurm"
-                raise WrongInput(text, train_command("-m hydra.launcher.at_a_time=N ..."))
             return run(_job(cfg))
         except RunnerError as e:
             failures.append(e)
@@ -190,6 +186,9 @@ def _outcome(*overrides: str) -> tuple[dict[str, Any], dict[str, str]]:
 
 def _job(cfg: DictConfig) -> Job:
     hydra_config = HydraConfig.get()
+    if hydra_config.mode == RunMode.MULTIRUN:  # our own launchers compose each job by themselves
+        text = f"hydra/launcher={hydra_config.runtime.choices['hydra/launcher']} would neither plan nor watch the jobs"
+        raise WrongInput(f"{text}: here it is local or slurm", train_command("hydra/launcher=local"))
     launcher: Any = OmegaConf.to_container(hydra_config.launcher, resolve=True)
     given = {o.lstrip("+").partition("=")[0] for o in hydra_config.overrides.hydra}
     if "hydra/launcher" not in given:
