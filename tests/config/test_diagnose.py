@@ -600,7 +600,7 @@ def test_lists_of_a_sweep_stay_as_they_are_typed():
 
 
 def test_a_sweep_whose_seeds_are_named_twice_is_told_of_one_way():
-    refused("-m seed=0,1 seeds=3", "both name", "try: sac-train -m seed=0,1 hydra.launcher.seeds=null\n")
+    refused("-m seed=0,1 seeds=3", "both name", "try: sac-train -m seed=0,1\n")
 
 
 def test_resume_of_a_damaged_run_is_wrong_input(elsewhere):
