@@ -101,8 +101,8 @@ def _start(job: Job, swept: dict[str, str] | None = None) -> float:
         return 0.0
     with contextlib.ExitStack() as owned:
 
-        def own() -> RunLock:
-            return owned.enter_context(RunLock(_make_directory(config, job.overrides)))
+        def own() -> AbstractContextManager[RunLock]:
+            return nullcontext(owned.enter_context(RunLock(_make_directory(config, job.overrides))))
 
         return _finish(train(config, job.overrides, job.recipe, own, swept=swept))
 
@@ -196,7 +196,7 @@ def _continue(
         return 0.0
     with lock or RunLock(run.path) as owned:  # killed before its first checkpoint, it begins anew
         begin()
-        return _finish(train(config, job.overrides, None, lambda: owned, bool(saved), swept))
+        return _finish(train(config, job.overrides, None, lambda: nullcontext(owned), bool(saved), swept))
 
 
 def _probe() -> None:

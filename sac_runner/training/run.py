@@ -4,7 +4,7 @@ import contextlib
 import math
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from shlex import quote
@@ -50,7 +50,7 @@ def train(
     config: Config,
     overrides: list[str],
     recipe: str | None,
-    own_directory: Callable[[], RunLock],
+    own_directory: Callable[[], AbstractContextManager[RunLock]],
     continued: bool = False,
     swept: dict[str, str] | None = None,
 ) -> Outcome:
@@ -80,8 +80,7 @@ def train(
         env_spaces = spaces_of(config.env)
         _warn_of_no_end(config)
         glance = at_a_glance(trainer, env_spaces.action)
-        lock = own_directory()
-        with stop_on_signals() as stop, contextlib.ExitStack() as at_the_end:
+        with own_directory() as lock, stop_on_signals() as stop, contextlib.ExitStack() as at_the_end:
             run = RunDirectory(lock.run)
             heed = partial(_asked, lock, stop)
             record = Record(config, run, hyperparameters(config, swept))
