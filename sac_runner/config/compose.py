@@ -91,7 +91,6 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
     os.environ["SAC_COMMANDS"] = command("")  # for the help page
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of Hydra's own report
     options, settings = split(arguments)
-    _check(options)  # by themselves: one that lacks its value would take a setting for it
     _check(arguments)
     for folder in config_folders(options):
         if not folder.is_dir():

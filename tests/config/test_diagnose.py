@@ -325,7 +325,6 @@ CHOICES = [
     ("env=pendulum tuned/agent=nope", "tuned/agent=nope does not exist; tuned/agent can be "),
     ("env=pendulum seeds=3 seed=5,6", "both name the seeds\n", "try: sac-train -m env=pendulum seed=5,6\n"),
     ("-m env=pendulum seed=0,1 hydra/launcher=basic", "hydra/launcher=basic would neither plan nor watch the jobs"),
-    ("env=pendulum --package", "error: --package/-p: expected one argument\n"),
     ("--experimental-rerun config.pickle", "would run code from a file\n", "try: sac-train resume=RUN\n"),
     ("env=pendulum env.kwargs.g=1,2", "names two", "try: sac-train -m env=pendulum env.kwargs.g=1,2\n"),
     ("resume=last agent.lr=1e-3,1e-4", "error: agent.lr=1e-3,1e-4 names two settings; one run takes one\n"),
