@@ -47,6 +47,11 @@ class NumpyActor:
 Choose = Callable[[Tensor, Tensor | None], Tensor]
 """(obs (B, obs_dim) raw, noise (B, action_dim) or None) -> actions (B, action_dim), all on the policy's device."""
 
+_RECORDED_FROM = 3
+"""Calls with as many observations from which on they are a CUDA graph: what comes once or twice is not worth one."""
+
+_MOST_GRAPHS = 16
+
 
 class GpuActor:
     """The actor's choices on a GPU: a CUDA graph for each number of observations, with noise and without."""
@@ -60,16 +65,19 @@ class GpuActor:
             records: Else each operator is asked for by itself: graphs are for one thread that has the GPU to itself.
         """
         self._choose, self._device, self._records = choose, device, records
+        self._calls: dict[tuple[int, bool], int] = {}
         self._graphs: dict[tuple[int, bool], _Graph] = {}
 
     def act(self, obs: Array, noise: Array | None) -> Array:
         """(B, obs_dim) raw, (B, action_dim) -> (B, action_dim)."""
         key = len(obs), noise is not None
-        if not self._records:
-            return self._at_once(obs, noise)
-        if key not in self._graphs:  # two in a run: of env.num_envs and of eval.num_envs
-            self._graphs[key] = self._record(obs, noise)
-        graph = self._graphs[key]
+        graph = self._graphs.get(key)
+        if graph is None:
+            self._calls[key] = self._calls.get(key, 0) + 1
+            worth_it = self._calls[key] >= _RECORDED_FROM and len(self._graphs) < _MOST_GRAPHS
+            if not (self._records and worth_it):
+                return self._at_once(obs, noise)
+            graph = self._graphs[key] = self._record(obs, noise)
         graph.obs[:] = obs
         if graph.noise is not None:
             graph.noise[:] = noise

@@ -107,9 +107,10 @@ def add_outputs(parser: Parser) -> None:
 
 
 def whole(words: str, least: int = 0, below: float = math.inf) -> Callable[[str], int]:
-    """For argparse: reads a whole number from ``least`` on, ``below`` a bound, which is called ``words``."""
+    """A type for argparse: whole numbers from ``least`` to ``below``, that aside; ``words`` says so to the user."""
 
-    def read(text: str) -> int:
+    def to_whole(text: str) -> int:
+        """The number that ``text`` is."""
         try:
             x = number(text)
         except ValueError:
@@ -118,7 +119,7 @@ def whole(words: str, least: int = 0, below: float = math.inf) -> Callable[[str]
             raise argparse.ArgumentTypeError(f"{text} must be {words}")
         return int(x)
 
-    return read
+    return to_whole
 
 
 def _checkpoint(text: str) -> str:

@@ -74,6 +74,7 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
     meant, unknown = as_settings(arguments)
     if unknown:
         raise _command_line(meant).of_options(unknown)
+    _check_options(arguments)
     typed, arguments = arguments, rewrite(arguments)
     failures: list[RunnerError] = []
     started = False
@@ -91,7 +92,6 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
     os.environ["SAC_COMMANDS"] = command("")  # for the help page
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of Hydra's own report
     options, settings = split(arguments)
-    _check(arguments)
     for folder in config_folders(options):
         if not folder.is_dir():
             raise WrongInput(f"--config-dir {folder} is not a folder")
@@ -108,7 +108,7 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
         raise _command_line(typed).explained(failures[0]) if isinstance(failures[0], WrongInput) else failures[0]
 
 
-def _check(arguments: list[str]) -> None:
+def _check_options(typed: list[str]) -> None:
     """Refuse what Hydra's own parser would, at which it prints all that it knows."""
     parser = get_args_parser()
 
@@ -116,7 +116,8 @@ def _check(arguments: list[str]) -> None:
         raise WrongInput(message.removeprefix("argument "), train_command("--help"))
 
     parser.error = refuse  # type: ignore[method-assign]
-    if parser.parse_args(arguments).experimental_rerun is not None:  # of a file that is a pickle
+    options, _ = parser.parse_known_args(typed)  # settings may stand between options
+    if options.experimental_rerun is not None:  # a pickle
         raise WrongInput("--experimental-rerun would run code from a file", train_command("resume=RUN"))
 
 

@@ -30,14 +30,15 @@ def find_faults(
     """
     faults = {}
     typed = {key_of(override) for override in overrides}
-    chosen, one_run = typed & groups.keys(), not typed.isdisjoint({"resume", "run.dir"})
+    chosen, names_a_run = typed & groups.keys(), not typed.isdisjoint({"resume", "run.dir"})
     for override, following in pairwise([*overrides, ""]):
         key, (_, equals, value) = key_of(override), override.partition("=")
         fault = _fault(groups, key, value, choices, sweeps) if equals else _bare_word(groups, override, following)
         if fault is None and key == twice and override.startswith("+"):
             fault = WrongInput(f"{override}: {key} exists already, so it needs no plus", to_paste(f"{key}={value}"))
         if fault is not None:
-            fault = _without_sweep(fault) if one_run else _keeping(fault, key, choices, chosen)
+            fault = _keeping(fault, key, choices, chosen)
+            fault = _without_sweep(fault) if names_a_run else fault
             faults[override] = _for_a_sweep(fault) if sweeps else fault
     return faults
 

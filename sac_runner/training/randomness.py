@@ -31,7 +31,7 @@ def episode_seed(root: int, env: int, episode: int) -> int:
 
 
 def round_seed(root: int, round_index: int) -> int:
-    """The tutorial's: one seed for all episodes of a round, which counts those that begin."""
+    """The tutorial's: one seed for all episodes of a round; of several environments, as episodes begin."""
     return root + round_index
 
 

@@ -129,6 +129,19 @@ def test_on_a_gpu_acting_is_recorded_for_each_number_of_observations_and_stays_t
         np.testing.assert_array_equal(action, expected)
 
 
+def test_on_a_gpu_only_so_many_numbers_of_observations_are_recorded(monkeypatch):
+    policy, graphs = on_a_gpu(monkeypatch).policy, []
+    record = acting.recorded
+    monkeypatch.setattr(acting, "recorded", lambda *of: graphs.append(len(graphs)) or record(*of))
+    for size in [*range(1, 17), 16, 16]:
+        policy.act(OBS[:size], None)
+    assert len(graphs) == 1
+    for size in [size for size in range(1, 17) for _ in range(3)]:
+        policy.act(OBS[:size], NOISE[:size])
+    assert len(graphs) == 16
+    np.testing.assert_array_equal(policy.act(OBS, NOISE), in_torch(policy)(OBS, NOISE))
+
+
 def test_a_copy_of_a_policy_on_a_gpu_acts_with_weights_of_its_own(monkeypatch):
     policy = on_a_gpu(monkeypatch).policy
     for _ in range(4):

@@ -90,6 +90,13 @@ GPU = [
         "tests/algorithm/test_policy.py::test_a_copy_of_a_policy_on_a_gpu_acts_with_weights_of_its_own",
     ),
     (
+        "any number of observations is recorded",
+        ACTING,
+        " and len(self._graphs) < _MOST_GRAPHS",
+        "",
+        "tests/algorithm/test_policy.py::test_on_a_gpu_only_so_many_numbers_of_observations_are_recorded",
+    ),
+    (
         "statistics do not reach a GPU",
         NORMALIZATION,
         "        buffer.copy_(torch.from_numpy(array), non_blocking=True)",
