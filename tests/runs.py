@@ -141,10 +141,24 @@ def knowledge(trainer):
     } | plain
 
 
+def _all_rows(folder):
+    with (Path(folder) / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
 def metrics_rows(folder):
     """The rows of metrics.csv, those of ``perf/`` aside."""
-    with (Path(folder) / "metrics.csv").open() as file:
-        return [{k: x for k, x in row.items() if not k.startswith("perf/")} for row in csv.DictReader(file)]
+    return [{k: x for k, x in row.items() if not k.startswith("perf/")} for row in _all_rows(folder)]
+
+
+def measured(folder):
+    """Tag -> (env steps, value) of each cell of metrics.csv, of tags that have any."""
+    found = {}
+    for row in _all_rows(folder):
+        for tag, value in row.items():
+            if value and tag not in ("env_steps", "round"):
+                found.setdefault(tag, []).append((int(row["env_steps"]), float(value)))
+    return found
 
 
 def curves(folder):

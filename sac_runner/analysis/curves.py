@@ -1,6 +1,5 @@
 """One metric over env steps and over wall time: of a run, read fast as only its columns are, and of a group."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,12 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from sac_runner.analysis.statistics import FEW, Floats, band, middle
-from sac_runner.errors import Damaged
-from sac_runner.storage.files import read_whole
+from sac_runner.storage.metrics_file import Columns, read_columns
 
 _WALL_TIME = "perf/wall_time_s"
 _POINTS = 150  # of a line at most; a picture shows no more
-_MOST = 2**53  # env steps that float64 tells apart
 
 
 class Curve(NamedTuple):
@@ -54,48 +51,6 @@ class Curve(NamedTuple):
         """Env steps and minutes of the first point up to ``end`` that is at ``level`` or above; None if none is."""
         (there,) = np.nonzero((self.values >= level) & (self.env_steps <= end))
         return (float(self.env_steps[there[0]]), float(self.minutes[there[0]])) if len(there) else None
-
-
-class Columns(NamedTuple):
-    """Some columns of a ``metrics.csv``."""
-
-    tags: list[str]
-    """Of all columns there are."""
-    points: dict[str, dict[int, float]]
-    """Wanted tag -> env steps -> value; a later row of the same step counts."""
-    damaged: int
-    """Rows that can't be read."""
-
-
-def read_columns(metrics: Path, wanted: Sequence[str]) -> Columns:
-    """The columns ``wanted``, as far as they can be read; a torn last row is that of a run that goes on.
-
-    Raises:
-        Damaged: There is no such file, or it has no env steps.
-        DiskFailed: It can't be read.
-    """
-    text = read_whole(metrics).decode(errors="replace")
-    header, *lines = text[: text.rfind("\n") + 1].splitlines() or [""]
-    names = header.split(",")
-    if "env_steps" not in names:
-        raise Damaged(f"{metrics} is damaged: it has no column env_steps")
-    steps_at, n_cells, damaged = names.index("env_steps"), len(names), 0
-    points: dict[str, dict[int, float]] = {tag: {} for tag in wanted}
-    places = [(names.index(tag), points[tag]) for tag in wanted if tag in names]
-    for line in lines:
-        cells = line.split(",")
-        try:
-            step = int(cells[steps_at])
-            row = [(there, float(cells[place])) for place, there in places if cells[place]]
-        except (ValueError, IndexError):
-            step = -1
-        if not 0 <= step < _MOST or len(cells) != n_cells:
-            damaged += 1
-            continue
-        for there, value in row:
-            if math.isfinite(value):
-                there[step] = value
-    return Columns(names, points, damaged)
 
 
 def read_curve(metrics: Path, tag: str, end: tuple[int, float]) -> tuple[Curve | None, Columns]:

@@ -14,6 +14,7 @@ import numpy as np
 from sac_runner.analysis.comparison import Comparison, Panel, Row
 from sac_runner.analysis.curves import Line
 from sac_runner.analysis.statistics import FEW, Floats
+from sac_runner.storage.metrics_file import read_points
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.text import cut, plural
 
@@ -33,19 +34,18 @@ def learning_curve(run: Path) -> bytes | None:
     """The run's returns over env steps as a PNG; None while it has no evaluation."""
     from matplotlib.figure import Figure  # takes half a second to import
 
-    curves = RunDirectory(run).read_metrics()
-    if "eval/return_mean" not in curves:
+    ends = (f"eval/return_{end}" for end in ("mean", "min", "max"))
+    training, mean, low, high = read_points(RunDirectory(run), "rollout/episode_return", *ends)
+    if not mean:
         return None
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    if "rollout/episode_return" in curves:
-        axes.plot(*zip(*curves["rollout/episode_return"], strict=True), color="0.75", lw=1, label="training episodes")
-    steps, mean = zip(*curves["eval/return_mean"], strict=True)
-    low, high = (dict(curves.get(f"eval/return_{end}", [])) for end in ("min", "max"))
-    both = [step for step in steps if step in low and step in high]  # a damaged header can lack one
+    if training:
+        axes.plot(list(training), list(training.values()), color="0.75", lw=1, label="training episodes")
+    both = [step for step in mean if step in low and step in high]  # a damaged header can lack one
     worst, top = ([end[step] for step in both] for end in (low, high))
     axes.fill_between(both, worst, top, color="C0", alpha=0.15, lw=0, label="evaluation, worst to best episode")
-    axes.plot(steps, mean, color="C0", lw=2, marker="o", ms=3, label="evaluation, mean")
+    axes.plot(list(mean), list(mean.values()), color="C0", lw=2, marker="o", ms=3, label="evaluation, mean")
     axes.set(xlabel="env steps", ylabel="return", title=f"{run.parent.name}/{run.name}")
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.grid(alpha=0.3)

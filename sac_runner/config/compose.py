@@ -76,7 +76,7 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
         raise _command_line(meant).of_options(unknown)
     _check_options(arguments)
     typed, arguments = arguments, rewrite(arguments)
-    failures: list[RunnerError] = []
+    failures: list[Exception] = []
     started = False
 
     def task(cfg: DictConfig) -> float:
@@ -85,7 +85,7 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
         started = True
         try:
             return run(_job(cfg))
-        except RunnerError as e:
+        except (RunnerError, BrokenPipeError) as e:  # the latter as in `dry_run=true | head`
             failures.append(e)
             return math.nan
 

@@ -12,6 +12,7 @@ from sac_runner.errors import WrongInput
 from sac_runner.interaction.envs import evaluation_env, make_vector_env
 from sac_runner.interaction.faults import close
 from sac_runner.playback.stored import StoredPolicy, as_recorded, read_policy, require_trust
+from sac_runner.storage.metrics_file import read_points
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.device import configure_torch, resolve_device
 from sac_runner.training.evaluation import Evaluation, Protocol, evaluate
@@ -162,7 +163,8 @@ def _device(config: Config) -> torch.device:
 def _recorded_protocol(run: RunDirectory, stored: StoredPolicy) -> Protocol:
     score = stored.score
     if score is None:
-        steps = [f"{env_steps:,}" for env_steps, _ in run.read_metrics().get("eval/return_mean", [])]
+        (curve,) = read_points(run, "eval/return_mean")
+        steps = [f"{env_steps:,}" for env_steps in curve]
         there = f"; there was one at {', '.join(steps[-5:])}" if steps else ""
         raise WrongInput(f"no evaluation was made at {stored.checkpoint.env_steps:,} env steps{there}")
     return Protocol.of(score)

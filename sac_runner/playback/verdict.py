@@ -6,6 +6,7 @@ from sac_runner.config.schema import Config
 from sac_runner.interaction.collector import Episode
 from sac_runner.playback.assess import Assessment
 from sac_runner.storage.checkpoints import Checkpoint
+from sac_runner.storage.metrics_file import read_points
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.text import number, plural, spread
 from sac_runner.training.evaluation import Protocol
@@ -47,8 +48,8 @@ def _chosen(a: Assessment) -> str:
     result = f"there {spread(score['return_mean'], score['return_std'])}"
     if a.asked != "best":
         return f"as asked for: {a.asked}; evaluated in training by {episodes}, {result}"
-    evaluations = len(a.run.read_metrics().get("eval/return_mean", []))
-    return f"best of {evaluations} evaluations of {episodes}, {result}"
+    (curve,) = read_points(a.run, "eval/return_mean")
+    return f"best of {len(curve)} evaluations of {episodes}, {result}"
 
 
 def _here(a: Assessment) -> str:

@@ -1,16 +1,13 @@
-"""The run directory: config, versions, metrics and summary of a run, written and read."""
+"""The run directory: config, versions and summary of a run, written and read."""
 
-import contextlib
-import csv
-import io
 import os
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from sac_runner.errors import Damaged, DiskFailed, WrongInput, warn
 from sac_runner.storage import checkpoints
-from sac_runner.storage.files import Appended, matching, read_whole, write_atomically
+from sac_runner.storage.files import matching, read_whole, write_atomically
 from sac_runner.storage.signed import digest, read_signed, signed
 
 _HEAD = "# sha256 of what follows: "
@@ -121,18 +118,6 @@ class RunDirectory:
             if path.is_symlink() and not os.path.realpath(path).startswith(here + os.sep):
                 raise WrongInput(f"{path} is refused: it leads out of the run")
 
-    def read_metrics(self) -> dict[str, list[tuple[int, float]]]:
-        """Tag -> (env steps, value) in order, from ``metrics.csv``; damaged rows and a torn last one are left out."""
-        curves: dict[str, list[tuple[int, float]]] = {}
-        table = _read_table(self.path / "metrics.csv")
-        if table.damaged:
-            self._warn("metrics.csv", f"has damaged rows, which are left out: {table.damaged}")
-        for row in table.rows:
-            for tag, value in row.items():
-                if value and tag not in ("env_steps", "round"):
-                    curves.setdefault(tag, []).append((int(row["env_steps"]), float(value)))
-        return curves
-
     def checkpoint(self, which: str) -> checkpoints.Checkpoint:
         """The checkpoint ``best``, ``latest`` or at a number of env steps.
 
@@ -148,87 +133,3 @@ class RunDirectory:
             there = ", ".join(f"{c.kind} at {c.env_steps:,}" for c in found) or "none yet"
             raise WrongInput(f"{self.path} has no checkpoint {which}; there is {there}")
         return chosen[-1]
-
-
-class _Table(NamedTuple):
-    """The whole lines of ``metrics.csv``; none where there is no file."""
-
-    columns: list[str]
-    rows: list[dict[str, str]]
-    damaged: int
-    """How many more there are, which can't be read."""
-
-
-def _read_table(metrics: Path) -> _Table:
-    """Line by line, as a quotation mark that a bit flip makes would reach over many."""
-    try:
-        text = read_whole(metrics).decode(errors="replace")
-    except Damaged:  # not there
-        text = ""
-    header, *lines = text[: text.rfind("\n") + 1].splitlines() or ["env_steps,round"]
-    columns = header.split(",")
-    rows = [dict(zip(columns, cells, strict=False)) for line in lines if _is_row(columns, cells := line.split(","))]
-    return _Table(columns, rows, len(lines) - len(rows))
-
-
-def _is_row(columns: list[str], cells: list[str]) -> bool:
-    try:
-        counts = [int(cell) for name, cell in zip(columns, cells, strict=True) if name in ("env_steps", "round")]
-        [float(cell) for cell in cells if cell]
-    except ValueError:
-        return False
-    return len(counts) == 2
-
-
-class Written(NamedTuple):
-    """How far ``metrics.csv`` had come at some time."""
-
-    env_steps: int
-    """Of its newest row, -1 before the first."""
-    rows: int
-    """How many there were of that step."""
-
-
-class MetricsFile:
-    """``metrics.csv``: one row for each time that something was measured, blank where nothing was."""
-
-    def __init__(self, run: RunDirectory, tags: list[str], written: Written) -> None:
-        """Append to the file, less the rows that came after ``written``; a new one begins with a header."""
-        path = run.path / "metrics.csv"
-        table, columns = _read_table(path), ["env_steps", "round", *tags]
-        if table.damaged or not set(table.columns) <= set(columns):
-            kept_before = len(matching(run.path, "earlier-metrics-*.csv"))
-            earlier = run.write_bytes(f"earlier-metrics-{kept_before + 1}.csv", path.read_bytes())
-            warn(f"{path} has rows or columns that are damaged or unknown; as it was it is kept as {earlier.name}")
-        text = io.StringIO()
-        kept = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-        kept.writeheader()
-        kept.writerows(row for row in table.rows if int(row["env_steps"]) < written.env_steps)
-        newest = [row for row in table.rows if int(row["env_steps"]) == written.env_steps][: written.rows]
-        kept.writerows(newest)
-        self.newest = [{tag: float(row[tag]) for tag in tags if row.get(tag)} for row in newest]
-        """Tag -> value of each row of the newest step."""
-        write_atomically(path, text.getvalue().encode())
-        self._file = Appended(path, "ab")
-        self._columns = columns
-
-    def write(self, env_steps: int, round_count: int, values: dict[str, float]) -> None:
-        """Append a row; where the disk refuses it, it waits for the next one, or for ``sync``."""
-        row = io.StringIO()
-        writer = csv.DictWriter(row, self._columns, lineterminator="\n")
-        writer.writerow({"env_steps": env_steps, "round": round_count, **values})
-        self._file.write(row.getvalue().encode())
-        with contextlib.suppress(DiskFailed):
-            self._file.flush()
-
-    def sync(self) -> None:
-        """Have every row on the disk.
-
-        Raises:
-            DiskFailed: Not all of them are.
-        """
-        self._file.sync()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()

@@ -14,6 +14,7 @@ import numpy as np
 from sac_runner.analysis.statistics import FEW, iqm, iqm_interval
 from sac_runner.errors import DiskFailed, command, train_command, warn
 from sac_runner.storage.files import json_bytes, write_atomically
+from sac_runner.storage.metrics_file import read_points
 from sac_runner.storage.status import Status
 from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
 from sac_runner.text import columns, cut, duration, number, plural
@@ -190,6 +191,6 @@ def job_return(sweep: SweepDirectory, job: SweepJob, jobs: list[SweepJob]) -> fl
 
 def _lowest(sweep: SweepDirectory, job: SweepJob) -> float | None:
     with contextlib.suppress(OSError, DiskFailed):
-        curve = sweep.run(job).read_metrics().get("eval/return_mean", [])
-        return min((mean for _, mean in curve), default=None)
+        (curve,) = read_points(sweep.run(job), "eval/return_mean")
+        return min(curve.values(), default=None)
     return None

@@ -14,7 +14,8 @@ from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.storage import checkpoints
 from sac_runner.storage.checkpoints import Checkpoint, Kind
 from sac_runner.storage.events import EventLog
-from sac_runner.storage.run_directory import MetricsFile, RunDirectory, Written
+from sac_runner.storage.metrics_file import MetricsFile, Written, read_points
+from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.segments import Segment
 from sac_runner.training.evaluation import Evaluation, Protocol
 from sac_runner.training.metrics import METRICS, RolloutMeans, TrainMeans, check_finite, end_scores
@@ -174,8 +175,8 @@ class Record:
 
     def _score_the_end(self) -> None:
         with contextlib.suppress(DiskFailed):  # as any curve; a run that goes on from here takes them back
-            curve = self.run.read_metrics().get("eval/return_mean", [])
-            self._events.scalars(self.last_evaluation_at, end_scores(self.scores, curve))
+            (curve,) = read_points(self.run, "eval/return_mean")
+            self._events.scalars(self.last_evaluation_at, end_scores(self.scores, list(curve.items())))
 
     def begin_end(self, counters: Counters) -> None:
         """Remember the record as it is before the row and the evaluation that come only because the run ends here.

@@ -17,9 +17,11 @@ from sac_runner.commands import evaluate
 from sac_runner.commands.arguments import open_door
 from sac_runner.storage.files import folder_size
 from sac_runner.storage.find import find_run
+from sac_runner.storage.metrics_file import read_points
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.signed import signed
 from sac_runner.training.console import Console
+from sac_runner.training.metrics import METRICS
 from sac_runner.training.record import Record
 from sac_runner.training.recovery import newest_whole
 from sac_runner.training.report import finished_already
@@ -149,6 +151,11 @@ def _plain(name):
     return read
 
 
+def _measured(folder):
+    curves = zip(METRICS, read_points(RunDirectory(folder), *METRICS), strict=True)
+    return {tag: list(points.items()) for tag, points in curves if points}
+
+
 def _finished(folder):
     """What ``train`` says of a run that has nothing left to do."""
     run = RunDirectory(folder)
@@ -172,7 +179,7 @@ READERS = {
     "config": lambda folder: stored_config(RunDirectory(folder)),
     "summary": _plain("summary"),
     "meta": _plain("meta"),
-    "metrics": lambda folder: RunDirectory(folder).read_metrics(),
+    "metrics": _measured,
     "find": _found,
     "finished": _finished,
     "load best": _loaded("best"),

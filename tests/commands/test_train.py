@@ -33,7 +33,7 @@ from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.sweep_directory import Ended
 from sac_runner.training.preflight import _time
 from sac_runner.training.resume import stored_config
-from tests.runs import BUDGET, SIZE, TINY, metrics_rows, the_run, train, trained
+from tests.runs import BUDGET, SIZE, TINY, measured, metrics_rows, the_run, train, trained
 from tests.storage.written import write_sweep
 from tests.support import config
 
@@ -102,7 +102,7 @@ def test_every_environment_and_every_choice_trains(case):
         *(f"env={env}", *custom, f"agent={agent}", f"alpha={alpha}", f"normalization={normalization}"),
         *(f"schedule={schedule}", *rounds(schedule), "env.max_episode_steps=15", "env.num_envs=1"),
     )
-    summary, curves = run.read_summary(), run.read_metrics()
+    summary, curves = run.read_summary(), measured(run.path)
     assert summary["status"] == "finished" and summary["updates"] >= 6
     assert curves["train/critic_loss"] and len(curves["eval/return_mean"]) >= 2
     config = stored_config(run)
@@ -239,7 +239,7 @@ def test_rows_fall_due_by_env_steps(finished):
 def test_its_events_show_curves_and_hyperparameters_under_the_run_itself(finished):
     events = EventAccumulator(str(finished.path), size_guidance={"scalars": 0})
     events.Reload()
-    for tag, curve in finished.read_metrics().items():
+    for tag, curve in measured(finished.path).items():
         shown = [(event.step, pytest.approx(event.value, rel=1e-6)) for event in events.Scalars(tag)]
         assert shown == curve
     content = events.PluginTagToContent("hparams")[metadata.SESSION_START_INFO_TAG]
@@ -368,6 +368,12 @@ def test_a_dry_run_says_what_it_would_need_and_writes_nothing(outputs, elsewhere
         "env=pendulum", "schedule=per_round", "schedule.rounds=7", "schedule.updates_per_round=3", "dry_run=true"
     )
     assert "updates  at most 21\n" in rounds.out
+
+
+def test_a_pipe_that_closes_early_ends_a_dry_run_quietly():
+    dry_run = shlex.join([sys.executable, "-m", "sac_runner.commands.train", *TINY, "dry_run=true"])
+    done = subprocess.run(f"{dry_run} | head -1", shell=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("Pendulum-v1") and done.stderr == ""
 
 
 @pytest.mark.parametrize("normalization", ["none", "obs"])
@@ -594,7 +600,7 @@ def test_resume_takes_what_changes_nothing_that_was_learned(finished):
         "resume=last", "total_env_steps=70", *same, "threads=1", "log.every_env_steps=5", "eval.every_env_steps=7"
     )
     assert answer.code == 0, answer.err
-    assert [step for step, _ in finished.read_metrics()["eval/return_mean"]][-2:] == [63, 70]
+    assert [step for step, _ in measured(finished.path)["eval/return_mean"]][-2:] == [63, 70]
 
 
 def test_a_buffer_that_can_not_even_be_made_is_refused(elsewhere):

@@ -8,7 +8,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sac_runner.training.metrics import METRICS, SCORES
-from tests.runs import BUDGET, TINY, trained
+from tests.runs import BUDGET, TINY, measured, trained
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 CONTRACT = {
@@ -44,7 +44,7 @@ def test_the_table_of_the_readme_is_the_list():
 def test_a_run_writes_these_tags_and_no_other(overrides, left_out, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = trained(*overrides, "eval.episodes=4", "log.every_env_steps=20")
-    curves = run.read_metrics()
+    curves = measured(run.path)
     assert set(curves) == set(METRICS) - left_out
     assert all(math.isfinite(x) for curve in curves.values() for _, x in curve)
     assert (run.path / "metrics.csv").read_text().splitlines()[0] == ",".join(["env_steps", "round", *METRICS])
@@ -56,7 +56,7 @@ def test_a_run_writes_these_tags_and_no_other(overrides, left_out, tmp_path, mon
 def test_numbers_mean_what_the_table_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ratio = ["schedule.updates_per_env_step=0.5", "log.every_env_steps=30"]
-    curves = {tag: dict(curve) for tag, curve in trained(*TINY, *ratio, "eval.episodes=3").read_metrics().items()}
+    curves = {tag: dict(curve) for tag, curve in measured(trained(*TINY, *ratio, "eval.episodes=3").path).items()}
     assert curves["perf/updates_per_env_step"] == {30: 0.5, 60: 0.5}
     assert curves["rollout/episode_length"] == {30: 15.0, 60: 15.0} and curves["eval/length_mean"][60] == 15.0
     assert curves["train/target_entropy"][60] == -1.0

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from sac_runner.storage import checkpoints
-from sac_runner.storage.run_directory import MetricsFile, RunDirectory, Written
+from sac_runner.storage.metrics_file import MetricsFile, Written
+from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.segments import write_segment
 from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
 

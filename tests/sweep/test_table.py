@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from sac_runner.analysis.statistics import iqm, iqm_interval
-from sac_runner.storage.run_directory import MetricsFile, RunDirectory, Written
+from sac_runner.storage.metrics_file import MetricsFile, Written
+from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.sweep_directory import Ended, SweepDirectory, SweepJob
 from sac_runner.sweep.table import WORST_RETURN, job_return, summarize
 
@@ -153,6 +154,14 @@ def test_a_sweeper_gets_a_finite_number_that_no_failure_makes_tempting(sweep):
     ran(sweep, jobs[1], 300.0, status="failed", evals=[-90.0, 300.0])
     ran(sweep, jobs[2], status="failed")
     assert [job_return(sweep, job, jobs) for job in jobs] == [200.0, -150.0, -150.0, -150.0]
+
+
+def test_a_sweeper_gets_none_of_the_numbers_that_no_evaluation_gave(sweep):
+    jobs = plan(sweep, ("a", 1))
+    ran(sweep, jobs[0], status="failed", evals=[-90.0, float("nan"), float("-inf"), float("inf"), 300.0])
+    with (sweep.run(jobs[0]).path / "metrics.csv").open("a") as file:
+        file.write("-5,0,-200.0\n")
+    assert job_return(sweep, jobs[0], jobs) == -90.0
 
 
 def test_a_disk_that_takes_no_summary_does_not_keep_the_table_back(sweep, monkeypatch, capsys):

@@ -1,5 +1,5 @@
 import csv
-from math import fsum
+from math import fsum, inf, nan
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from sac_runner.training.metrics import SCORES
 from sac_runner.training.record import Record
 from sac_runner.training.schedule import Counters
 from sac_runner.training.trainer import Trainer
-from tests.runs import advance, curves
+from tests.runs import advance, curves, measured
 from tests.support import CPU, config, sac, short_of_room
 
 
@@ -91,7 +91,7 @@ def test_speeds_and_wall_time_go_on_where_an_earlier_start_stopped(tmp_path, mon
     for stop_at in (33, 47, None):
         clock[0] += 1000.0  # in which nothing runs
         advance(c, tmp_path / "run", stop_at)
-    curves = RunDirectory(tmp_path / "run").read_metrics()
+    curves = measured(tmp_path / "run")
     for tag, expected in {
         "env_steps_per_s": [2, 2, 2],
         "updates_per_s": [1, 2, 2],
@@ -109,7 +109,7 @@ def test_no_checkpoint_is_on_the_disk_before_its_rows(record, monkeypatch):
         assert find(record.run.checkpoints) == []
         room[0] = 1000
         record.checkpoint(trainer.state)
-    assert len(find(record.run.checkpoints)) == len(record.run.read_metrics()["perf/wall_time_s"]) == 1
+    assert len(find(record.run.checkpoints)) == len(measured(record.run.path)["perf/wall_time_s"]) == 1
 
 
 def end(record, env_steps, mean=None):
@@ -141,6 +141,14 @@ def test_at_its_end_a_run_is_scored_by_its_last_and_best_evaluation_and_the_area
         assert not set(SCORES) & set(next(csv.reader(file)))
 
 
+def test_no_score_comes_from_a_row_that_no_evaluation_wrote(record):
+    evaluate(record, 0, -50.0)
+    for env_steps, mean in [(-5, -1.0), (20, nan), (30, inf)]:
+        record._csv.write(env_steps, 0, {"eval/return_mean": mean})
+    end(record, 60, -30.0)
+    assert scores(record.run.path)["score/area"] == [(60, -40.0)]
+
+
 def test_a_run_that_ends_where_it_begins_is_scored_by_its_only_evaluation(record):
     end(record, 0, -7.0)
     assert scores(record.run.path) == dict.fromkeys(SCORES, [(0, -7.0)])
@@ -164,7 +172,7 @@ def test_only_the_newest_end_of_a_run_is_scored(tmp_path):
     assert seen["stopped"] == {}
     for name, total in [("end", 20), ("longer", 44), ("longest", 48)]:
         assert {env_steps for ((env_steps, _),) in seen[name].values()} == {total}
-    returns = RunDirectory(tmp_path / "run").read_metrics()["eval/return_mean"]
+    returns = measured(tmp_path / "run")["eval/return_mean"]
     assert [env_steps for env_steps, _ in returns] == [0, 8, 16, 24, 32, 40, 48]
     ((_, area),) = seen["longest"]["score/area"]
     heights = [mean * (0.5 if env_steps in (0, 48) else 1.0) for env_steps, mean in returns]

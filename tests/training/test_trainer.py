@@ -22,7 +22,7 @@ from sac_runner.training.schedule import Counters
 from sac_runner.training.state import ReplayOnDisk
 from sac_runner.training.trainer import Ending, Trainer
 from tests.pretended_gpu import pretend_a_gpu_that_acts_in_numpy
-from tests.runs import TINY, advance, knowledge, metrics_rows, the_run, train, trained
+from tests.runs import TINY, advance, knowledge, measured, metrics_rows, the_run, train, trained
 from tests.scripted import countdown_length, countdown_reward, countdown_terminates
 from tests.support import ANNEALED, CPU, PER_ROUND, PER_STEP, config, vector_env, weights
 
@@ -253,11 +253,11 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(tmp_path, monkeypa
     command = [*TINY, "run.dir=outputs/runs/pendulum/job"]
     assert train(*command).code == 0
     run = the_run()
-    whole = run.read_metrics()["eval/return_mean"]
+    whole = measured(run.path)["eval/return_mean"]
     (run.checkpoints / "latest-000000000060").rename(tmp_path / "lost")
     (run.path / "summary.json").write_text(json.dumps({"status": "running"}))
     assert train(*command).code == 0
-    assert run.read_metrics()["eval/return_mean"] == whole
+    assert measured(run.path)["eval/return_mean"] == whole
     assert run.read_summary()["status"] == "finished"
 
 
@@ -295,7 +295,7 @@ def test_the_speed_of_a_row_leaves_evaluation_out(tmp_path, monkeypatch):
     monkeypatch.setattr(Trainer, "_evaluate", slow_evaluation)
     monkeypatch.setattr("sac_runner.training.trainer.evaluate", played)
     run = trained(*TINY, "log.every_env_steps=20", "eval.every_env_steps=15")
-    assert [speed for _, speed in run.read_metrics()["perf/env_steps_per_s"]] == pytest.approx([2.0] * 3)
+    assert [speed for _, speed in measured(run.path)["perf/env_steps_per_s"]] == pytest.approx([2.0] * 3)
 
 
 def test_an_evaluation_that_a_signal_cuts_off_does_not_slow_a_row_down(tmp_path, monkeypatch):

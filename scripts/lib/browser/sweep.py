@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
+from sac_runner.storage.metrics_file import read_points
 from sac_runner.storage.status import status
 from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
 
@@ -49,7 +50,7 @@ def rows(sweep: SweepDirectory) -> dict[str, Row]:
 
 def _row(sweep: SweepDirectory, job: SweepJob) -> Row | None:
     run = sweep.run(job)
-    curve = run.read_metrics().get("eval/return_mean")
+    curve = list(read_points(run, "eval/return_mean")[0].items())
     if not curve:
         return None
     scores = {"eval/return_mean": curve[-1][1]}

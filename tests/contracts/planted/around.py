@@ -9,10 +9,10 @@ OF_CONFIGS = "tests/config/test_compose.py::test_"
 STORAGE = [
     (
         "rows come twice after a resume",
-        "sac_runner/storage/run_directory.py",
+        "sac_runner/storage/metrics_file.py",
         'int(row["env_steps"]) < written.env_steps',
         "True",
-        "tests/storage/test_run_directory.py::test_rows_after_the_checkpoint_are_dropped_when_a_run_continues",
+        "tests/storage/test_metrics_file.py::test_rows_after_the_checkpoint_are_dropped_when_a_run_continues",
     ),
     (
         "a checkpoint gets its name before it is on the disk",

@@ -211,10 +211,10 @@ ENDINGS = [
     ),
     (
         "the rows of a step come twice after a kill",
-        "sac_runner/storage/run_directory.py",
+        "sac_runner/storage/metrics_file.py",
         "[: written.rows]",
         "",
-        "tests/storage/test_run_directory.py::test_rows_of_the_checkpoints_own_step_are_dropped_where_they_came_after_it",
+        "tests/storage/test_metrics_file.py::test_rows_of_the_checkpoints_own_step_are_dropped_where_they_came_after_it",
     ),
     (
         "the curve keeps what came after its checkpoint in the same step",
