@@ -10,6 +10,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from typing import NoReturn
 
 from sac_runner.errors import RunnerError, WrongInput, command, say
@@ -24,6 +25,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, name: str, description: str) -> None:
         """Of the command ``name``."""
         super().__init__(command(name), description=description, allow_abbrev=False)
+        self.add_argument("--version", action="version", version=version_line())
 
     def read(self, arguments: Sequence[str] | None) -> argparse.Namespace:
         """Parse ``arguments``, by default the command line's.
@@ -133,6 +135,14 @@ def number(text: str) -> float:
         ValueError: It is no number.
     """
     return float(text.replace(",", "") if re.fullmatch(r"-?\d{1,3}(,\d{3})+(\.\d+)?", text) else text)
+
+
+def version_line() -> str:
+    """``sac_runner 1.0``: what ``--version`` says."""
+    try:
+        return f"sac_runner {metadata.version('sac-runner')}"
+    except metadata.PackageNotFoundError:
+        return "sac_runner, not installed"
 
 
 def open_door(body: Callable[[], None]) -> None:

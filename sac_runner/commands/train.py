@@ -14,7 +14,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from sac_runner.commands.arguments import open_door, open_door_of_a_job
+from sac_runner.commands.arguments import open_door, open_door_of_a_job, version_line
 from sac_runner.config.compose import Job, from_command_line
 from sac_runner.config.convert import flat, from_plain, written
 from sac_runner.config.schema import Config
@@ -49,6 +49,9 @@ def main() -> None:
 
 
 def _launch() -> None:
+    if "--version" in sys.argv[1:]:  # Hydra would tell its own
+        print(version_line())
+        return
     typed = [Path(sys.argv[0]).name, *sys.argv[1:]]
     with Session(typed) as session:
         register(session)

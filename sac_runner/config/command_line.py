@@ -17,7 +17,7 @@ from sac_runner.config.rewrite import config_folders, is_sweep, rewrite, split
 from sac_runner.config.validate import find_contradictions
 from sac_runner.errors import WrongInput, train_command
 
-_MISREAD = re.compile(r" env\.id=|\.mode=|=\[| \+\w")
+_MISREAD = re.compile(r" env\.id=|\.mode=|=\[| \+\+?\w")
 """Settings that compose and may yet not be what was meant."""
 
 _TWICE = re.compile(r"(?:An item is already at '|Multiple values for )([\w./]+?)(?:'|\. )")

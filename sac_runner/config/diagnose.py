@@ -84,7 +84,7 @@ def _group_of(choice: str, groups: Groups) -> str | None:
 
 
 def _fault(groups: Groups, key: str, value: str, choices: dict[str, str], sweeps: bool) -> WrongInput | None:
-    if key.startswith("hydra"):
+    if key.startswith("hydra") and key != "hydra/launcher":
         return None
     if key.startswith("env.kwargs."):
         return _two_values(key, value) if _is_list(value) and not sweeps else None
@@ -97,8 +97,9 @@ def _fault(groups: Groups, key: str, value: str, choices: dict[str, str], sweeps
         return _unknown_key(key, value, choices, groups, sweeps)
     group, _, mode = key.partition(".")
     if mode == "mode" and choices.get(key, value) != value:
-        fault = _choice_fault(group, value, groups, sweeps)
-        return fault or WrongInput(f"{key} comes with {group}={value}", to_paste(f"{group}={value}"))
+        if fault := _choice_fault(group, value, groups, sweeps):
+            return WrongInput(f"{key} comes with {group}, and {fault.message}", fault.remedy)
+        return WrongInput(f"{key} comes with {group}={value}", to_paste(f"{group}={value}"))
     if key.endswith(("env_steps", "capacity")) and re.fullmatch(r"[1-9]\d{0,2}(,\d{3})*,000", value) and not sweeps:
         whole = to_paste(f"{key}={value.replace(',', '')}")
         return WrongInput(f"{key}={value}: a number is written without commas", whole)
@@ -128,7 +129,8 @@ def _swept(settings: Sequence[str], sweeps: bool) -> list[str]:
     if not _is_list(value) or sweeps:
         return [*settings]
     if key == "agent.hidden_sizes":
-        return [*settings[:-1], f"{key}=[{value}]"]
+        sizes = re.search(r"\d+(, ?\d+)*", value)  # of a tuple, or of SB3's dict(pi=[...], qf=[...])
+        return [*settings[:-1], f"{key}=[{sizes[0] if sizes else value}]"]
     return ["-m", *settings]
 
 
@@ -151,7 +153,7 @@ def _choice_fault(group: str, value: str, groups: Groups, sweeps: bool) -> Wrong
     if len(parts) > 1 and all(part in there for part in parts):
         return None if sweeps else _two_values(group, value)
     wrong = next(part for part in parts if part not in there)
-    near = difflib.get_close_matches(wrong, there, 1)
+    near = difflib.get_close_matches(wrong.lower(), there, 1)
     is_id = group == "env" and re.search(r":|-v\d+$", wrong) is not None  # of Gymnasium's
     if is_id:
         named = wrong.lower().split("-v")[0].removesuffix("continuous")
@@ -169,13 +171,16 @@ def _two_values(key: str, value: str) -> WrongInput:
     remedy = to_paste(*_swept([f"{key}={value}"], False))
     if key == "agent.hidden_sizes":
         return WrongInput(f"{key}={value} must be a list", remedy)
+    if re.fullmatch(r"-?\d+,0\d+", value):  # no number of a list begins with 0
+        right = f"{key}={value.replace(',', '.')}"
+        return WrongInput(f"{key}={value}: a number is written with a point", to_paste(right))
     count = value.count(",") + 1
     number = "several" if "(" in value else "two" if count == 2 else str(count)
     return WrongInput(f"{key}={value} names {number} settings; one run takes one", remedy)
 
 
 def _unknown_key(key: str, value: str, choices: dict[str, str], groups: Groups, sweeps: bool) -> WrongInput:
-    theirs = key if key in SYNONYMS else key.split(".")[-1].replace("-", "_")
+    theirs = key if key in SYNONYMS else key.split(".")[-1].replace("-", "_").lower()
     if key.startswith("env_kwargs."):
         ours = f"env.kwargs.{key.partition('.')[2]}"
         return WrongInput(f"unknown key {key}; here it is {ours}", to_paste(*_swept([f"{ours}={value}"], sweeps)))

@@ -23,7 +23,7 @@ def nearest_keys(key: str) -> list[str]:
     Several where it names no group.
     """
     keys = schema_keys()
-    group, _, last = key.rpartition(".")
+    group, _, last = key.lower().rpartition(".")
     if group in keys:
         return [group]
     everywhere: dict[str, list[str]] = defaultdict(list)

@@ -67,7 +67,9 @@ _NOT_HERE = {
     "best_test_reward": "the policy with the best mean of an evaluation is always kept",
     "action_noise": "the policy explores by its own randomness",
     "capture_video": "{record} makes videos of a run",
+    "n_steps": "targets look one step ahead, as in the paper",
     "optimize_memory_usage": "an observation is kept once as it is",
+    "policy": "there is one, a squashed Gaussian; its networks are agent.hidden_sizes and agent.activation",
     "policy_kwargs": "networks are agent.hidden_sizes and agent.activation",
     "track": "each run has its TensorBoard events and metrics.csv in its folder",
     "torch_deterministic": "runs are deterministic as they are",
@@ -77,6 +79,7 @@ _NOT_HERE = {
     "target_update_interval": "agent.tau is what each update moves the targets by",
     "stats_window_size": "returns of training are means since the last row, log.every_env_steps",
     "use_sde": "exploration is drawn anew at each step, as in the paper",
+    "verbose": "a run shows how far it is by itself",
 }
 
 # Their values that are written otherwise here: ours for theirs; None stands for any other.

@@ -1,9 +1,13 @@
 """The way out of a command, shown with real processes."""
 
+import contextlib
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
+
+from sac_runner.commands import compare, evaluate, record, runs, tensorboard, train, watch
 
 JOB = """
 import sys, threading, time
@@ -33,3 +37,11 @@ def test_a_thread_that_an_environment_left_does_not_keep_a_job(ending, code, sai
     ended = subprocess.run(job, capture_output=True, text=True, timeout=60)
     assert (ended.returncode, ended.stdout) == (code, "trained\n")
     assert said in ended.stderr and bool(said) == bool(ended.stderr)
+
+
+@pytest.mark.parametrize("command", [train, evaluate, watch, record, compare, runs, tensorboard])
+def test_every_command_tells_its_version(command, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["command", "--version"])
+    with contextlib.suppress(SystemExit):
+        command.main()
+    assert capsys.readouterr().out == f"sac_runner {version('sac-runner')}\n"

@@ -59,6 +59,8 @@ def refused(arguments, *fragments, code=2):
 UNKNOWN = [
     ("agent.lrr=1e-3", "unknown key agent.lrr", "try: sac-train agent.lr=1e-3"),
     ("agent.hiden_sizes=[8]", "unknown key agent.hiden_sizes", "agent.hidden_sizes=[8]"),
+    ("AGENT.LR=1e-3 SEED=5", "here it is agent.lr", "; unknown key SEED\n", "try: sac-train agent.lr=1e-3 seed=5\n"),
+    ("env=PENDULUM seed=1", "env=PENDULUM does not exist", "try: sac-train env=pendulum seed=1\n"),
     ("warmup=1000", "unknown key warmup", "--cfg job"),
     ("schedule.warmup=0", "unknown key schedule.warmup", "try: sac-train schedule.warmup_env_steps=0\n"),
     ("eval.every=50", "unknown key eval.every; there is eval.every_env_steps and eval.every_rounds", "--cfg job"),
@@ -152,8 +154,13 @@ UNKNOWN = [
     ("torch_deterministic=true seed=1", "key torch_deterministic; runs are deterministic", "try: sac-train seed=1\n"),
     ("--track --wandb-entity me --seed 1", "key track; each", "key wandb_entity; each", "try: sac-train seed=1\n"),
     ("capture_video=true", "unknown key capture_video; sac-record makes videos of a run\n", "try: sac-train\n"),
+    ("policy=MlpPolicy verbose=1", "a squashed Gaussian; its networks are", "a run shows how far it is by itself\n"),
     ("train_freq=4 seed=1", "schedule.updates_per_env_step is the ratio", "try: sac-train seed=1\n"),
-    ("hydra/launcher=slrm seed=1", "can be basic, local, slurm\n", "try: sac-train hydra/launcher=slurm seed=1\n"),
+    (
+        "hydra/launcher=slrm seed=1",
+        "hydra/launcher can be local, slurm\n",
+        "try: sac-train hydra/launcher=slurm seed=1\n",
+    ),
     ("--env-id Pendulum-v1", "here it is env\n", "try: sac-train env=pendulum\n"),
     ("-m env_id=Pendulum-v1,Hopper-v5", "here it is env\n", "try: sac-train -m env=pendulum,hopper\n"),
     ("env=BipedalWalkerHardcore-v3", "does not exist", "try: sac-train env=bipedalwalker_hardcore\n"),
@@ -325,6 +332,7 @@ CHOICES = [
     ("env=pendulum tuned/agent=nope", "tuned/agent=nope does not exist; tuned/agent can be "),
     ("env=pendulum seeds=3 seed=5,6", "both name the seeds\n", "try: sac-train -m env=pendulum seed=5,6\n"),
     ("-m env=pendulum seed=0,1 hydra/launcher=basic", "hydra/launcher=basic would neither plan nor watch the jobs"),
+    ("env=pendulum seeds=2 hydra/launcher=basic", "hydra/launcher=basic does not exist; hydra/launcher can be local"),
     ("env=pendulum --package", "error: --package/-p: expected one argument\n"),
     ("env=pendulum --cfg", "error: --cfg/-c: expected one argument\n"),
     ("run.dir=x alpha=auto alpha.value=0.1", "this run has alpha=auto\n", "try: sac-train run.dir=x alpha=auto\n"),
@@ -336,11 +344,16 @@ CHOICES = [
     ("--multirun=3", "error: --multirun/-m: ignored explicit argument '3'\n  try: sac-train --help\n"),
     ("env=pendulum --info nope", "error: --info/-i: invalid choice: 'nope'"),
     ("agent.hidden_sizes=64,64 seed=1", "must be a list", "try: sac-train 'agent.hidden_sizes=[64,64]' seed=1\n"),
+    ("'agent.hidden_sizes=(64,64)'", "must be a list", "try: sac-train 'agent.hidden_sizes=[64,64]'\n"),
+    ("'net_arch=dict(pi=[64,64],qf=[64,64])'", "here it is", "try: sac-train 'agent.hidden_sizes=[64,64]'\n"),
+    ("agent.lr=0,001 seed=1", "a number is written with a point\n", "try: sac-train agent.lr=0.001 seed=1\n"),
+    ("++learning_starts=9", "here it is schedule.warmup_env_steps", "try: sac-train schedule.warmup_env_steps=9\n"),
     ("env=pendulum env.kwargs.g=9 env.kwargs=3", "env.kwargs=3 must be a mapping"),
     ("'eval={episodes:0}'", "eval.episodes=0 must be at least 1"),
     ("agent.log_std_min=2 agent.log_std_max=-20", "must be below agent.log_std_max=-20"),
     ("env=custom agent.tau=7", "agent.tau=7 must be", "env=custom needs env.id"),
     ("total_env_steps=10,000", "written without commas", "try: sac-train total_env_steps=10000\n"),
+    ("alpha.mode=nope seed=1", "alpha.mode comes with alpha, and alpha=nope does not exist; alpha can be annealed"),
     ("alpha.mode=fixed seed=1", "alpha.mode comes with alpha=fixed", "try: sac-train alpha=fixed seed=1\n"),
     ("schedule.mode=per_round", "schedule.mode comes with", "try: sac-train schedule=per_round\n"),
     ("alpha.mode=adaptive", "alpha=adaptive does not exist; alpha can be annealed"),
@@ -815,9 +828,12 @@ KEY = st.sampled_from([*schema_keys(), *SYNONYMS, *GROUPS]) | WORD
 
 @given(KEY, WORD, st.booleans(), st.booleans())
 @example("", "", True, False)
+@example("schedule.warmup_env_steps", "9", True, False)
+@example("schedule.mode", "", True, False)
 def test_explaining_never_fails_and_names_what_was_typed(key, value, equals, sweeps):
     override = f"{key}={value}" if equals else key
-    for choices in ({}, DEFAULTS, {"alpha": "fixed_0.05", "alpha.mode": "fixed", "schedule.mode": "per_round"}):
+    rounds = {"schedule": "per_round", "schedule.mode": "per_round"}
+    for choices in ({}, DEFAULTS, {"alpha": "fixed_0.05", "alpha.mode": "fixed", **rounds}):
         faults = find_faults(GROUPS, [override], choices, sweeps)
         fault = explain(faults, [override], [], {}, ValueError(f"about {override}\nand more"), lambda _: {})
         assert isinstance(fault, WrongInput) and len(str(fault).splitlines()) <= 3

@@ -165,7 +165,7 @@ def test_a_sweep_goes_on_with_the_launcher_that_it_had(ragged, server):
 
 def test_a_launcher_that_is_not_there_and_an_option_that_it_has_not_are_answered(sweeps):
     said = sweeps.refused("-m", *TINY, "seed=0,1", "hydra/launcher=slrum")
-    assert "hydra/launcher can be basic, local, slurm" in said and "seed=0,1 hydra/launcher=slurm " in said
+    assert "hydra/launcher can be local, slurm" in said and "seed=0,1 hydra/launcher=slurm " in said
     assert "--cfg hydra --package hydra.launcher" in sweeps.refused("-m", *TINY, "seed=0,1", "hydra.launcher.at_time=3")
 
 
