@@ -240,11 +240,13 @@ def _watch(pids, marks, signals):
 def _serve():
     import sac_runner.training.preflight
     import sac_runner.training.run  # noqa: F401
-    from sac_runner.sweep import pool, probe
+    from sac_runner.sweep import job_process, pool, probe
     from tests import climber
     from tests.runs import TINY
 
-    pool.subprocess = SimpleNamespace(Popen=_Job, DEVNULL=None, TimeoutExpired=subprocess.TimeoutExpired)
+    pool.subprocess = job_process.subprocess = SimpleNamespace(
+        Popen=_Job, DEVNULL=None, TimeoutExpired=subprocess.TimeoutExpired
+    )
     pool._POLL_S = 0.01
     probe.ask = _ask_fork
     climber.register()

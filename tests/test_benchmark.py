@@ -82,7 +82,7 @@ def test_drawing_is_timed_between_updates(monkeypatch):
         return alternating(lambda: turns.append("d") or draw(), lambda batch: turns.append("u") or update(batch), 0.05)
 
     monkeypatch.setattr(buffer, "_alternating", briefly)
-    monkeypatch.setattr(buffer, "_alone", partial(buffer._alone, seconds=0.05))
+    monkeypatch.setattr(buffer, "milliseconds", partial(buffer.milliseconds, seconds=0.05))
     memory, alone, drawing = buffer.measure(2)
     assert memory.ours.median < memory.other.median == 3
     assert alone.ours.low > 0 and drawing.ours.low > 0 and drawing.ratio.high < 1

@@ -50,7 +50,16 @@ def test_action_is_that_of_the_weights_with_their_statistics(run):
 def test_plays_what_evaluate_scores(run):
     from sac_runner.playback.assess import assess
 
-    scored = assess(RunDirectory(run), "best", episodes=1, seed=11).evaluation
+    scored = assess(
+        RunDirectory(run),
+        "best",
+        episodes=1,
+        seed=11,
+        deterministic=True,
+        as_trained=False,
+        trusted=False,
+        on_episode=max,
+    ).evaluation
     policy, env = sac_runner.load_policy(run), gym.make("Pendulum-v1", max_episode_steps=15)
     obs, _ = env.reset(seed=11)
     total, ended = 0.0, False

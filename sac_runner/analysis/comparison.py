@@ -43,7 +43,7 @@ class Better(NamedTuple):
     """That a run of it scores more."""
     interval: tuple[float, float] | None
     """None where seeds are few."""
-    chance: float
+    p_value: float
     """How often equal settings come out as far apart, or farther; NaN over several environments."""
 
 
@@ -223,7 +223,7 @@ def _row(group: Group, scores: list[Score], base: list[Score], is_base: bool) ->
     few = len(scores) < FEW
     curves = [score.run.curve for score in scores]
 
-    def over(statistic: Callable[[Floats], float], values: Iterable[float]) -> float:
+    def over(statistic: Callable[[Floats], Floats | float], values: Iterable[float]) -> float:
         return float(statistic(np.array([*values]))) if scores else math.nan
 
     return Row(
@@ -246,5 +246,5 @@ def _better(finals: list[Floats], base: list[Floats]) -> Better:
     return Better(
         statistics.probability_of_improvement(finals, base),
         None if few else statistics.improvement_interval(finals, base),
-        statistics.chance(finals[0], base[0]) if len(finals) == 1 else math.nan,
+        statistics.p_value(finals[0], base[0]) if len(finals) == 1 else math.nan,
     )

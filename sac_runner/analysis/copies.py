@@ -19,7 +19,12 @@ def without_copies(grouping: Grouping) -> tuple[Grouping, list[LeftOut]]:
         kept: dict[tuple[Any, ...], list[Run]] = {}
         mixed = grouping.mixed.get(group.label, [])
         for run in sorted(
-            group.runs, key=lambda run: (run.status.state not in ("finished", "running"), -run.curve.reach)
+            group.runs,
+            key=lambda run: (
+                run.status.state not in ("finished", "running"),
+                -run.curve.reach,
+                -len(run.curve.env_steps),
+            ),
         ):
             own = kept.setdefault((written(run.seed), *(value_of(run.config, key) for key in mixed)), [])
             first = next((other for other in own if _is_one_run(other, run)), None)
@@ -35,7 +40,10 @@ def without_copies(grouping: Grouping) -> tuple[Grouping, list[LeftOut]]:
 def _how_alike(run: Run, first: Run) -> str:
     if run.curve.reach > first.curve.reach:
         return f"goes on, to the bit, from the end of {first.name}"
-    what = "curve" if run.curve.reach == first.curve.reach else "beginning"
+    if run.curve.reach < first.curve.reach:
+        what = "beginning"
+    else:
+        what = "curve" if len(run.curve.env_steps) == len(first.curve.env_steps) else "values"
     return f"has the seed and, to the bit, the {what} of {first.name}"
 
 

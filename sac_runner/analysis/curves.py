@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sac_runner.analysis.statistics import FEW, Floats, band, middle
+from sac_runner.analysis.statistics import FEW, Floats, band, iqm
 from sac_runner.storage.metrics_file import Columns, read_columns
 
 _WALL_TIME = "perf/wall_time_s"
@@ -80,7 +80,7 @@ class Line(NamedTuple):
     """The middle of a group where all of its counted runs are."""
 
     x: Floats
-    middle: Floats
+    iqm: Floats
     band: tuple[Floats, Floats] | None
     """None where seeds are few."""
 
@@ -96,4 +96,4 @@ def line(curves: Sequence[tuple[Floats, Floats]]) -> Line | None:
     if len(grid) > _POINTS:
         grid = np.linspace(begin, end, _POINTS)
     values = np.array([np.interp(grid, x, y) for x, y in curves])
-    return Line(grid, middle(values), None if len(curves) < FEW else band(values))
+    return Line(grid, iqm(values), None if len(curves) < FEW else band(values))

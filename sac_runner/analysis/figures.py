@@ -1,11 +1,9 @@
-"""Pictures of run directories."""
+"""Pictures: the learning curve of a run, and the lines of a comparison."""
 
-import contextlib
 import io
 import re
 import textwrap
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -75,8 +73,11 @@ def draw(comparison: Comparison) -> Pictures:
     """Draw the lines once, for a file and for a page."""
     import matplotlib
 
-    figure, png, svg = _figure(comparison), io.BytesIO(), io.StringIO()
-    with _any_letter(), matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "comparison"}):
+    png, svg = io.BytesIO(), io.StringIO()
+    of_svg = matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "comparison", "text.parse_math": False})
+    with of_svg, warnings.catch_warnings():  # a dollar in a name is a dollar, and the font may lack a letter of it
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        figure = _figure(comparison)
         figure.savefig(png, format="png", dpi=144, facecolor="white")
         figure.set_layout_engine("none")  # it stays as it is laid out
         figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
@@ -84,14 +85,6 @@ def draw(comparison: Comparison) -> Pictures:
     text = text[text.index("<svg") :].replace(_INK, "var(--ink)").replace(_LINE, "var(--line)")
     text = re.sub(r"<metadata>.*?</metadata>| xmlns(:xlink)?=\"[^\"]*\"", "", text, flags=re.DOTALL)
     return Pictures(png.getvalue(), text)
-
-
-@contextlib.contextmanager
-def _any_letter() -> Iterator[None]:
-    """A name may have letters that matplotlib's font lacks, of which it warns at each."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")
-        yield
 
 
 def _figure(comparison: Comparison) -> "Figure":
@@ -108,8 +101,8 @@ def _figure(comparison: Comparison) -> "Figure":
             _draw(left, row, row.over_steps, of_group[row.group.label], "env_steps", many)
             _draw(right, row, row.over_minutes, of_group[row.group.label], "minutes", many)
         left.axvline(panel.at, color=_INK, lw=0.8, ls=(0, (2, 3)), zorder=0)
-        left.set_ylabel(comparison.metric, color=_INK, parse_math=False)
-        left.set_title(panel.env_id, loc="left", color=_INK, fontsize=11, fontweight="bold", parse_math=False)
+        left.set_ylabel(comparison.metric, color=_INK)
+        left.set_title(panel.env_id, loc="left", color=_INK, fontsize=11, fontweight="bold")
         _legend(right, panel, of_group)
         for x in (left, right):
             x.autoscale_view()
@@ -139,7 +132,7 @@ def _draw(axes: "Axes", row: Row, line: Line | None, style: tuple[str, Any], axi
         axes.fill_between(line.x, *line.band, color=color, alpha=0.07 if many else 0.18, lw=0, zorder=3)
     marker = "o" if len(line.x) == 1 else ""  # a line of one point is none
     width = 1.6 if many else 2.2
-    axes.plot(line.x, line.middle, color=color, lw=width, ls=dashes, zorder=4, marker=marker, ms=4)
+    axes.plot(line.x, line.iqm, color=color, lw=width, ls=dashes, zorder=4, marker=marker, ms=4)
 
 
 def _thinned(x: Floats, y: Floats) -> Floats:
@@ -156,11 +149,9 @@ def _legend(axes: "Axes", panel: Panel, of_group: dict[str, tuple[str, Any]]) ->
     for row, words in _entries(panel):
         color, dashes = of_group[row.group.label] if row else ("none", "-")
         handles.append(Line2D([], [], color=color, ls=dashes, lw=2.2, label=words))
-    legend = axes.legend(
+    axes.legend(
         handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1.0), frameon=False, fontsize=9, labelcolor=_INK
     )
-    for text in legend.get_texts():
-        text.set_parse_math(False)  # a dollar is a dollar
 
 
 def _entries(panel: Panel) -> list[tuple[Row | None, str]]:

@@ -51,7 +51,10 @@ class Grouping:
     groups: list[Group]
     """In the order of their first run."""
     differing: dict[str, list[str]]
-    """Key that they differ in -> other keys that always have the same value, such as ``agent.lr`` -> ``alpha.lr``."""
+    """Key that they differ in -> other keys that always have the same value, such as ``agent.lr`` -> ``alpha.lr``.
+
+    Those that ``--group-by`` does not ask for count too, where each group has one value of them.
+    """
     equal: int
     """How many other keys all runs share."""
     mixed: dict[str, list[str]]
@@ -101,8 +104,10 @@ def _group(runs: list[Run], by: list[str] | None) -> Grouping:
     keys = list(dict.fromkeys(key for config in configs for key in config))
     differing = _differing(keys, configs)
     chosen = differing if by is None else _asked(by, keys, differing)
-    leaders = _leaders([key for key in chosen if key in differing], configs)
     settings = _settings(runs, configs, chosen)
+    asked = [key for key in chosen if key in differing]
+    others = [key for key in differing if not any(_differing([key], setting.configs) for setting in settings)]
+    leaders = _leaders(list(dict.fromkeys([*asked, *others])), configs)
     labels = labels_of(settings, chosen, leaders, None if by is None else _exact(by, keys))
     groups, mixed = [], {}
     for label, setting in zip(labels, settings, strict=True):
@@ -164,7 +169,7 @@ def _check_keys(by: list[str], runs: list[Run]) -> None:
             raise WrongInput("seeds never split a group: each group is a setting over its seeds")
         if key not in known:
             near = [x for x in known if x.endswith(f".{key}")] or difflib.get_close_matches(key, known, 1)
-            remedy = f"--group-by {near[0]}" if near else f"{command('train')} --cfg job --resolve   (lists them)"
+            remedy = f"--group-by {near[0]}" if near else f"{command('train')} --cfg job --resolve   # lists them"
             raise WrongInput(f"--group-by {key}: no run's config has such a key", remedy)
 
 

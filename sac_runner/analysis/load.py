@@ -17,7 +17,7 @@ from sac_runner.storage.find import find_run_or_sweep, list_runs, list_sweeps, r
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.status import Status, status
 from sac_runner.storage.stored_config import plain_config
-from sac_runner.storage.sweep_directory import SweepDirectory
+from sac_runner.storage.sweep_directory import SweepDirectory, find_job
 
 _DEPTH = 5  # outputs/sweeps/<sweep>/<setting>/<seed>
 
@@ -204,13 +204,10 @@ def _jobs(sweep: SweepDirectory) -> Iterator[_Place]:
 
 def _alone(run: Path) -> _Place:
     """A run that was named by itself, with its job if it lies in its sweep."""
-    sweep = SweepDirectory(run.absolute().parent.parent)  # /data, as of a container, has no parents[1]
-    try:
-        jobs = sweep.jobs() if sweep.is_sweep else []
-    except RunnerError:  # the run needs no plan
-        jobs = []
-    mine = [job for job in jobs if sweep.path / job.path == run.absolute()]
-    return _Place(run, partial(sweep.status, mine[0]), mine[0].setting) if mine else _run_place(run)
+    if (planned := find_job(run)) is None:
+        return _run_place(run)
+    sweep, job = planned
+    return _Place(run, partial(sweep.status, job), job.setting)
 
 
 def _run_place(run: Path) -> _Place:

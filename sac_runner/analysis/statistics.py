@@ -24,13 +24,8 @@ _AT_ONCE = 2_000_000  # resampled scores at a time, 16 MB
 _ENUMERATED = 20_000  # ways to tell two groups apart: two of 8 runs have 12,870
 
 
-def iqm(scores: Floats) -> float:
-    """The mean of the middle half of (runs,): a quarter, rounded down, is left out at either end."""
-    return float(middle(scores))
-
-
-def middle(scores: Floats) -> Floats:
-    """``iqm`` over the first axis alone, such as at each point of (runs, points)."""
+def iqm(scores: Floats) -> Floats:
+    """The interquartile mean over the runs, (runs, ...): a quarter of them, rounded down, is left out at either end."""
     n = len(scores)
     return np.asarray(np.sort(scores, 0)[n // 4 : n - n // 4].mean(0))
 
@@ -40,14 +35,14 @@ def iqm_interval(scores: Floats) -> tuple[float, float]:
     ordered = np.sort(scores)
 
     def resample(rng: np.random.Generator, n: int) -> Floats:
-        return middle(ordered[rng.integers(len(ordered), size=(n, len(ordered)))].T)
+        return iqm(ordered[rng.integers(len(ordered), size=(n, len(ordered)))].T)
 
     low, high = _interval(resample, _REPETITIONS, ordered.size)
     return float(low), float(high)
 
 
 def band(values: Floats) -> tuple[Floats, Floats]:
-    """The 95 % interval of ``middle`` at each point, each resampled run being drawn with its whole curve.
+    """The 95 % interval of ``iqm`` at each point, each resampled run being drawn with its whole curve.
 
     Args:
         values: (runs, points).
@@ -55,7 +50,7 @@ def band(values: Floats) -> tuple[Floats, Floats]:
     ordered = values[np.lexsort(values.T)]
 
     def resample(rng: np.random.Generator, n: int) -> Floats:
-        return middle(ordered[rng.integers(len(ordered), size=(len(ordered), n))])
+        return iqm(ordered[rng.integers(len(ordered), size=(len(ordered), n))])
 
     low, high = _interval(resample, _REPETITIONS_OF_BANDS, ordered.size)
     return low, high
@@ -83,7 +78,7 @@ def improvement_interval(x: Sequence[Floats], y: Sequence[Floats]) -> tuple[floa
     return float(low), float(high)
 
 
-def chance(x: Floats, y: Floats) -> float:
+def p_value(x: Floats, y: Floats) -> float:
     """How often runs as far apart as ``x`` and ``y`` come of one and the same setting (permutation test of ranks).
 
     The two-sided p-value of a Mann-Whitney test, ties included: exact for few runs, from 10,000 permutations else.

@@ -30,7 +30,7 @@ SCORES = {
     "p_better": "probability that a run of the group scores more than one of the baseline",
     "p_low": "its 95 % bootstrap interval, the lower end",
     "p_high": "and the upper end",
-    "chance": "two-sided p-value of a rank permutation test against the baseline",
+    "p_value": "two-sided p-value of a rank permutation test against the baseline",
 }
 """Column of scores.csv -> what it holds."""
 CURVES = {
@@ -99,7 +99,7 @@ def _of_group(row: Row, to_reach: float | None) -> dict[str, Any]:
 
 def _against_baseline(better: Better) -> dict[str, Any]:
     low, high = better.interval or (None, None)
-    return {"p_better": better.probability, "p_low": low, "p_high": high, "chance": better.chance}
+    return {"p_better": better.probability, "p_low": low, "p_high": high, "p_value": better.p_value}
 
 
 def _points(panel: Panel, row: Row) -> Iterable[dict[str, Any]]:
@@ -112,7 +112,7 @@ def _points(panel: Panel, row: Row) -> Iterable[dict[str, Any]]:
                 "group": row.group.label,
                 "axis": axis,
                 "x": float(line.x[i]),
-                "iqm": float(line.middle[i]),
+                "iqm": float(line.iqm[i]),
                 "low": low,
                 "high": high,
                 "runs": len(row.scores),

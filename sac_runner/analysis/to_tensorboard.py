@@ -36,5 +36,5 @@ def _points(row: Row) -> list[BandPoint]:
     low, high = line.band or ([None] * len(line.x), [None] * len(line.x))
     return [
         BandPoint(round(x), float(s), float(y), None if a is None else float(a), None if b is None else float(b))
-        for x, s, y, a, b in zip(line.x, seconds, line.middle, low, high, strict=True)
+        for x, s, y, a, b in zip(line.x, seconds, line.iqm, low, high, strict=True)
     ]

@@ -64,12 +64,10 @@ def _of_panel(panel: Panel, comparison: Comparison) -> list[str]:
 def headline(panel: Panel, metric: str) -> str:
     """``eval/return_mean at 100,000 env steps, deterministic, LunarLanderContinuous-v3``."""
     runs = [score.run for row in panel.rows for score in row.scores]
-    ways = {run.config.get("eval.deterministic") for run in runs} if metric.startswith("eval/") else set()
-    way = (
-        ""
-        if not ways
-        else f", {'deterministic' if ways == {True} else 'sampled' if ways == {False} else 'some sampled'}"
-    )
+    way = ""
+    if metric.startswith("eval/"):
+        ways = {run.config.get("eval.deterministic") for run in runs}
+        way = ", deterministic" if ways == {True} else ", sampled" if ways == {False} else ", some sampled"
     return f"{metric} at {panel.at:,.0f} env steps{way}, {panel.env_id}"
 
 
@@ -206,7 +204,7 @@ def _kind(row: Row, base: Row) -> str:
     assert row.better is not None
     if 2 / _ways(row, base) > _SURE:
         return "few"
-    if row.better.chance > _SURE:
+    if row.better.p_value > _SURE:
         return "open"
     return "more" if row.better.probability > 0.5 else "less"
 

@@ -66,7 +66,7 @@ def _number(text: str) -> float:
 def _compare(arguments: Sequence[str] | None) -> None:
     options = _parser().read(arguments)
     if not options.runs:
-        raise WrongInput("which runs? RUN is missing", f"{command('compare')} last   (--help has more)")
+        raise WrongInput("which runs? RUN is missing", f"{command('compare')} last   # --help has more")
     outputs = outputs_folder(options.outputs)
     if options.out is not None:
         _require_apart(typed_path(options.out))

@@ -12,6 +12,8 @@ from sac_runner.errors import WrongInput, command
 from sac_runner.storage.find import find_run
 from sac_runner.storage.run_directory import RunDirectory
 
+_EPISODES = 20
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``sac-evaluate`` and ``scripts/evaluate``."""
@@ -21,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> Parser:
     parser = Parser("evaluate", "Evaluate the policy of a run on fresh seeds, or once more exactly as in training.")
     add_run(parser)
-    add_episodes(parser, 20)
+    add_episodes(parser, _EPISODES)
     parser.set_defaults(episodes=None)  # not given: --as-trained takes none
     parser.add_argument("--as-trained", action="store_true", help="repeat the in-training evaluation of that step")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout, and nothing else")
@@ -39,7 +41,7 @@ def _evaluate(arguments: Sequence[str] | None) -> None:
     assessment = assess(
         run,
         options.checkpoint,
-        episodes=options.episodes,
+        episodes=options.episodes or _EPISODES,
         seed=options.seed,
         deterministic=not options.sampled,
         as_trained=options.as_trained,

@@ -16,8 +16,6 @@ from sac_runner.storage.sweep_directory import SweepDirectory
 from sac_runner.sweep.slurm import refuse_if_queued
 from sac_runner.text import plural
 
-_GIVEN_UP = ("best", "env steps", "final", "", "started", "size")
-
 
 class _Step(NamedTuple):
     """One removal."""
@@ -51,7 +49,7 @@ def remove(what: str, singles: list[RunSeen], sweeps: list[SweepSeen], outputs: 
         clean_up_removed(outputs)
         say("\n".join([*stay.values(), f"nothing to remove in {outputs}/"]))
         return
-    lines = table(runs, whole, False, time.time(), terminal_width(), _GIVEN_UP)
+    lines = table(runs, whole, False, time.time(), terminal_width())
     print(*lines, *_consequences(what, parts, runs), *stay.values(), sep="\n", flush=True)
     _ask(what, steps, yes)
     clean_up_removed(outputs)

@@ -74,7 +74,7 @@ def _runs(arguments: Sequence[str] | None) -> None:
         print(json.dumps(found), flush=True)
     elif not singles and not sweeps:
         yet = f"no runs in {outputs}/ yet; make one: {train_command('env=pendulum')}"
-        say(f"no such runs in {outputs}/" if _filters(options) else yet)
+        say(f"no such runs in {outputs}/" if _has_filter(options) else yet)
     else:
         jobs = bool(options.all or options.text) and not options.sweeps
         print(
@@ -82,7 +82,7 @@ def _runs(arguments: Sequence[str] | None) -> None:
         )
 
 
-def _filters(options: argparse.Namespace) -> bool:
+def _has_filter(options: argparse.Namespace) -> bool:
     return bool(options.text or options.env or options.state or options.sweeps)
 
 
@@ -107,7 +107,7 @@ def _select(
         )
 
     kept = [sweep._replace(jobs=[job for job in sweep.jobs if matches(job)]) for sweep in sweeps]
-    bare = not _filters(options)
+    bare = not _has_filter(options)
     return (
         [] if options.sweeps else [run for run in singles if matches(run)],
         [sweep for sweep in kept if sweep.jobs or bare],

@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-from collections.abc import Sequence
 
 from sac_runner.storage.overview import RunSeen, SweepSeen, newest_first
 from sac_runner.storage.status import Status, counted
@@ -11,7 +10,7 @@ from sac_runner.text import columns, cut, number, plural, rough, short
 _HEAD = ("run", "state", "env steps", "final", "best", "started", "size", "")
 _NAME, _CAUSE = 0, 7
 _RIGHT = ("env steps", "final", "best")
-GIVEN_UP = ("size", "best", "started", "env steps", "final", "")
+_GIVEN_UP = ("size", "best", "started", "env steps", "final", "")
 """What a narrow terminal goes without, in this order."""
 _LEAST_NAME, _LEAST_CAUSE, _MOST_CAUSE = 22, 18, 100
 
@@ -29,7 +28,6 @@ def table(
     jobs: bool,
     now: float,
     width: int | None,
-    given_up: Sequence[str] = GIVEN_UP,
 ) -> list[str]:
     """Lines of the table, newest first.
 
@@ -39,7 +37,6 @@ def table(
         jobs: Whether each sweep is followed by its jobs.
         now: In seconds since 1970.
         width: Columns of the terminal; None for any.
-        given_up: Columns of the table that a narrow one goes without, in this order.
     """
     rows: list[Row] = [_HEAD]
     every: list[RunSeen | SweepSeen] = [*singles, *sweeps]
@@ -49,7 +46,7 @@ def table(
         else:
             rows.append(_sweep_row(seen, now))
             rows += [_row(job, "  " + "/".join(job.path.parts[-2:]), now) for job in seen.jobs if jobs]
-    return _fitted(rows, width, given_up)
+    return _fitted(rows, width)
 
 
 def _row(run: RunSeen, name: str, now: float) -> Row:
@@ -105,13 +102,13 @@ def totals(singles: list[RunSeen], sweeps: list[SweepSeen]) -> str:
     return f"{plural(len(every), 'run')}{within}: {counted(run.status.state for run in every)}; {size}"
 
 
-def _fitted(rows: list[Row], width: int | None, given_up: Sequence[str]) -> list[str]:
+def _fitted(rows: list[Row], width: int | None) -> list[str]:
     """The lines of ``rows``: less columns, shorter causes and the ends of names where they are too wide."""
     kept = [i for i in range(len(_HEAD)) if any(row[i] for row in rows[1:])]
     widths = [max(len(row[i]) for row in rows) for i in range(len(_HEAD))]
     if width is not None:
         least = [min(widths[_NAME], _LEAST_NAME), *widths[1:_CAUSE], min(widths[_CAUSE], _LEAST_CAUSE)]
-        for i in map(_HEAD.index, given_up):
+        for i in map(_HEAD.index, _GIVEN_UP):
             if i in kept and _taken(least, kept) > width:
                 kept.remove(i)
         spare = width - _taken(least, kept)

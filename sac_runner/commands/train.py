@@ -25,9 +25,9 @@ from sac_runner.storage.lock import RunLock
 from sac_runner.storage.names import create, create_exclusively, run_path
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.signed import read_signed
-from sac_runner.storage.sweep_directory import SweepDirectory, job_folder
+from sac_runner.storage.sweep_directory import SweepDirectory, find_job, job_folder
+from sac_runner.sweep.job_process import end_with_launcher
 from sac_runner.sweep.launchers import executor, limits, register
-from sac_runner.sweep.pool import end_with_launcher
 from sac_runner.sweep.probe import answer_on_stdout
 from sac_runner.sweep.session import Session
 
@@ -120,8 +120,11 @@ def _resume(session: Session, job: Job, which: str) -> float:
     with _owned(job, run) as lock:
         from sac_runner.training.resume import continued_config
 
-        setting, begin = _of_a_sweep(found)
-        return _continue(job, run, continued_config(run, job.overrides, job.config), lock, setting, begin)
+        config = continued_config(run, job.overrides, job.config)
+        if (planned := find_job(found)) is None:
+            return _continue(job, run, config, lock, None)
+        sweep, its_job = planned
+        return _continue(job, run, config, lock, its_job.setting, partial(sweep.forget_end, its_job))
 
 
 def _resume_sweep(session: Session, job: Job, sweep: SweepDirectory) -> None:
@@ -135,20 +138,6 @@ def _resume_sweep(session: Session, job: Job, sweep: SweepDirectory) -> None:
         raise Damaged(f"{sweep.path / 'sweep.json'} does not say how its jobs were run")
     parameters = job.launcher if "_target_" in job.launcher else planned | job.launcher
     session.resume(sweep, limits(parameters), executor(parameters), job.config.dry_run)
-
-
-def _of_a_sweep(run: Path) -> tuple[dict[str, str] | None, Callable[[], None]]:
-    """What was swept, where ``run`` is a job of a sweep, and what to do when it goes on by hand.
-
-    How its last process ended is no longer the news then.
-    """
-    sweep = SweepDirectory(run.absolute().parent.parent)
-    with contextlib.suppress(Damaged):
-        jobs = sweep.jobs() if sweep.is_sweep else []
-        for job in jobs:
-            if sweep.run(job).path == run.absolute():
-                return job.setting, partial(sweep.forget_end, job)
-    return None, lambda: None
 
 
 def _rerun(job: Job, run: RunDirectory, swept: dict[str, str] | None) -> float:
@@ -197,6 +186,11 @@ def _continue(
     if job.config.dry_run:
         dry_run(config, job.overrides, None, run if saved else None)
         return 0.0
+    if not saved:
+        if run.read_summary().get("env_steps"):
+            lost = f"{run.path} has lost its checkpoints, and nothing else says how to go on"
+            raise Damaged(lost, f"train it anew: {train_command('run.dir=NEW ...')}")
+        warn(f"{run.path} has no checkpoint yet: it begins anew")
     with lock or RunLock(run.path) as owned:  # killed before its first checkpoint, it begins anew
         begin()
         return _finish(train(config, job.overrides, None, lambda: nullcontext(owned), bool(saved), swept))
@@ -228,7 +222,11 @@ def _make_directory(config: Config, overrides: list[str]) -> Path:
 
 def _own_directory(path: Path) -> Path:
     """``run.dir``: made new, or with nothing in it but what is left of a start that came to nothing."""
-    if create(path) or _is_unused(path):
+    try:
+        made = create(path)
+    except WrongInput as e:
+        raise WrongInput(e.message, train_command("run.dir=NEW")) from e
+    if made or _is_unused(path):
         return path
     if RunDirectory(path).is_run:  # when this start began, it was none
         with RunLock(path):

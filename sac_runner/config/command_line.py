@@ -12,7 +12,7 @@ from sac_runner.config.convert import Fault, convert, flat, written
 from sac_runner.config.diagnose import find_faults, to_paste
 from sac_runner.config.explain import explain, explain_options, find_mends, in_the_command, mode_of, of_the_sweep
 from sac_runner.config.keys import key_of
-from sac_runner.config.origin import Groups, by_origin, find_groups, foreign_env, named, sweeper_params
+from sac_runner.config.origin import WHOLE, Groups, by_origin, find_groups, foreign_env, named, sweeper_params
 from sac_runner.config.rewrite import config_folders, is_sweep, rewrite, split
 from sac_runner.config.validate import find_contradictions
 from sac_runner.errors import WrongInput, train_command
@@ -22,10 +22,6 @@ _MISREAD = re.compile(r" env\.id=|\.mode=|=\[| \+\+?\w")
 
 _TWICE = re.compile(r"(?:An item is already at '|Multiple values for )([\w./]+?)(?:'|\. )")
 """Of Hydra, which was told to add what is there."""
-
-
-_WITH_PARAMS = ("sweep", "experiment")
-"""Groups whose files may say what a sweep is of."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +58,14 @@ class CommandLine:
             mends = of_the_sweep(mends, others, typed, self._plain)
         refusal = explain(faulty, typed, values, mends, error, self._plain)
         refusal = self._mended_once_more(refusal) if faulty else refusal
+        if refusal.remedy == to_paste(*typed):  # what is wrong is in a file
+            refusal = WrongInput(refusal.message)
         return refusal if job is None else refusal.of(job)
 
     def _of_params(self, settings: list[str], said: str) -> WrongInput | None:
         """The first of a chosen file's ``hydra.sweeper.params`` that can't be right, and that Hydra has ``said``."""
         chosen = {key_of(word): word.partition("=")[2] for word in settings}
-        files = [self._groups.get(group, {}).get(chosen.get(group, "")) for group in _WITH_PARAMS]
+        files = [self._groups.get(group, {}).get(chosen.get(group, "")) for group in WHOLE]
         for file in filter(None, files):
             params = [f"{key}={value}" for key, value in sweeper_params(file).items()]
             faults = find_faults(self._groups, params, self._choices([*settings, *params]), sweeps=True)

@@ -6,6 +6,7 @@ Hydra composes and does nothing else: it makes no directory, changes none, logs 
 import contextlib
 import math
 import os
+import secrets
 import shutil
 import sys
 import tempfile
@@ -91,7 +92,7 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
 
     os.environ["SAC_COMMANDS"] = command("")  # for the help page
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of Hydra's own report
-    options, settings = split(arguments)
+    options, _ = split(arguments)
     for folder in config_folders(options):
         if not folder.is_dir():
             raise WrongInput(f"--config-dir {folder} is not a folder")
@@ -100,10 +101,9 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
     with contextlib.ExitStack() as at_the_end:
         at_the_end.enter_context(_explaining(typed, lambda: started or sweep() is not None))
         sys.argv = [sys.argv[0], *arguments]
-        if options or any("hydra" in setting for setting in settings) or not _run_at_once(task, settings):
-            if not prints(options):  # a file may ask for a sweep too
-                sys.argv.append(at_the_end.enter_context(_sweepers_folder(sweep)))
-            hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
+        if not prints(options):  # a file may ask for a sweep too
+            sys.argv.append(at_the_end.enter_context(_sweepers_folder(sweep)))
+        hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
     if failures:
         raise _command_line(typed).explained(failures[0]) if isinstance(failures[0], WrongInput) else failures[0]
 
@@ -123,17 +123,20 @@ def _check_options(typed: list[str]) -> None:
 
 @contextmanager
 def _sweepers_folder(sweep: Callable[[], Path | None]) -> Iterator[str]:
-    """A folder for what Hydra's sweeper writes, as an override; in the end the sweep has it."""
-    with tempfile.TemporaryDirectory(prefix="sac-train-") as scratch:
+    """A folder that Hydra's sweeper makes for what it writes, as an override; in the end the sweep has it."""
+    scratch = Path(tempfile.gettempdir(), f"sac-train-{secrets.token_hex(8)}")  # a plain run makes none
+    try:
         yield f"hydra.sweep.dir='{scratch}'"
         if (folder := sweep()) is not None:
-            for file in set(Path(scratch).iterdir()) - {Path(scratch, "multirun.yaml")}:  # which sweep.json says better
+            for file in set(scratch.glob("*")) - {scratch / "multirun.yaml"}:  # which sweep.json says better
                 shutil.copy(file, folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextmanager
 def _explaining(typed: list[str], has_begun: Callable[[], bool]) -> Iterator[None]:
-    """What Hydra and OmegaConf raise before a run or a sweep has begun is said as what is wrong with ``typed``."""
+    """Turn what Hydra and OmegaConf raise before a run or a sweep has begun into a ``WrongInput`` about ``typed``."""
     try:
         with hears_ctrl_c(lambda: not has_begun()):
             yield
@@ -146,23 +149,6 @@ def _explaining(typed: list[str], has_begun: Callable[[], bool]) -> Iterator[Non
             raise
         text = "hydra.sweeper.params can only be set in a file, such as conf/sweep/alpha.yaml"
         raise WrongInput(text, train_command("-m alpha=auto,fixed")) from e
-
-
-def _run_at_once(task: Callable[[DictConfig], float], settings: list[str]) -> bool:
-    """Have Hydra run ``task`` on a config that is composed once; ``hydra.main`` does so twice, to see the mode first.
-
-    Returns:
-        False where a file asks for a multirun: then nothing was run.
-    """
-    with _initialized():
-        app = GlobalHydra.instance().hydra
-        assert app is not None
-        cfg = app.compose_config("config", settings, RunMode.RUN, with_log_configuration=True)
-        if cfg.hydra.mode == RunMode.MULTIRUN:
-            return False
-        app.compose_config = lambda **_: cfg  # type: ignore[method-assign]
-        app.run("config", task, settings)
-        return True
 
 
 def _command_line(typed: list[str]) -> CommandLine:

@@ -70,6 +70,8 @@ def _for_a_sweep(fault: WrongInput) -> WrongInput:
 
 
 def _bare_word(groups: Groups, word: str, following: str) -> WrongInput | None:
+    if word.startswith("~") and word[1:] in groups and word != "~tuned":
+        return WrongInput(f"{word}: a group has a choice; {word[1:]} can be {', '.join(groups[word[1:]])}", to_paste())
     if word.startswith(("~", "-")):
         return None
     group = _group_of(word, groups)
@@ -194,7 +196,7 @@ def _unknown_key(key: str, value: str, choices: dict[str, str], groups: Groups, 
     if len(near) == 1:
         return WrongInput(f"unknown key {key}", to_paste(*_swept(_with_choice(near[0], value, choices), sweeps)))
     group = _group_of(value.split(",")[0], groups)
-    remedy = to_paste(f"{group}={value}") if group else train_command("--cfg job") + "   (every key)"
+    remedy = to_paste(f"{group}={value}") if group else train_command("--cfg job") + "   # every key"
     return WrongInput(f"unknown key {key}{'; there is ' * bool(near)}{' and '.join(near)}", remedy)
 
 

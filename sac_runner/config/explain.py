@@ -96,7 +96,8 @@ def of_the_sweep(mends: Mends, job: list[str], typed: list[str], compose: Compos
             others = [word for each in words if each != key for word in words[each]] + found[""]
             kept = [value for value in values if _is_faultless(compose([*others, f"{key}={value}"]))]
             right = words[key][0].partition("=")[2]
-            if key in mended and not (kept and _is_number(right)) and right not in kept:
+            # A wrong number has no nearest right one: where others are left, it is dropped.
+            if key in mended and not (kept and re.match(r"-?\d", right)) and right not in kept:
                 kept.insert(next(i for i, value in enumerate(values) if value not in kept), right)
             if not kept:
                 return {}
@@ -110,17 +111,12 @@ def _is_faultless(plain: dict[str, Any]) -> bool:
     return not (faults or find_contradictions(config))
 
 
-def _is_number(text: str) -> bool:
-    """A wrong number has no nearest right one: it is dropped from the list."""
-    return re.fullmatch(r"-?\d.*", text) is not None
-
-
 def in_the_command(remedy: str | None, typed: list[str]) -> str | None:
     """A ``remedy`` that is settings, within the whole command that was ``typed``; any other as it is."""
     train = train_command("")
     if remedy is None or not remedy.startswith(train):
         return remedy
-    prose = found[0] if (found := re.search(r"   \([^'\"]*\)$", remedy)) else ""
+    prose = found[0] if (found := re.search(r"   # [^'\"]*$", remedy)) else ""
     words = shlex.split(remedy.removeprefix(train).removesuffix(prose).removesuffix(" ..."))
     settings = {key_of(word): word for word in words}
     whole = any(key in ("resume", "init_from") for key in settings)

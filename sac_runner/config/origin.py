@@ -16,8 +16,8 @@ from sac_runner.config.schema import Config
 Groups = dict[str, dict[str, Path]]
 """Config group -> its choices and their files."""
 
-_WHOLE = ("experiment", "sweep")
-"""Groups whose files have no keys of their own, but any of a run."""
+WHOLE = ("experiment", "sweep")
+"""Groups whose files have no keys of their own, but any of a run and of its sweep."""
 
 
 def find_groups(folders: Iterable[Path]) -> Groups:
@@ -36,7 +36,7 @@ def foreign_id(env_id: Any, choice: str | None, groups: Groups) -> Fault | None:
     """
     ids = env_id.split(",") if isinstance(env_id, str) and env_id != "null" else []
     own = _id_in(groups["env"][choice]) if choice in groups.get("tuned", {}) and choice in groups["env"] else None
-    if own is None or not set(map(_world, ids)) - {_world(own)}:
+    if own is None or not set(map(_family, ids)) - {_family(own)}:
         return None
     text = f"env={choice} is tuned for {own}, not for env.id={env_id}"
     return Fault(("env.id",), text, tuple(env_of(env_id, groups)))
@@ -66,7 +66,7 @@ def _id_in(file: Path) -> str | None:
     return written if isinstance(written, str) and "$" not in written else None
 
 
-def _world(env_id: str) -> str:
+def _family(env_id: str) -> str:
     """``Hopper`` of ``Hopper-v4`` and of ``gymnasium.envs.mujoco:Hopper-v5``."""
     return re.sub(r"^.*:|-v\d+$", "", env_id)
 
@@ -82,7 +82,7 @@ def by_origin(
         folders: Of config groups, the one that counts first, which has ``config.yaml``.
         choices: Group -> choice.
     """
-    typed = {key_of(setting) for setting in settings} - set(_WHOLE)  # which choose a file
+    typed = {key_of(setting) for setting in settings} - set(WHOLE)  # which choose a file
     typed_whole = tuple(f"{key_of(setting)}." for setting in settings if "={" in setting)
     files = _files(folders, choices)
 
@@ -125,7 +125,7 @@ def named(fault: Fault, file: Path) -> Fault:
         parts = {name.partition(".")[0] for name in schema_keys() if "." in name}
         near = nearest_keys(key) or difflib.get_close_matches(key, parts, 1, 0.7)
         hint = f"; the nearest is {' or '.join(near)}" if near else ""
-        hint = "; its first line must be # @package _global_" if key in _WHOLE else hint
+        hint = "; its first line must be # @package _global_" if key in WHOLE else hint
     shown = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
     return fault._replace(text=f"{fault.text} (in {shown}{hint})")
 

@@ -1,4 +1,4 @@
-"""The words that the schema states ranges in.
+"""Ranges of numbers, as annotations for the schema.
 
 ``Annotated[float, Within(low, high)]`` is a closed range; ``above`` leaves the end itself out. An ``int`` that
 counts also accepts ``1e6`` and ``1_000_000`` on the command line.

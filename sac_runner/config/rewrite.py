@@ -22,6 +22,9 @@ _WITH_VALUE = (
 
 _PRINTING = ("--cfg", "-c", "--info", "-i", "--help", "-h", "--hydra-help", "--version", "--shell-completion", "-sc")
 
+_FOLDERS = {"hydra.run.dir": "run.dir", "hydra.sweep.dir": "outputs"}
+"""Hydra's keys that would make a folder in which nothing comes to lie, and ours."""
+
 _NAMES = tuple(key for key in TEXTS if key != "env.id")
 """Keys whose values are names and paths, in which neither digits nor brackets mean anything."""
 
@@ -32,7 +35,7 @@ def rewrite(arguments: list[str]) -> list[str]:
     ``seeds`` is the launcher's affair: a sweeper that took it for a hyperparameter would tune it.
 
     Raises:
-        WrongInput: ``seeds`` is no count, or ``sweep`` names several.
+        WrongInput: ``seeds`` is no count, ``sweep`` names several, or Hydra is told where a run is to lie.
     """
     options, settings = split(arguments)
     rewritten = []
@@ -42,6 +45,10 @@ def rewrite(arguments: list[str]) -> list[str]:
             rewritten.append(f"++{argument}")
         elif key_of(key) == "seeds" and equals:
             rewritten.append(f"hydra.launcher.seeds={_seeds(value, arguments)}")
+        elif key_of(key) in _FOLDERS and equals:
+            others = [word for word in arguments if word != argument]
+            ours = to_paste(*others, f"{_FOLDERS[key_of(key)]}={value}")
+            raise WrongInput(f"{key_of(key)}: here it is {_FOLDERS[key_of(key)]}", ours)
         elif key_of(key) in _NAMES and _needs_quotes(value):
             quote = '"' if "'" in value else "'"
             rewritten.append(f"{key}={quote}{value}{quote}")
@@ -52,7 +59,7 @@ def rewrite(arguments: list[str]) -> list[str]:
         raise WrongInput(f"{' '.join(sweeps)}: a ready sweep is one by itself", train_command("sweep=alpha"))
     implied = sweeps and not is_sweep(options) and not prints(options)
     options += ["--multirun"] if implied else []
-    return [*options, *_schedule_of_resumed(settings), *rewritten]
+    return [*options, *_choices_of_resumed(settings), *rewritten]
 
 
 def split(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -91,11 +98,15 @@ def _needs_quotes(name: str) -> bool:
     return not has_meaning and re.fullmatch(r"[\w./+$%*@?|:~\\ -]*", name, re.ASCII) is None
 
 
-def _schedule_of_resumed(arguments: list[str]) -> list[str]:
-    """``resume=last schedule.rounds=3000``: the run has that schedule, whatever the default is."""
+def _choices_of_resumed(arguments: list[str]) -> list[str]:
+    """``resume=last schedule.rounds=3000``: the run has that schedule, whatever the default is; so with alpha."""
     keys = [argument.partition("=")[0] for argument in arguments]
-    owners = {schema_keys().get(key) for key in keys if key.startswith("schedule.")} - {None}
-    return [f"schedule={owner}" for owner in owners if "resume" in keys and "schedule" not in keys]
+    choices = []
+    for key in keys if "resume" in keys else []:
+        group, owner = key.partition(".")[0], schema_keys().get(key)
+        if group in ("schedule", "alpha") and group not in keys and owner is not None:
+            choices.append(f"{group}={owner}")
+    return list(dict.fromkeys(choices))
 
 
 def as_settings(arguments: list[str]) -> tuple[list[str], list[str]]:

@@ -179,8 +179,7 @@ class Collector:
         differs = np.array([now != before for now, before in zip(heard, plain["heard"], strict=True)])
         if differs.any():
             self.episode_return[differs] = 0.0
-            self.begun[differs] -= 1  # the new episode takes the place, and so the seed, of the one that is cut
-            self.obs = self._reset(differs)
+            self.obs = self._reset_envs(differs)  # from the seeds of those that are cut
         return np.flatnonzero(differs).tolist()
 
     def _replay_episodes(

@@ -123,8 +123,8 @@ def is_endless(config: EnvConfig) -> bool:
 def _make(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
     if config.id is None:
         raise WrongInput("env=custom needs env.id", train_command("env=custom env.id=my_package:MyEnv-v0"))
-    if os.getcwd() not in sys.path:  # an installed command has its own folder there instead
-        sys.path.append(os.getcwd())  # last: what is installed wins over a file of that name in a stranger's run
+    if ":" in config.id and os.getcwd() not in sys.path:  # it names a package; else nothing is imported from here
+        sys.path.append(os.getcwd())  # an installed command has its own folder there; last: what is installed wins
     if render_mode is not None and sys.platform == "linux" and not os.environ.get("DISPLAY"):
         os.environ.setdefault("MUJOCO_GL", "egl")  # not otherwise: where libEGL is missing, MuJoCo's import would fail
     _hear_mujoco(config.id)
@@ -163,7 +163,7 @@ def _in_a_package(env_id: str, error: gym.error.UnregisteredEnv) -> str | None:
     near = difflib.get_close_matches(re.sub(r"-v\d+$", "", env_id).lower(), names, 1, 0.9)
     if ":" in env_id or near or isinstance(error, gym.error.VersionNotFound):
         return None
-    return train_command(f"env=custom env.id=my_package:{env_id}   (if it is of a package of your own)")
+    return train_command(f"env=custom env.id=my_package:{env_id}   # if it is of a package of your own")
 
 
 def _taken(env_id: str) -> str:

@@ -20,7 +20,6 @@ from sac_runner.training.provenance import provenance
 
 FRESH_SEED = 1_000_000
 """First seed of the episodes that ``evaluate``, ``watch`` and ``record`` play: none that chose a checkpoint."""
-FRESH_EPISODES = 20
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,6 @@ class Assessment:
     evaluation: Evaluation
     as_trained: bool
     device: torch.device
-
-    @property
-    def env_steps(self) -> int:
-        """When the checkpoint was taken."""
-        return self.stored.checkpoint.env_steps
 
     @property
     def is_fresh(self) -> bool:
@@ -65,7 +59,7 @@ class Assessment:
         values: dict[str, Any] = {
             "run": str(self.run.path),
             "env": self.config.env.id,
-            "checkpoint": {"kind": self.stored.checkpoint.kind, "env_steps": self.env_steps},
+            "checkpoint": {"kind": self.stored.checkpoint.kind, "env_steps": self.stored.checkpoint.env_steps},
             "recorded": self.stored.score,
             "as_trained": self.as_trained,
             **self.protocol._asdict(),
@@ -80,19 +74,19 @@ def assess(
     run: RunDirectory,
     which: str,
     *,
-    episodes: int | None = None,
-    seed: int | None = None,
-    deterministic: bool = True,
-    as_trained: bool = False,
-    trusted: bool = False,
-    on_episode: Callable[[int, int], None] = lambda finished, of: None,
+    episodes: int,
+    seed: int | None,
+    deterministic: bool,
+    as_trained: bool,
+    trusted: bool,
+    on_episode: Callable[[int, int], None],
 ) -> Assessment:
     """Evaluate a checkpoint of ``run`` with the device and threads of its training.
 
     Args:
         run: The run; nothing is written to it.
         which: ``best``, ``latest`` or a number of env steps.
-        episodes: 20 by default.
+        episodes: How many are played.
         seed: Of the first episode; by default ``FRESH_SEED``, or after the in-training ones should they reach it.
         deterministic: False samples actions.
         as_trained: Repeat the in-training evaluation of the checkpoint's step instead; the three above don't count.
@@ -111,7 +105,7 @@ def assess(
     if as_trained:
         protocol = _recorded_protocol(run, stored)
     else:
-        seeds = fresh_seeds(config, episodes or FRESH_EPISODES, seed)
+        seeds = fresh_seeds(config, episodes, seed)
         protocol = Protocol(len(seeds), deterministic, seeds[0], config.eval.num_envs)
     evaluation = _evaluate(config, stored, protocol, lambda n: on_episode(n, protocol.episodes))
     return Assessment(run, config, stored, which, protocol, evaluation, as_trained, device)

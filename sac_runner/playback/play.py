@@ -13,16 +13,18 @@ from sac_runner.config.schema import Config, EnvConfig
 from sac_runner.errors import EnvironmentFailed, RunnerError, WrongInput, first_line
 from sac_runner.interaction.collector import Episode
 from sac_runner.interaction.envs import make_env
-from sac_runner.playback.stored import StoredPolicy, read_policy, require_trust
+from sac_runner.playback.stored import require_trust
 from sac_runner.playback.window import WindowClosed
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.device import one_thread_for_numpy
 from sac_runner.training.randomness import evaluation_noise
 from sac_runner.training.resume import stored_config
 
+CPU = torch.device("cpu")
 
-def policy_reader(run: RunDirectory, which: str, trusted: bool) -> tuple[Config, Callable[[], StoredPolicy]]:
-    """The config of ``run``, and what reads its policy on the CPU: a run that goes on has a newer one each time.
+
+def trusted_config(run: RunDirectory, trusted: bool) -> Config:
+    """The config of ``run``; from here on NumPy acts with one thread, as in evaluations.
 
     Raises:
         WrongInput: It is not a run, or names a package that the user has not said to trust.
@@ -30,7 +32,7 @@ def policy_reader(run: RunDirectory, which: str, trusted: bool) -> tuple[Config,
     config = stored_config(run)
     require_trust(config.env, trusted)
     one_thread_for_numpy()
-    return config, lambda: read_policy(run, config, which, torch.device("cpu"))
+    return config
 
 
 def make_drawing_env(config: EnvConfig, render_mode: str) -> gym.Env[Any, Any]:

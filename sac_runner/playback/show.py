@@ -13,7 +13,8 @@ from gymnasium.spaces.utils import flatdim
 from sac_runner.errors import EnvironmentFailed, WrongInput, command
 from sac_runner.interaction.envs import evaluation_env
 from sac_runner.playback.assess import fresh_seeds
-from sac_runner.playback.play import make_drawing_env, play_episode, policy_reader
+from sac_runner.playback.play import CPU, make_drawing_env, play_episode, trusted_config
+from sac_runner.playback.stored import read_policy
 from sac_runner.playback.verdict import episode_line, policy_line
 from sac_runner.playback.window import WindowClosed, aborts, has_display, is_closed, is_unseen
 from sac_runner.storage.run_directory import RunDirectory
@@ -46,11 +47,11 @@ def watch(run: RunDirectory, showing: Showing, say: Callable[[str], None]) -> No
         WrongInput: No window can be opened, or the run can't be read.
         EnvironmentFailed: It raised.
     """
-    elsewhere = f"{_record_command(run, showing)}   (an mp4, which needs no screen)"
+    elsewhere = f"{_record_command(run, showing)}   # an mp4, which needs no screen"
     no_display = WrongInput("there is no display to open a window on", elsewhere)
     if not has_display():
         raise no_display
-    config, read = policy_reader(run, showing.checkpoint, showing.trusted)
+    config = trusted_config(run, showing.trusted)
     frames, shown = 0, None
 
     def on_frame() -> None:
@@ -66,7 +67,7 @@ def watch(run: RunDirectory, showing: Showing, say: Callable[[str], None]) -> No
         if aborts(env):
             raise no_display
         for index, seed in enumerate(fresh_seeds(config, showing.episodes, showing.seed)):
-            stored = read()
+            stored = read_policy(run, config, showing.checkpoint, CPU)
             stored.require_fit(flatdim(env.observation_space), flatdim(env.action_space))
             if stored.checkpoint != shown:
                 shown = stored.checkpoint
@@ -91,8 +92,8 @@ def record(run: RunDirectory, showing: Showing, out: Path | None, say: Callable[
         WrongInput: The file can't be written, the run can't be read, or its environment can't be drawn.
         EnvironmentFailed: It raised, or there is nothing to draw with.
     """
-    config, read = policy_reader(run, showing.checkpoint, showing.trusted)
-    stored = read()
+    config = trusted_config(run, showing.trusted)
+    stored = read_policy(run, config, showing.checkpoint, CPU)
     seeds = fresh_seeds(config, showing.episodes, showing.seed)
     how = "_sampled" if showing.sampled else ""
     name = f"{stored.checkpoint.kind}-{stored.checkpoint.env_steps}_seed-{seeds[0]}_episodes-{len(seeds)}{how}.mp4"

@@ -39,7 +39,8 @@ class RunLock:
         except OSError as e:
             self._close()
             fault = fault_of(e)
-            remedy = f"a copy of it: cp -r {run} NEW" if fault is WrongInput else FREE_SPACE
+            copy = f"a copy of it: cp -r {run} COPY && chmod -R u+w COPY"
+            remedy = copy if fault is WrongInput else FREE_SPACE
             raise fault(f"can't write {run}: {e.strerror}", remedy) from e
         if owner is not None:
             self._close()

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import hashlib
 import io
 import math
 import os
@@ -88,6 +89,8 @@ class Written(NamedTuple):
     """Of its newest row, -1 before the first."""
     rows: int
     """How many there were of that step."""
+    digest: str | None = None
+    """Of all of it; None where that is not known."""
 
 
 class MetricsFile:
@@ -101,10 +104,6 @@ class MetricsFile:
             header, *lines = _whole_lines(path) or [header]
         names = header.split(",")
         rows = [dict(zip(names, cells, strict=False)) for line in lines if _is_row(names, cells := line.split(","))]
-        if len(rows) < len(lines) or not set(names) <= set(columns):
-            kept_before = len(matching(run.path, "earlier-metrics-*.csv"))
-            earlier = run.write_bytes(f"earlier-metrics-{kept_before + 1}.csv", path.read_bytes())
-            warn(f"{path} has rows or columns that are damaged or unknown; as it was it is kept as {earlier.name}")
         text = io.StringIO()
         kept = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
         kept.writeheader()
@@ -113,7 +112,17 @@ class MetricsFile:
         kept.writerows(newest)
         self.newest = [{tag: float(row[tag]) for tag in tags if row.get(tag)} for row in newest]
         """Tag -> value of each row of the newest step."""
-        write_atomically(path, text.getvalue().encode())
+        whole = text.getvalue().encode()
+        self._digest = hashlib.sha256(whole)
+        lacks = names == columns and written.digest not in (None, self.digest)
+        if not lines and lacks or not path.exists() and written.digest is not None:
+            warn(f"{path} has lost its rows: the curves of {run.path.name} begin anew")
+        elif lacks or len(rows) < len(lines) or not set(names) <= set(columns):
+            kept_before = len(matching(run.path, "earlier-metrics-*.csv"))
+            earlier = run.write_bytes(f"earlier-metrics-{kept_before + 1}.csv", path.read_bytes())
+            what = "damaged, missing or unknown"
+            warn(f"{path} has rows or columns that are {what}; as it was it is kept as {earlier.name}")
+        write_atomically(path, whole)
         self._file = Appended(path, "ab")
         self._columns = columns
 
@@ -122,9 +131,16 @@ class MetricsFile:
         row = io.StringIO()
         writer = csv.DictWriter(row, self._columns, lineterminator="\n")
         writer.writerow({"env_steps": env_steps, "round": round_count, **values})
-        self._file.write(row.getvalue().encode())
+        line = row.getvalue().encode()
+        self._digest.update(line)
+        self._file.write(line)
         with contextlib.suppress(DiskFailed):
             self._file.flush()
+
+    @property
+    def digest(self) -> str:
+        """Of the header and of every row so far: SHA-256, in hexadecimal digits."""
+        return self._digest.hexdigest()
 
     def sync(self) -> None:
         """Have every row on the disk.

@@ -11,7 +11,7 @@ import shutil
 from contextlib import ExitStack
 from pathlib import Path
 
-from sac_runner.errors import Damaged, DiskFailed, WrongInput
+from sac_runner.errors import DiskFailed, WrongInput
 from sac_runner.storage import checkpoints
 from sac_runner.storage.checkpoints import Checkpoint
 from sac_runner.storage.files import clean_up
@@ -19,7 +19,7 @@ from sac_runner.storage.lock import RunLock
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.segments import drop_segments
 from sac_runner.storage.status import status
-from sac_runner.storage.sweep_directory import SweepDirectory
+from sac_runner.storage.sweep_directory import SweepDirectory, find_job
 
 
 def prune_run(run: RunDirectory, outputs: Path) -> None:
@@ -39,17 +39,17 @@ def prune_run(run: RunDirectory, outputs: Path) -> None:
         _require_run(run)
         _require_alone(run)
         aside = _set_aside(run.path)
-        _forget_end(sweep, run)
+        _forget_end(run)
     _delete(aside)
     _drop_empty(run.path.parent, outputs)
 
 
-def _forget_end(sweep: SweepDirectory, run: RunDirectory) -> None:
+def _forget_end(run: RunDirectory) -> None:
     """A job whose run goes has not begun; where its end can't be forgotten, it stays listed as failed."""
-    with contextlib.suppress(Damaged, OSError):
-        for job in sweep.jobs() if sweep.is_sweep else []:
-            if sweep.run(job).path == run.path:
-                sweep.forget_end(job)
+    with contextlib.suppress(OSError):
+        if (planned := find_job(run.path)) is not None:
+            sweep, job = planned
+            sweep.forget_end(job)
 
 
 def _require_alone(run: RunDirectory) -> None:

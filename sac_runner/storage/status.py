@@ -109,8 +109,13 @@ def _is_number(cell: str) -> bool:
 
 def sign_of_life(run: Path) -> float:
     """Time of the newest sign of life of a process in ``run``, by the file system's clock; 0 where there was none."""
+    return modified(run / ".lock")
+
+
+def modified(path: Path) -> float:
+    """When ``path`` was last written, in seconds since 1970; 0 where it is not there."""
     try:
-        return (run / ".lock").stat().st_mtime
+        return path.stat().st_mtime
     except OSError:
         return 0.0
 

@@ -4,6 +4,7 @@
 directory; ``jobs/`` adds what that can't know: what its process printed, and how it ended.
 """
 
+import contextlib
 import os
 import re
 import time
@@ -164,6 +165,14 @@ class SweepDirectory:
             return Ended(int(data["exit_code"]), str(data["cause"]))
         except (RunnerError, KeyError, TypeError, ValueError):
             return None
+
+
+def find_job(run: Path) -> tuple[SweepDirectory, SweepJob] | None:
+    """The sweep and the job that ``run`` is; None where it is no job, or the plan can't be read."""
+    sweep = SweepDirectory(run.absolute().parent.parent)  # /data, as of a container, has no parents[1]
+    with contextlib.suppress(RunnerError):
+        return next(((sweep, job) for job in sweep.jobs() if sweep.run(job).path == run.absolute()), None)
+    return None
 
 
 def _job(**row: Any) -> SweepJob:

@@ -9,7 +9,7 @@ import time
 from typing import Any, NamedTuple, TextIO
 
 from sac_runner.errors import RunnerError
-from sac_runner.storage.status import Status, counted, is_owned, newest_values, sign_of_life, silent_s
+from sac_runner.storage.status import Status, counted, is_owned, modified, newest_values, sign_of_life, silent_s
 from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
 from sac_runner.text import cut, duration, number, rough
 
@@ -102,7 +102,7 @@ class Board:
         return _Row(job, now, {})
 
     def _last_sign(self, job: SweepJob) -> float:
-        return max(sign_of_life(self.sweep.run(job).path), _mtime(self.sweep.log_file(job)))
+        return max(sign_of_life(self.sweep.run(job).path), modified(self.sweep.log_file(job)))
 
     def _headline(self, rows: list[_Row], width: int) -> str:
         """How the sweep stands, in ``width`` columns: what is needed least is dropped first."""
@@ -228,11 +228,3 @@ def _seconds_left(row: _Row, usual_pace: float | None, usual_whole: float | None
     if total is not None and pace is not None:
         return max(total - now.env_steps, 0) * pace
     return None if usual_whole is None or total is not None else max(usual_whole - now.wall_time_s, 0.0)
-
-
-def _mtime(path: os.PathLike[str]) -> float:
-    """In seconds; that of what is not there is long ago."""
-    try:
-        return os.stat(path).st_mtime
-    except OSError:
-        return 0.0

@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -72,6 +73,7 @@ class SweepLauncher(Launcher):
         swept = list(dict.fromkeys(key for p in proposed for key in p.setting))
         if of_all := {"dry_run", "outputs"}.intersection(swept):
             raise WrongInput(f"{min(of_all)} is one for a whole sweep")
+        Path(self.config.hydra.sweep.dir).mkdir(exist_ok=True)  # as Hydra's launchers do: sweepers write to it
         returns = self.session.run(proposed, swept, limits(self.parameters), executor(self.parameters))
         return [_returned(p.overrides, x) for p, x in zip(proposed, returns, strict=True)]
 

@@ -1,107 +1,26 @@
 """The jobs of a sweep as processes of this machine: started, watched, ended, each by itself."""
 
 import contextlib
-import ctypes
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
-from dataclasses import dataclass, field
-from pathlib import Path
 from types import FrameType
-from typing import Self
 
 from sac_runner.errors import DiskFailed
 from sac_runner.signals import handling, stop_signals
 from sac_runner.storage.lock import owner_of
-from sac_runner.storage.status import is_owned, sign_of_life
-from sac_runner.storage.sweep_directory import Ended, SweepDirectory, SweepJob, last_line
+from sac_runner.storage.status import is_owned
+from sac_runner.storage.sweep_directory import Ended, SweepDirectory, SweepJob
 from sac_runner.sweep.board import Board
+from sac_runner.sweep.job_process import LAST_WORDS_S, JobProcess
 from sac_runner.sweep.resources import Allotment
 from sac_runner.sweep.table import end_line
 from sac_runner.text import cut
 
-LAUNCHER = "SAC_LAUNCHER"
-"""Environment variable with the process that a job must not outlive."""
-
-_PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 _POLL_S = 0.1
-_LAST_WORDS_S = 5.0  # for a process that is told to say where it hangs, or to end at once
 _SAVING_S = 30.0  # for a process that is told to stop, after an error of ours
 _STARTS, _RETRY_S = 3, 10.0  # tries of a job, and the pause after one that fails
-
-
-@dataclass
-class JobProcess:
-    """The process of a job, and what it leaves when it ends."""
-
-    sweep: SweepDirectory
-    job: SweepJob
-    popen: subprocess.Popen[bytes]
-    log_begin: int
-    started: float = field(default_factory=time.monotonic)
-    hung_at: float | None = None
-    """When it was found to hang."""
-    killed: str | None = None
-    """Why it was killed, where we did it."""
-    _sign: tuple[float, float] = (0.0, 0.0)
-    """The newest sign of life by the file system's clock, and when it was seen by ours, which makes no steps."""
-
-    @classmethod
-    def start(cls, sweep: SweepDirectory, job: SweepJob, environment: dict[str, str], own_session: bool) -> Self:
-        """Start ``job``; it is told to stop where this process is killed.
-
-        Args:
-            sweep: Where it is frozen.
-            job: Of ``sweep``.
-            environment: Variables on top of those of this process.
-            own_session: Ctrl-C on the terminal does not reach it.
-
-        Raises:
-            OSError: It has not started.
-        """
-        sweep.forget_end(job)
-        log = sweep.log_file(job).open("ab", buffering=0)
-        try:
-            begin = log.tell()
-            popen = subprocess.Popen(
-                job_command(sweep, job),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **environment, LAUNCHER: str(os.getpid())},
-                start_new_session=own_session,
-            )
-        finally:
-            with contextlib.suppress(OSError):  # a network disk may fail it, and the process has started
-                log.close()
-        return cls(sweep, job, popen, begin)
-
-    def end_if_hung(self, hang_s: float) -> None:
-        """One that hangs is asked where, which it can say even from within C, and killed after that."""
-        now = time.monotonic()
-        if self.hung_at is not None and now - self.hung_at > _LAST_WORDS_S:
-            self.popen.kill()
-        sign = sign_of_life(self.sweep.run(self.job).path)
-        if sign != self._sign[0]:
-            self._sign = sign, now
-        if self.hung_at is None and now - max(self.started, self._sign[1]) > hang_s:
-            self.hung_at = now
-            self.popen.send_signal(signal.SIGABRT)
-
-    def keep_end(self, hang_s: float, cause: str | None = None) -> None:
-        """Say in the sweep how it has ended, and of what ``cause`` if that is known."""
-        code = self.popen.returncode
-        if self.hung_at is not None:
-            cause = f"no sign of life for {hang_s / 60:g} minutes: ended"
-            if os.path.isfile(self.sweep.run(self.job).path / "crash.log"):  # Path.is_file may raise
-                cause += "; crash.log shows where it hung"
-        elif cause is None:
-            cause = self.killed or _cause(code, self.sweep.log_file(self.job), self.log_begin)
-        with contextlib.suppress(DiskFailed):  # the run's own summary is what counts
-            self.sweep.write_end(self.job, Ended(128 - code if code < 0 else code, cause))
 
 
 class Pool:
@@ -141,7 +60,7 @@ class Pool:
                     for process in self._running.values():
                         process.end_if_hung(self.hang_s)
                         if time.monotonic() >= self._kill_at:
-                            process.killed = f"killed: it did not end within {_LAST_WORDS_S:g} s of the second Ctrl-C"
+                            process.killed = f"killed: it did not end within {LAST_WORDS_S:g} s of the second Ctrl-C"
                             process.popen.kill()
                     self._tell_of_stop()
                     self.board.update()
@@ -200,7 +119,7 @@ class Pool:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         """Jobs know all of these signals, and which of them, sent twice, means: at once; one that hangs hears none."""
         if self.stop_signal is not None and number == signal.SIGINT:
-            self._kill_at = min(self._kill_at, time.monotonic() + _LAST_WORDS_S)
+            self._kill_at = min(self._kill_at, time.monotonic() + LAST_WORDS_S)
         self.stop_signal = self.stop_signal or number
         for process in list(self._running.values()):
             if process.popen.poll() is None:
@@ -228,11 +147,6 @@ class Pool:
             process.keep_end(self.hang_s, cause)
 
 
-def job_command(sweep: SweepDirectory, job: SweepJob) -> list[str]:
-    """The command line of one job, ``sac-train`` on what was frozen; no file of the working directory is a library."""
-    return [sys.executable, "-P", "-m", "sac_runner.commands.train", "--job", str(sweep.job_file(job))]
-
-
 def failure(sweep: SweepDirectory, job: SweepJob) -> str | None:
     """What to say of ``job`` at its end, if it has failed."""
     try:
@@ -240,22 +154,3 @@ def failure(sweep: SweepDirectory, job: SweepJob) -> str | None:
     except OSError:  # of a disk that does not answer just now; the table will tell
         return None
     return end_line(sweep, job, now) if now.state == "failed" else None
-
-
-def _cause(code: int, log: Path, begin: int) -> str:
-    if code == -signal.SIGKILL:
-        return "killed by signal 9 (out of memory?)"
-    if code < 0:
-        return f"killed by signal {-code} ({signal.strsignal(-code)})"
-    return (last_line(log, begin) if code else None) or f"exit code {code}"
-
-
-def end_with_launcher() -> None:
-    """Have this process told to stop and save when its launcher is killed: what goes on with the sweep must find it."""
-    launcher = os.environ.pop(LAUNCHER, None)
-    if launcher is None:
-        return
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != int(launcher):  # it was killed before this
-        sys.exit(128 + signal.SIGTERM)

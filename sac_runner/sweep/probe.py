@@ -24,12 +24,12 @@ def measure(configs: list[Config]) -> list[Needs]:
     Raises:
         WrongInput: What one of them names is not there.
     """
-    worlds = [repr((config.env, config.device, config.alpha)) for config in configs]
+    parts = [repr((config.env, config.device, config.alpha)) for config in configs]
     sizes = [_what_costs(config) for config in configs]
     distinct = dict(zip(sizes, configs, strict=True)).items()
     to_measure = sorted(distinct, key=lambda item: -item[1].transitions)[:_MEASURED]
     request = {
-        "to_try": [to_plain(config) for config in dict(zip(worlds, configs, strict=True)).values()],
+        "to_try": [to_plain(config) for config in dict(zip(parts, configs, strict=True)).values()],
         "to_measure": [to_plain(config) for _, config in to_measure],
     }
     found = []

@@ -12,7 +12,7 @@ from sac_runner.errors import DiskFailed
 from sac_runner.signals import handling
 from sac_runner.storage.status import is_owned
 from sac_runner.storage.sweep_directory import Ended, SweepDirectory, SweepJob
-from sac_runner.sweep.pool import JobProcess
+from sac_runner.sweep.job_process import JobProcess
 
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission

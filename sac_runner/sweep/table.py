@@ -104,7 +104,7 @@ def _interval(finals: list[float]) -> str:
         return f"{plural(len(finals), 'seed')}: {' '.join(map(number, sorted(finals)))}"
     scores = np.array(finals)
     low, high = iqm_interval(scores)
-    return f"{number(iqm(scores))} [{number(low)}, {number(high)}]"
+    return f"{number(float(iqm(scores)))} [{number(low)}, {number(high)}]"
 
 
 def _unequal(rows: list[Row]) -> list[str]:
@@ -135,8 +135,10 @@ def end_line(sweep: SweepDirectory, job: SweepJob, now: Status) -> str:
 def _next(sweep: SweepDirectory, jobs: list[tuple[SweepJob, Status]]) -> list[str]:
     left = sum(now.state != "finished" for _, now in jobs)
     path, these = quote(str(sweep.path)), "this" if left == 1 else "these"
-    again = f"{train_command(f'resume={path}')} (only {these} {left}) | " if left else ""
-    return [f"next     {again}{command('compare')} {path} | {command('tensorboard')} {path}"]
+    ways = [f"{train_command(f'resume={path}')} (only {these} {left})"] if left else []
+    if any(now.scores for _, now in jobs):
+        ways += [f"{command('compare')} {path}", f"{command('tensorboard')} {path}"]
+    return [f"next     {' | '.join(ways)}"]
 
 
 def _csv(jobs: list[tuple[SweepJob, Status]]) -> str:
@@ -168,7 +170,7 @@ def _plain(rows: list[Row], jobs: list[tuple[SweepJob, Status]]) -> dict[str, An
                 "final_returns": row.finals,
                 "best_returns": row.bests,
                 "final_mean": statistics.fmean(row.finals) if known else None,
-                "final_iqm": iqm(scores) if known else None,
+                "final_iqm": float(iqm(scores)) if known else None,
                 "final_iqm_95": list(iqm_interval(scores)) if len(row.finals) >= FEW else None,
                 "minutes": row.minutes,
             }

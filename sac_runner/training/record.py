@@ -51,11 +51,13 @@ class Record:
         """From the end on: the record without the row and the evaluation that the end alone brought."""
         self._ended_at: int | None = None  # env steps of the end that this start goes on from
         self._has_replay = True  # but after a restore from a checkpoint without one
+        self._rows_digest: str | None = None
+        """Of metrics.csv at the checkpoint that this start goes on from; older ones do not know it."""
 
     def open(self) -> None:
         """Open the metrics and the events; rows that earlier starts wrote after the checkpoint are removed."""
         with contextlib.suppress(DiskFailed):  # the next checkpoint tries again
-            keep_best_of_an_end(self.run, self._ended_at, self._needed_bests())
+            self._keep_best_of_an_end()
             drop_other_bests(self.run, self._needed_bests())
         written = self._written()
         self._csv = MetricsFile(self.run, list(METRICS), written)
@@ -65,11 +67,15 @@ class Record:
             self._events.scalars(written.env_steps, values)
         self.pace.begin()
 
+    def _keep_best_of_an_end(self) -> None:
+        keep_best_of_an_end(self.run, self._ended_at, self._needed_bests())
+        self._ended_at = None
+
     def _written(self) -> Written:
         """Up to where the rows are known to belong to the run: of the newest step, means and an evaluation at most."""
         newest = max(self.last_row_at, self.last_evaluation_at)
         rows = (self.last_row_at == newest) + (self.last_evaluation_at == newest)
-        return Written(newest, rows) if self.scores else Written(-1, 0)
+        return Written(newest, rows, self._rows_digest) if self.scores else Written(-1, 0)
 
     @property
     def last_return(self) -> float:
@@ -160,6 +166,7 @@ class Record:
         if self._before_the_end is not None and self.last_evaluation_at == state.counters.env_steps:
             self._score_the_end()
         with contextlib.suppress(DiskFailed):  # the checkpoint is there; the next one tries again
+            self._keep_best_of_an_end()
             keep = 1 if plain["replay"] is None else 2  # without its replay an older one is of no use
             drop_outdated(self.run, self._replay, keep, self._needed_bests())
         with contextlib.suppress(DiskFailed):
@@ -198,6 +205,7 @@ class Record:
         return {
             "scores": self.scores,
             "latest": self.latest,
+            "rows": self._csv.digest,
             "train": self._train.state_dict(),
             "rollout": self._rollout.state_dict(),
             **self.pace.state_dict(),
@@ -220,7 +228,7 @@ class Record:
         """
         arrays, plain = checkpoint.arrays("train"), checkpoint.plain("state")
         kept, at = plain["record"], Counters(**plain["counters"])
-        self.scores, self.latest = kept["scores"], kept["latest"]
+        self.scores, self.latest, self._rows_digest = kept["scores"], kept["latest"], kept.get("rows")
         if plain["replay"] is None and self.needs_replay(at, plain["turn"] and Counters(**plain["turn"])):
             text = f"{self.run.path} did not keep its replay buffer, so it can't be continued exactly"
             raise WrongInput(text, train_command(from_its_weights(self.run)))

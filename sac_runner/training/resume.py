@@ -1,5 +1,6 @@
 """Runs that begin from others: what may change when one continues, and weights for a new one."""
 
+import contextlib
 import os
 import re
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from sac_runner.config.compose import own_folders
 from sac_runner.config.convert import by_key, flat, from_plain, to_plain
 from sac_runner.config.schema import Config
 from sac_runner.config.validate import validate
-from sac_runner.errors import WrongInput, first_line, train_command
+from sac_runner.errors import Damaged, WrongInput, first_line, train_command
 from sac_runner.interaction.spaces import EnvSpaces
 from sac_runner.storage.checkpoints import find
 from sac_runner.storage.find import find_run
@@ -68,11 +69,12 @@ def continued_config(run: RunDirectory, overrides: list[str], composed: Config) 
     asked = [key for key in keys if not key.startswith(ignored) and key not in same_schedule]
     refused = {key: found for key in asked if (found := _differences(flat(stored), values, key, ignored))}
     if refused:
-        listed = [difference for found in refused.values() for difference in found]
+        listed = list(dict.fromkeys(difference for found in refused.values() for difference in found))
+        keys = [key for key in refused if not any(other.startswith(f"{key}.") for other in refused)]
         fit = not any(key.startswith(_SHAPING) for key in refused)
         where = "; ".join(listed[:_LISTED]) + (f"; {len(listed) - _LISTED} more" if len(listed) > _LISTED else "")
         raise WrongInput(
-            f"{', '.join(refused)} can't change in {run.path.name}, which goes on as it began ({where})",
+            f"{', '.join(keys)} can't change in {run.path.name}, which goes on as it began ({where})",
             train_command(from_its_weights(run, overrides)) if fit else None,
         )
     for key in keys:
@@ -81,8 +83,7 @@ def continued_config(run: RunDirectory, overrides: list[str], composed: Config) 
     config = from_plain(stored)
     validate(config)
     _check_learning_rate(config, run)
-    if "total_env_steps" in keys:
-        _check_budget(config, run)
+    _check_budget(config, run, keys)
     return replace(config, resume=None, dry_run=composed.dry_run)
 
 
@@ -96,12 +97,16 @@ def _require_single_keys(overrides: list[str], run: RunDirectory) -> None:
             raise WrongInput(text, train_command(f"resume={quote(str(run.path))} {key}.{named[1]}=..."))
 
 
-def _check_budget(config: Config, run: RunDirectory) -> None:
+def _check_budget(config: Config, run: RunDirectory, keys: Sequence[str]) -> None:
     """A run does not become shorter than it is."""
-    done = max((checkpoint.env_steps for checkpoint in find(run.checkpoints, "latest")), default=0)
-    if config.total_env_steps is not None and config.total_env_steps < done:
-        text = f"total_env_steps={config.total_env_steps:,} is less than the {done:,} that {run.path.name} has done"
-        raise WrongInput(text, train_command(f"resume={quote(str(run.path))}"))
+    saved, budgets = find(run.checkpoints, "latest"), flat(config)
+    for key, count in {"total_env_steps": "env_steps", "schedule.rounds": "rounds"}.items():
+        budget, done = budgets.get(key) if key in keys else None, 0
+        with contextlib.suppress(Damaged):  # then an earlier one is gone on from
+            done = saved[-1].plain("state")["counters"][count] if saved else 0
+        if budget is not None and budget < done:
+            text = f"{key}={budget:,} is less than the {done:,} that {run.path.name} has done"
+            raise WrongInput(text, train_command(f"resume={quote(str(run.path))}"))
 
 
 def _check_learning_rate(config: Config, run: RunDirectory) -> None:

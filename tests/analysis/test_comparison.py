@@ -11,7 +11,7 @@ from sac_runner.analysis.comparison import compare
 from sac_runner.analysis.load import load
 from sac_runner.analysis.statistics import band, iqm_interval
 from sac_runner.analysis.tables import scores_csv
-from sac_runner.analysis.words import lines
+from sac_runner.analysis.words import differences, lines
 from sac_runner.errors import WrongInput
 from sac_runner.storage.lock import RunLock
 from tests.analysis.made import ALPHAS, META, VERSIONS, alpha_sweep, make_run, make_sweep
@@ -76,7 +76,7 @@ def test_few_seeds_have_no_interval_and_no_band():
     few, enough = panel().rows
     assert (few.interval, few.over_steps.band) == (None, None) and few.iqm == 11.5
     assert enough.interval and enough.over_steps.band and enough.better.interval is None
-    assert enough.better.probability == 1 and enough.better.chance == pytest.approx(2 / math.comb(9, 4))
+    assert enough.better.probability == 1 and enough.better.p_value == pytest.approx(2 / math.comb(9, 4))
 
 
 def test_the_baseline_comes_first_and_the_others_by_their_score():
@@ -106,7 +106,7 @@ def test_other_grids_are_interpolated_and_lines_end_where_the_shortest_run_does(
     one = panel()
     (row,) = one.rows
     assert one.at == 300 and row.finals.tolist() == [30, 30]
-    assert row.over_steps.x.tolist() == [0, 100, 200, 300] and row.over_steps.middle.tolist() == [0, 10, 20, 30]
+    assert row.over_steps.x.tolist() == [0, 100, 200, 300] and row.over_steps.iqm.tolist() == [0, 10, 20, 30]
     assert row.over_minutes.x[-1] == pytest.approx(300 * 0.006 / 60)
 
 
@@ -119,13 +119,13 @@ def test_a_line_goes_on_as_far_as_its_own_group_does():
     assert {row.group.label: row.over_steps.x[-1] for row in one.rows} == {"alpha=auto": 1000, "alpha=fixed": 2000}
     line = one.rows[1].over_steps
     values = np.array([[1.0, 2.0, 3.0 + i] for i in range(5)])
-    assert np.array_equal(line.band, band(values)) and line.middle.tolist() == [1, 2, 5]
+    assert np.array_equal(line.band, band(values)) and line.iqm.tolist() == [1, 2, 5]
 
 
 def test_long_curves_are_thinned_evenly():
     made("r", list(np.linspace(0, 1, 1001)))
     line = panel().rows[0].over_steps
-    assert len(line.x) == 150 and np.allclose(line.middle, line.x / 1e6)
+    assert len(line.x) == 150 and np.allclose(line.iqm, line.x / 1e6)
 
 
 def test_runs_that_ended_early_are_named_and_left_out_of_the_scores():
@@ -369,6 +369,15 @@ def test_a_group_of_several_settings_is_called_mixed():
     made("a", [1.0], seed=0)
     made("b", [1.0], seed=1, agent={"tau": 0.1})
     assert panel(by=["alpha"]).cautions == ["all runs mixes settings: its runs differ in agent.tau"]
+
+
+def test_what_else_sets_the_groups_apart_is_said_where_one_key_is_asked_for():
+    for i in range(2):
+        made(f"a{i}", [1.0], seed=i, agent={"tau": 0.1, "gamma": 0.9})
+        made(f"b{i}", [1.0], seed=i, agent={"tau": 0.2, "gamma": 0.8})
+    one = panel(by=["agent.tau"])
+    assert [row.group.label for row in one.rows] == ["agent.tau=0.1", "agent.tau=0.2"] and one.cautions == []
+    assert differences(one).startswith("differ in agent.tau, agent.gamma; equal: ")
 
 
 def test_unknown_versions_are_said_once_and_count_as_shared_by_none():

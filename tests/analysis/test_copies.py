@@ -34,6 +34,13 @@ def test_a_copy_of_a_run_is_no_second_seed():
     assert "has seed 3 more than once" in comparison.panels[0].cautions[0]
 
 
+def test_of_two_copies_the_one_with_more_of_the_curve_counts():
+    made("damaged", [1.0, 3.0], steps=[0, 800], seed=3)
+    made("whole", [1.0, 2.0, 3.0], steps=[0, 400, 800], seed=3)
+    comparison = compared()
+    assert comparison.left_out == [("pendulum/damaged", "has the seed and, to the bit, the values of pendulum/whole")]
+
+
 def test_the_beginning_of_a_longer_run_is_no_second_seed():
     made("pilot", [1.0, 2.0, 2.5], steps=[0, 400, 600], seed=3)  # whose end is no measurement of the longer one
     made("longer", [1.0, 2.0, 3.0], steps=[0, 400, 800], seed=3)

@@ -179,7 +179,7 @@ def test_scores_csv_has_a_line_for_each_group_and_each_run(comparison):
         if row.better:
             assert float(found["p_better"]) == pytest.approx(row.better.probability)
             assert (float(found["p_low"]), float(found["p_high"])) == pytest.approx(row.better.interval)
-            assert float(found["chance"]) == pytest.approx(row.better.chance)
+            assert float(found["p_value"]) == pytest.approx(row.better.p_value)
         runs = [x for x in lines if x["kind"] == "run" and x["group"] == row.group.label and x["counted"] == "1"]
         assert [float(x["final"]) for x in runs] == pytest.approx(row.finals.tolist())
         assert int(found["reached"]) == sum(int(x["reached"]) for x in runs) == len(row.reached)
@@ -207,7 +207,7 @@ def test_curves_csv_has_the_lines_over_both_axes(comparison):
             for axis, line in (("env_steps", row.over_steps), ("minutes", row.over_minutes)):
                 points = [x for x in own if x["axis"] == axis]
                 assert [float(x["x"]) for x in points] == pytest.approx(line.x.tolist())
-                assert [float(x["iqm"]) for x in points] == pytest.approx(line.middle.tolist())
+                assert [float(x["iqm"]) for x in points] == pytest.approx(line.iqm.tolist())
                 assert {x["low"] == "" for x in points} == {line.band is None}
                 assert {x["runs"] for x in points} == {str(len(row.scores))}
 
@@ -233,7 +233,7 @@ def test_the_picture_shows_each_groups_line_band_and_seeds(comparison):
     for row in pendulum.rows:
         for axes, line in ((left, row.over_steps), (right, row.over_minutes)):
             shown = lines_of(axes)[of_group[row.group.label][0]]
-            assert shown == [[x, y] for x, y in zip(line.x.tolist(), line.middle.tolist(), strict=True)]
+            assert shown == [[x, y] for x, y in zip(line.x.tolist(), line.iqm.tolist(), strict=True)]
     assert len(left.collections) == len(right.collections) == 6  # a band and the seeds of each
     assert sorted(len(x.get_segments()) for x in left.collections if hasattr(x, "get_segments")) == [5, 5, 6]
     legend = [text.get_text().replace("\n", " ") for text in right.get_legend().get_texts()]

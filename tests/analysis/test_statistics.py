@@ -11,11 +11,10 @@ from scipy import stats
 
 from sac_runner.analysis.statistics import (
     band,
-    chance,
     improvement_interval,
     iqm,
     iqm_interval,
-    middle,
+    p_value,
     probability_of_improvement,
 )
 
@@ -45,7 +44,7 @@ def test_iqm_is_scipys_mean_without_a_quarter_at_either_end(scores):
 @quick
 @given(arrays(np.float64, (5, 3), elements=numbers))
 def test_the_middle_is_that_of_each_point_by_itself(scores):
-    assert middle(scores) == pytest.approx(stats.trim_mean(scores, 0.25, axis=0))
+    assert iqm(scores) == pytest.approx(stats.trim_mean(scores, 0.25, axis=0))
 
 
 @pytest.mark.parametrize("n", [4, 5, 8, 30])
@@ -150,7 +149,7 @@ def test_that_interval_has_bounds_mirrors_and_knows_no_order(x, y, random):
 def test_chance_is_scipys_exact_test_of_mann_and_whitney(values, cut):
     x, y = np.array(values[: cut % len(values) or 1]), np.array(values[cut % len(values) or 1 :])
     expected = stats.mannwhitneyu(x, y, method="exact").pvalue
-    assert chance(x, y) == pytest.approx(expected)
+    assert p_value(x, y) == pytest.approx(expected)
 
 
 @quick
@@ -159,15 +158,15 @@ def test_chance_with_ties_is_that_of_all_ways_to_part_the_runs(x, y):
     pooled, n = np.concatenate([x, y]), len(x)
     parted = [np.isin(np.arange(len(pooled)), own) for own in combinations(range(len(pooled)), n)]
     distances = [abs(by_counting(pooled[own], pooled[~own]) - 0.5) for own in parted]
-    assert chance(x, y) == pytest.approx(np.mean([d >= abs(by_counting(x, y) - 0.5) - 1e-9 for d in distances]))
+    assert p_value(x, y) == pytest.approx(np.mean([d >= abs(by_counting(x, y) - 0.5) - 1e-9 for d in distances]))
 
 
 def test_chance_of_many_runs_is_drawn_and_never_zero():
     x, y = drawn(12), drawn(14, seed=1) + 12
-    assert chance(x, y) == pytest.approx(stats.mannwhitneyu(x, y).pvalue, rel=0.15)
-    assert 0 < chance(x, y + 1000) < 1e-3
+    assert p_value(x, y) == pytest.approx(stats.mannwhitneyu(x, y).pvalue, rel=0.15)
+    assert 0 < p_value(x, y + 1000) < 1e-3
 
 
 def test_equal_settings_are_rarely_told_apart():
-    apart = [chance(drawn(5, seed=2 * i), drawn(5, seed=2 * i + 1)) <= 0.05 for i in range(300)]
+    apart = [p_value(drawn(5, seed=2 * i), drawn(5, seed=2 * i + 1)) <= 0.05 for i in range(300)]
     assert np.mean(apart) < 0.05

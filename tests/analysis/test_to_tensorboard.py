@@ -37,7 +37,7 @@ def test_each_group_is_a_run_with_its_middle_and_its_band(tmp_path):
     assert sorted(x.name for x in folder.iterdir()) == ["alpha-auto", "alpha-fixed", "alpha-fixed_0.05"]
     for row in comparison.panels[0].rows:
         place, line = folder / row.group.label.replace("=", "-"), row.over_steps
-        for tag, values in ((METRIC, line.middle), (f"{METRIC}_low", line.band[0]), (f"{METRIC}_high", line.band[1])):
+        for tag, values in ((METRIC, line.iqm), (f"{METRIC}_low", line.band[0]), (f"{METRIC}_high", line.band[1])):
             steps, found = zip(*curve(place, tag), strict=True)
             assert steps == tuple(line.x) and found == pytest.approx(values.tolist(), rel=1e-6)
     assert sorted(before.path.rglob("*")) == files  # outside the runs

@@ -457,7 +457,7 @@ def plain_state(checkpoint):
     record = state["record"]
     for name in [name for name in record["latest"] if name.startswith("perf/")]:
         del record["latest"][name]
-    del record["wall_time_s"], record["row_s"]
+    del record["wall_time_s"], record["row_s"], record["rows"]
     return state, manifest["score"], sorted(manifest["files"])
 
 

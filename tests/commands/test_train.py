@@ -30,7 +30,7 @@ from sac_runner.storage.checkpoints import find
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.names import shown
 from sac_runner.storage.run_directory import RunDirectory
-from sac_runner.storage.sweep_directory import Ended
+from sac_runner.storage.sweep_directory import Ended, find_job
 from sac_runner.training.preflight import _time
 from sac_runner.training.resume import stored_config
 from tests.runs import BUDGET, SIZE, TINY, measured, metrics_rows, the_run, train, trained
@@ -594,6 +594,22 @@ def test_a_finished_run_ends_well_without_a_terminal_to_say_so(finished, monkeyp
     assert train(f"resume={finished.path.name}").code == 0
 
 
+def test_rows_that_were_lost_are_said_when_a_run_goes_on(finished):
+    assert "warning" not in train("resume=last", "total_env_steps=80").err
+    table = finished.path / "metrics.csv"
+    header, *rows = table.read_text().splitlines(keepends=True)
+    table.write_text("".join([header, *rows[2:]]))
+    assert "damaged, missing or unknown" in train("resume=last", "total_env_steps=100").err
+    assert "warning" not in train("resume=last", "total_env_steps=120").err
+
+
+def test_a_key_of_alpha_is_one_of_the_run_that_goes_on():
+    assert train(*TINY, "alpha=fixed").code == 0
+    said = refused("resume=last", "alpha.value=0.3")
+    assert "error: alpha.value can't change in " in said and "(alpha.value: 0.2, here 0.3)\n" in said
+    assert train("resume=last", "alpha.value=0.2", "total_env_steps=70").code == 0
+
+
 def test_resume_takes_what_changes_nothing_that_was_learned(finished):
     same = ["agent.lr=1e-3", "replay.batch_size=8", "seed=0", "env.timeout_s=600"]
     answer = train(
@@ -636,6 +652,24 @@ def test_a_run_does_not_become_shorter_than_it_is(finished):
     text = refused(f"resume={finished.path.name}", "total_env_steps=50")
     assert "total_env_steps=50 is less than the " in text and f"that {finished.path.name} has done" in text
     assert finished.read_summary()["status"] == "finished"
+
+
+def test_a_run_of_rounds_does_not_become_shorter_than_it_is():
+    rounds = ["schedule=per_round", "schedule.episodes_per_round=1", "schedule.updates_per_round=1"]
+    short = ["env=pendulum", "env.max_episode_steps=15", "eval.max_episode_steps=15"]
+    assert train(*SIZE, *short, *rounds, "schedule.rounds=3").code == 0
+    assert "schedule.rounds=1 is less than the 3 that " in refused("resume=last", "schedule.rounds=1")
+    assert train("resume=last", "schedule.rounds=4").code == 0
+
+
+def test_a_run_that_has_lost_its_checkpoints_does_not_begin_anew(finished):
+    shutil.rmtree(finished.checkpoints)
+    before = {path: path.read_bytes() for path in finished.path.rglob("*") if path.is_file()}
+    assert "has lost its checkpoints" in refused("resume=last", "total_env_steps=80")
+    assert {path: path.read_bytes() for path in finished.path.rglob("*") if path.is_file()} == before
+    (finished.path / "summary.json").unlink()  # as of one that was killed before its first checkpoint
+    answer = train("resume=last", "total_env_steps=80")
+    assert answer.code == 0 and "has no checkpoint yet: it begins anew\n" in answer.err
 
 
 def test_resume_refuses_a_budget_that_contradicts_the_stored_config(finished):
@@ -759,13 +793,12 @@ def test_how_a_job_ended_is_no_news_once_it_is_continued_by_hand(elsewhere):
     sweep, jobs = write_sweep(elsewhere / "outputs/sweeps/a", "alpha=auto", "alpha=fixed")
     for job in jobs:
         sweep.write_end(job, Ended(70, "the rotor came off"))
-    setting, begin = command._of_a_sweep(Path("outputs/sweeps/a/alpha-fixed/s0"))
-    assert setting == {"alpha": "fixed"} and sweep.status(jobs[1]).state == "failed"
-    begin()
+    its_sweep, job = find_job(Path("outputs/sweeps/a/alpha-fixed/s0"))
+    assert job.setting == {"alpha": "fixed"} and sweep.status(jobs[1]).state == "failed"
+    its_sweep.forget_end(job)
     assert [sweep.status(job).state for job in jobs] == ["failed", "waiting"]
     for other in ("outputs/sweeps/a/alpha-fixed/s1", "outputs/runs/pendulum/a_s0"):
-        setting, begin = command._of_a_sweep(Path(other))
-        assert setting is None and begin() is None
+        assert find_job(Path(other)) is None
 
 
 def test_a_run_in_use_is_left_alone(finished):

@@ -28,8 +28,8 @@ def drawn_nowhere(monkeypatch):
 
 def test_without_a_display_record_is_the_way(run, refused):
     answer = refused(main, run)
-    assert "no display" in answer and "mp4" in answer and f"try: sac-record {run}   (" in answer
-    assert f"try: sac-record {run} --trust   (" in refused(main, run, "--trust")
+    assert "no display" in answer and "mp4" in answer and f"try: sac-record {run}   # " in answer
+    assert f"try: sac-record {run} --trust   # " in refused(main, run, "--trust")
 
 
 @pytest.mark.skipif("sys.platform != 'linux'")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra.errors import ConfigCompositionException
 
@@ -23,8 +22,6 @@ from sac_runner.training.resume import stored_config
 GROUPS = ["env", "agent", "alpha", "normalization", "schedule", "experiment"]
 FILES = sorted(path.relative_to(CONF).as_posix() for path in CONF.rglob("*.yaml"))
 TUNED = [file for file in FILES if file.startswith("tuned/")]
-PLAIN = ["env=pendulum"]
-BY_HYDRA = ["--run", *PLAIN]
 CUSTOM = ["env=custom", "env.id=Pendulum-v1"]
 
 
@@ -313,69 +310,24 @@ def test_ctrl_c_is_one_where_a_library_fails_as_it_cleans_up_after_it(monkeypatc
     with pytest.raises(KeyboardInterrupt):
         compose_config(["env=pendulum"])
     monkeypatch.setattr(Hydra, "compose_config", interrupted)
-    for arguments in PLAIN, BY_HYDRA:
-        with pytest.raises(KeyboardInterrupt):
-            module.from_command_line(arguments, lambda job: 0.0, lambda: None)
+    with pytest.raises(KeyboardInterrupt):
+        module.from_command_line(["env=pendulum"], lambda job: 0.0, lambda: None)
 
 
-@pytest.mark.parametrize("arguments", [PLAIN, BY_HYDRA])
-def test_an_error_of_a_run_that_was_interrupted_is_said(arguments, monkeypatch):
+def test_an_error_of_a_run_that_was_interrupted_is_said(monkeypatch):
     monkeypatch.setattr(module.hydra, "main", lambda **_: lambda task: lambda: task(None))
     monkeypatch.setattr(module, "_job", lambda cfg: None)
     with pytest.raises(ConfigCompositionException):
-        module.from_command_line(arguments, interrupted, lambda: None)
+        module.from_command_line(["env=pendulum"], interrupted, lambda: None)
 
 
-@pytest.fixture
-def compositions(monkeypatch):
-    """Overrides of each composition from now on."""
-    made, load = [], ConfigLoaderImpl.load_configuration
-
-    def noted(*args, overrides, **more):
-        made.append(overrides)
-        return load(*args, overrides=overrides, **more)
-
-    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", noted)
-    return made
-
-
-def jobs(*arguments):
-    """What ``run`` is called with."""
-    made = []
-    module.from_command_line(list(arguments), lambda job: made.append(job) or 0.0, lambda: None)
-    return made
-
-
-@pytest.mark.parametrize("settings", [PLAIN, ["experiment=humanoid_tutorial", "seed=7", "env.kwargs.x=1"]])
-def test_a_plain_run_is_composed_once_and_as_hydra_would(settings, compositions):
-    plain = jobs(*settings)
-    assert len(plain) == 1 and len(compositions) == 1
-    assert plain == jobs("--run", *settings)
-
-
-@pytest.fixture
-def asks(tmp_path, monkeypatch):
-    """Makes ``experiment=mine`` one that says so of Hydra."""
+def test_what_a_file_asks_of_hydra_for_a_run_is_done(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "CONF", shutil.copytree(CONF, tmp_path / "conf"))
-    file = tmp_path / "conf" / "experiment" / "mine.yaml"
-    return lambda said: file.write_text(f"# @package _global_\n{said}\n")
-
-
-def test_a_multirun_that_a_file_asks_for_is_left_to_hydra(asks, monkeypatch):
-    asks("hydra: {mode: MULTIRUN}")
-    hydra = []
-    monkeypatch.setattr(module.hydra, "main", lambda **_: lambda task: lambda: hydra.append("asked"))
-    assert jobs(*PLAIN, "experiment=mine") == [] and hydra == ["asked"]
-    assert len(jobs(*PLAIN)) == 1 and hydra == ["asked"]
-
-
-@pytest.mark.parametrize("way", [[], ["--run"]])
-def test_what_a_file_asks_of_hydra_for_a_run_is_done(way, asks):
-    asks("""
+    (tmp_path / "conf" / "experiment" / "mine.yaml").write_text("""# @package _global_
 hydra: {job: {env_set: {ASKED: 'yes'}}, launcher: {note: '${hydra.sweep.dir}/x'}}
 outputs: ${hydra:runtime.output_dir}/${hydra:job.name}/${oc.env:ASKED,not_yet}
 """)
     asked = []
     run = lambda job: asked.append((job.config.outputs, os.environ.get("ASKED"))) or 0.0  # noqa: E731
-    module.from_command_line([*way, *PLAIN, "experiment=mine"], run, lambda: None)
+    module.from_command_line(["env=pendulum", "experiment=mine"], run, lambda: None)
     assert asked == [(f"{os.getcwd()}/compose/yes", "yes")] and "ASKED" not in os.environ

@@ -230,6 +230,15 @@ def test_an_episode_that_is_too_long_to_be_played_again_is_begun_anew(monkeypatc
     assert [len(collect.transcript.actions(env)) for env in range(2)] == [0, 0]
 
 
+def test_an_episode_that_is_cut_is_begun_anew_from_its_own_seed():
+    """Also where seeds count the episodes of all environments, of which another has begun one since."""
+    collect, restored = (Collector(vector_env("Pendulum-v1", 2), lambda env, own, of_all: of_all) for _ in range(2))
+    collect._reset(np.array([True, False]))
+    arrays, plain = collect.state_dict()
+    assert restored.load_state_dict(arrays, plain | {"heard": [plain["heard"][0], ""]}) == [1]
+    assert restored.seeds == plain["seeds"] == [2, 1] and restored.begun.tolist() == [2, 1]
+
+
 def test_a_step_keeps_its_numbers_when_the_next_is_taken():
     for kind in ("sync", "async"):
         collect = Collector(vector_env("Pendulum-v1", 1, vectorization=kind), seed_of)

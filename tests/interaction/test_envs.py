@@ -206,6 +206,16 @@ def test_a_package_that_is_not_found_is_said_to_be_looked_for_where():
     assert start == "start in the folder that holds no_such_package"
 
 
+def test_only_an_id_that_names_a_package_lets_python_look_for_it_here(own_package, tmp_path):
+    sys.path[:] = [path for path in sys.path if path != str(tmp_path)]
+    make("Pendulum-v1").close()
+    assert str(tmp_path) not in sys.path
+    own_package("registers_nothing", "")
+    with pytest.raises(WrongInput):
+        make("registers_nothing:Env-v0")
+    assert sys.path[-1] == str(tmp_path)
+
+
 def test_what_a_package_of_ones_own_can_not_import_is_named_with_its_line(own_package):
     own_package("needs_another", "import gymnasium\nimport no_such_package\n")
     with pytest.raises(WrongInput, match=r"named 'no_such_package' \(__init__\.py:2, in <module>\)$") as error:
@@ -235,7 +245,7 @@ def test_a_package_that_is_no_python_is_named_with_its_file_and_line(own_package
 def test_an_unknown_id_may_be_of_a_package_of_ones_own(env_id, own):
     with pytest.raises(WrongInput, match="is unknown to Gymnasium") as error:
         make(env_id)
-    of_own = f"sac-train env=custom env.id={own}   (if it is of a package of your own)"
+    of_own = f"sac-train env=custom env.id={own}   # if it is of a package of your own"
     assert error.value.remedy == (own and of_own)
 
 

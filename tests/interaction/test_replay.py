@@ -232,8 +232,9 @@ def test_rows_taken_to_disk_in_pieces_restore_the_buffer(data, num_envs, rows):
         assert world.sampled() == world.expected()
 
 
-def test_an_episode_cut_short_ends_in_truncation_where_it_stood():
-    world = World(6, 2)
+@pytest.mark.parametrize("bootstrap", [True, False])
+def test_an_episode_cut_short_ends_in_truncation_where_it_stood(bootstrap):
+    world = World(6, 2, bootstrap)
     world.step([False, False], [False, False])
     assert world.sampled() == world.expected()
     world.buffer.truncate_last(0)

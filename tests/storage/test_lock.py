@@ -76,8 +76,9 @@ def test_it_is_free_again_after_a_run_that_raised(tmp_path):
 
 def test_a_run_that_may_not_be_written_is_wrong_input(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    with pytest.raises(WrongInput, match="Permission denied"):
+    with pytest.raises(WrongInput, match="Permission denied") as refused:
         RunLock(tmp_path)
+    assert refused.value.remedy == f"a copy of it: cp -r {tmp_path} COPY && chmod -R u+w COPY"
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])

@@ -157,3 +157,37 @@ def test_of_damaged_rows_and_a_damaged_header_it_warns_and_of_no_file_it_does_no
     path.write_text(f"enw_steps,round,{METRIC}\n0,0,1.0\n")
     assert read_points(run, METRIC) == [{}]
     assert capfd.readouterr().err == f"warning: {path} is damaged: it has no column env_steps\n"
+
+
+def written(run, rows=((0, {METRIC: 1.0}), (10, {METRIC: 2.0}), (20, {METRIC: 3.0}))):
+    """How far the file of ``run`` has come with ``rows`` of it."""
+    metrics = MetricsFile(run, TAGS, Written(-1, 0))
+    for env_steps, values in rows:
+        metrics.write(env_steps, 0, values)
+    metrics.close()
+    return Written(20, 1, metrics.digest)
+
+
+def test_rows_that_are_as_they_were_written_bring_no_warning(run, capsys):
+    there = written(run)
+    before = lines(run)
+    MetricsFile(run, TAGS, there).close()
+    assert lines(run) == before and capsys.readouterr().err == "" and len(list(run.path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(("old", "new"), [("10,0,2.0,\n", ""), ("2.0", "2.5"), ("20,0,3.0,\n", "")])
+def test_rows_that_are_missing_or_changed_are_said_and_kept_as_they_were(run, capsys, old, new):
+    there, path = written(run), run.path / "metrics.csv"
+    damaged = path.read_text().replace(old, new)
+    path.write_text(damaged)
+    MetricsFile(run, TAGS, there).close()
+    assert "damaged, missing or unknown; as it was it is kept as earlier-metrics-1.csv" in capsys.readouterr().err
+    assert (run.path / "earlier-metrics-1.csv").read_text() == damaged
+
+
+def test_a_file_that_is_gone_is_said(run, capsys):
+    there = written(run)
+    (run.path / "metrics.csv").unlink()
+    MetricsFile(run, TAGS, there).close()
+    assert "has lost its rows: the curves of 20260101-000000_s0 begin anew" in capsys.readouterr().err
+    assert len(lines(run)) == 1

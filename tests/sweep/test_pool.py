@@ -14,8 +14,9 @@ import pytest
 
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
-from sac_runner.sweep import pool
-from sac_runner.sweep.pool import LAUNCHER, Pool, end_with_launcher
+from sac_runner.sweep import job_process, pool
+from sac_runner.sweep.job_process import LAUNCHER, end_with_launcher
+from sac_runner.sweep.pool import Pool
 from sac_runner.sweep.resources import Allotment
 
 
@@ -46,7 +47,7 @@ def run(sweep, monkeypatch):
     def run(*programs, at_a_time=2, hang_s=math.inf, gpus=()):
         jobs = [SweepJob(i, f"default/s{i}", {}, i, 100) for i in range(len(programs))]
         sweep.write_plan({}, jobs, [{} for _ in jobs])
-        monkeypatch.setattr(pool, "job_command", lambda _, job: [sys.executable, "-c", programs[job.number]])
+        monkeypatch.setattr(job_process, "job_command", lambda _, job: [sys.executable, "-c", programs[job.number]])
         board = Board()
         stopped = Pool(sweep, Allotment(at_a_time, 3, list(gpus)), hang_s, board).run(jobs)
         return stopped, board.said, [sweep.read_end(job) for job in jobs]
@@ -62,7 +63,7 @@ def log(sweep, number):
     ("program", "code", "cause"),
     [
         ("pass", 0, "exit code 0"),
-        ("raise SystemExit(3)", 3, "exit code 3"),
+        ("print('all is well'); raise SystemExit(3)", 3, "exit code 3"),
         ("print('first'); 1 / 0", 1, "ZeroDivisionError: division by zero"),
         ("import sys; sys.exit('error: no such thing\\n  try: another')", 1, "no such thing"),
         ("import os; os.kill(os.getpid(), 9)", 137, "killed by signal 9 (out of memory?)"),
@@ -78,7 +79,7 @@ def test_how_a_process_ended_is_kept(run, program, code, cause):
 def test_only_what_this_start_printed_is_its_cause(run, sweep):
     (sweep.path / "jobs").mkdir()
     (sweep.path / "jobs" / "0000.log").write_text("error: of yesterday\n")
-    _, _, (ended,) = run("print('today'); raise SystemExit(4)")
+    _, _, (ended,) = run("print('today'); raise SystemExit(1)")
     assert ended.cause == "today" and log(sweep, 0) == "error: of yesterday\ntoday\n"
 
 
@@ -100,7 +101,8 @@ def test_each_gets_its_share(run, sweep):
 
 
 def test_one_that_hangs_is_asked_where_and_then_killed(run, monkeypatch, sweep):
-    monkeypatch.setattr(pool, "_LAST_WORDS_S", 0.2)
+    monkeypatch.setattr(pool, "LAST_WORDS_S", 0.2)
+    monkeypatch.setattr(job_process, "LAST_WORDS_S", 0.2)
     deaf = "import signal, time; signal.signal(signal.SIGABRT, signal.SIG_IGN); time.sleep(60)"
     begun = time.monotonic()
     _, said, ended = run("import time; time.sleep(60)", deaf, "pass", hang_s=0.6)
@@ -172,7 +174,8 @@ def test_of_two_signals_the_first_is_why_and_jobs_hear_both(run, sweep):
 
 
 def test_one_that_hears_nothing_is_killed_soon_after_the_second_ctrl_c(run, monkeypatch):
-    monkeypatch.setattr(pool, "_LAST_WORDS_S", 0.5)
+    monkeypatch.setattr(pool, "LAST_WORDS_S", 0.5)
+    monkeypatch.setattr(job_process, "LAST_WORDS_S", 0.5)
     deaf = "import os, signal, time\nsignal.signal(2, signal.SIG_IGN)\n"
     deaf += f"for _ in 1, 2: os.kill({os.getpid()}, 2); time.sleep(0.3)\ntime.sleep(60)"
     begun = time.monotonic()

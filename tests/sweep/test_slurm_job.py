@@ -11,7 +11,7 @@ import pytest
 
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
-from sac_runner.sweep import pool, slurm_job
+from sac_runner.sweep import job_process, slurm_job
 from sac_runner.sweep.slurm_job import ClusterJob
 from tests.processes import soon
 
@@ -55,7 +55,7 @@ class Node:
         (folder / "jobs").mkdir()
 
     def does(self, script):
-        self.patch.setattr(pool, "job_command", lambda sweep, job: [sys.executable, "-c", script])
+        self.patch.setattr(job_process, "job_command", lambda sweep, job: [sys.executable, "-c", script])
 
     def log(self):
         file = self.sweep.log_file(self.job)

@@ -28,7 +28,7 @@ def left(folder):
     del state["replay"], summary["written"]
     for timed in (state["record"], summary):
         del timed["wall_time_s"]
-    del state["record"]["row_s"]
+    del state["record"]["row_s"], state["record"]["rows"]  # the latter of rows with speeds in them
     state["record"]["latest"] = {k: x for k, x in state["record"]["latest"].items() if not k.startswith("perf/")}
     policies = [checkpoint for checkpoint in find(run.checkpoints) if checkpoint.kind != "latest"]
     return {

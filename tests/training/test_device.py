@@ -9,7 +9,7 @@ import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from sac_runner.config.compose import to_yaml
-from sac_runner.playback.play import policy_reader
+from sac_runner.playback.play import trusted_config
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training import device
 from tests.support import CPU, config
@@ -76,7 +76,7 @@ def test_pytorch_computes_on_the_threads_that_were_asked_for(threads):
 
 @pytest.mark.parametrize(
     "one_thread",
-    [lambda _: device.configure_torch(config(), CPU), lambda folder: policy_reader(stored(folder), "latest", False)],
+    [lambda _: device.configure_torch(config(), CPU), lambda folder: trusted_config(stored(folder), False)],
     ids=["train and evaluate", "watch and record"],
 )
 def test_products_of_numpy_are_made_on_one_thread(one_thread, tmp_path):

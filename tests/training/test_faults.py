@@ -148,6 +148,19 @@ def test_a_second_ctrl_c_leaves_at_once_though_a_stop_waits_for_the_disk(disk, p
     assert process.exitcode == -signal.SIGINT
 
 
+def test_a_policy_that_does_not_fit_waits_for_the_next_checkpoint(disk):
+    def fill_and_free(self, counters, record):
+        if counters.env_steps == 15:
+            disk.add("kept-")
+        if counters.env_steps == 20:
+            disk.clear()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Console, "progress", fill_and_free)
+        answer = train(*EVERY_10, "checkpoint.keep_every_env_steps=15", "run.dir=job")
+    assert answer.code == 0 and answer.err.count("trying again") == 1  # not three times, at 15, 16 and 17
+
+
 def test_three_that_do_not_fit_but_not_in_a_row_end_nothing(tmp_path, whole, disk):
     disk |= {latest(steps) for steps in (10, 20, 40)}
     answer = train(*EVERY_10, "run.dir=job")

@@ -100,6 +100,27 @@ def test_speeds_and_wall_time_go_on_where_an_earlier_start_stopped(tmp_path, mon
         assert curves[f"perf/{tag}"] == [(20 * i, pytest.approx(x)) for i, x in enumerate(expected, 1)]
 
 
+def test_the_time_of_an_end_counts_where_the_run_goes_on(tmp_path, monkeypatch):
+    clock, collect, evaluate = [0.0], Trainer._collect, Trainer._evaluate
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+
+    def slow(trainer):
+        clock[0] += 0.5
+        collect(trainer)
+
+    def slower(trainer):
+        clock[0] += 100.0
+        evaluate(trainer)
+
+    monkeypatch.setattr(Trainer, "_collect", slow)
+    monkeypatch.setattr(Trainer, "_evaluate", slower)
+    short = {"every_env_steps": None, "episodes": 1, "max_episode_steps": 5}
+    for total in (30, 60):
+        advance(config(total_env_steps=total, log={"every_env_steps": 20}, eval=short), tmp_path / "run")
+    times = dict(measured(tmp_path / "run")["perf/wall_time_s"])
+    assert times == {20: 110.0, 40: 220.0, 60: 230.0}  # the first policy 100 s, the end at 30 another 100
+
+
 def test_no_checkpoint_is_on_the_disk_before_its_rows(record, monkeypatch):
     room = short_of_room(monkeypatch, record._csv._file, 3)
     with Trainer(record.config, 0, CPU, Console(record.config)) as trainer:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from sac_runner.config.compose import CONF, to_yaml
-from sac_runner.errors import WrongInput
+from sac_runner.errors import DiskFailed, WrongInput
+from sac_runner.storage import checkpoints
 from sac_runner.storage.checkpoints import find
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training import compilation
@@ -205,6 +206,22 @@ def test_an_extended_run_is_the_longer_run(tmp_path):
         assert left_of(extended) == left_of(whole)
         assert RunDirectory(whole).checkpoint("best").env_steps == (21 if seed == 27 else 60)
     assert best_at_its_first_end == [True, False]  # the first goes back to the one before it
+
+
+def test_the_best_policy_of_an_end_is_kept_once_the_disk_takes_it(tmp_path, monkeypatch):
+    run, save, full = RunDirectory(tmp_path / "run"), checkpoints.save, ["full"]
+    for _ in range(2):  # a run that is over and started again has no other end
+        advance(settings(total_env_steps=17), run.path)
+        assert run.checkpoint("best").env_steps == 17 and find(run.checkpoints, "kept") == []
+
+    def saved(folder, kind, *more):
+        if kind == "kept" and full:
+            raise DiskFailed(full.pop())
+        save(folder, kind, *more)
+
+    monkeypatch.setattr(checkpoints, "save", saved)
+    advance(settings(total_env_steps=57), run.path)
+    assert full == [] and find(run.checkpoints, "kept")[0].env_steps == 17
 
 
 @pytest.mark.parametrize(("num_envs", "schedule"), [(3, 1.0), (1, "per_round")])

@@ -11,6 +11,7 @@ from benchmark import buffer, collection, end_to_end, rounds, startup, sweeps, u
 from benchmark.timing import Row, Spread
 from sac_runner.commands.arguments import open_door
 from sac_runner.machine import available_cores
+from sac_runner.text import number
 from sac_runner.training.device import own_threads
 from sac_runner.training.provenance import git_state, version_of
 
@@ -100,14 +101,12 @@ def markdown(rows: list[Row]) -> str:
     """Lines of the table: medians, and the least and greatest ratio of a round."""
     lines = []
     for row in rows:
-        against = "" if row.other is None else f"{_number(row.other)} {row.unit}: {row.against}"
+        against = "" if row.other is None else f"{number(row.other.median)} {row.unit}: {row.against}"
         ratio = "" if row.ratio is None else f"{row.ratio.median:.2f} ({row.ratio.low:.2f} to {row.ratio.high:.2f})"
-        lines.append(f"| {row.part}: {row.case} | {_number(row.ours)} {row.unit} | {against} | {ratio} | {row.goal} |")
+        lines.append(
+            f"| {row.part}: {row.case} | {number(row.ours.median)} {row.unit} | {against} | {ratio} | {row.goal} |"
+        )
     return "\n".join(lines)
-
-
-def _number(spread: Spread) -> str:
-    return f"{spread.median:,.0f}" if spread.median >= 100 else f"{spread.median:.3g}"
 
 
 def _plain(row: Row) -> dict[str, object]:

@@ -9,7 +9,7 @@ import torch
 
 from benchmark.end_to_end import peer_python, printed
 from benchmark.ours import ALIKE, trainer
-from benchmark.timing import Row, Spread, compared
+from benchmark.timing import Row, Spread, compared, milliseconds
 from sac_runner.training.preflight import replay_bytes
 from sac_runner.types import Batch, UpdateNoise
 
@@ -37,7 +37,7 @@ def measure(rounds: int) -> list[Row]:
 
         update(draw())  # the first compiles
         assert updater.compiles, "the update could not be compiled"
-        measured = [(_alone(draw), *_alternating(draw, update)) for _ in range(rounds)]
+        measured = [(milliseconds(draw), *_alternating(draw, update)) for _ in range(rounds)]
         alone, draws, updates = zip(*measured, strict=True)
     script = str(Path(__file__).with_name("sb3.py"))
     theirs = printed(peer_python(), script, "memory", "Humanoid-v5", str(CAPACITY)) / 1e9
@@ -51,15 +51,6 @@ def measure(rounds: int) -> list[Row]:
         compared("replay", f"{case}, one after the other", alone, updates, *of),
         compared("replay", f"{case}, between updates", draws, updates, *of, "<= 0.03 of it"),
     ]
-
-
-def _alone(draw: Callable[[], Batch], seconds: float = 1.0) -> float:
-    """Milliseconds of a draw."""
-    calls, begun = 0, time.perf_counter()
-    while (spent := time.perf_counter() - begun) < seconds:
-        draw()
-        calls += 1
-    return 1e3 * spent / calls
 
 
 def _alternating(

@@ -1,6 +1,7 @@
 """Candidates timed in turn, round by round, so that a machine whose speed drifts is the same for all of them."""
 
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -57,3 +58,14 @@ def compared(
     """A row of two candidates that were measured in turn."""
     ratios = [a / b if more_is_better else b / a for a, b in zip(ours, other, strict=True)]
     return Row(part, case, Spread.of(ours), Spread.of(other), unit, against, Spread.of(ratios), goal)
+
+
+def milliseconds(body: Callable[[], object], seconds: float = 1.0) -> float:
+    """Of one call, over as many as fit into ``seconds``."""
+    for _ in range(5):
+        body()
+    calls, begun = 0, time.perf_counter()
+    while time.perf_counter() - begun < seconds:
+        body()
+        calls += 1
+    return 1e3 * (time.perf_counter() - begun) / calls

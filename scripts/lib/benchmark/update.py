@@ -1,13 +1,10 @@
 """One update against the matrix products in it, written into memory that is there already."""
 
-import time
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from benchmark.ours import ALIKE, trainer
-from benchmark.timing import Row, compared, in_turn
+from benchmark.timing import Row, compared, in_turn, milliseconds
 from sac_runner.training.compilation import compiled
 from sac_runner.types import Batch, UpdateNoise
 
@@ -64,14 +61,3 @@ def _measure(rounds: int, env: str) -> list[Row]:
         compared("update", f"compiled, {case}", fast_ones, floors, "ms", against, "<= 1.5 times as long"),
         compared("update", f"as written, {case}", updates, floors, "ms", against),
     ]
-
-
-def milliseconds(body: Callable[[], object], seconds: float = 1.0) -> float:
-    """Of one call, over as many as fit into ``seconds``."""
-    for _ in range(5):
-        body()
-    calls, begun = 0, time.perf_counter()
-    while time.perf_counter() - begun < seconds:
-        body()
-        calls += 1
-    return 1e3 * (time.perf_counter() - begun) / calls

@@ -1,16 +1,14 @@
 """TensorBoard as ``scripts/tensorboard`` starts it, and what must be seen in its tabs."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from browser.chromium import HEIGHT, Page, TooLate, until
+from browser.chromium import HEIGHT, Page, TooLate, get_json, until
 from browser.sweep import Row
 
 _START = "from sac_runner.commands.tensorboard import main; main()"
@@ -67,21 +65,10 @@ def wait_for_events(address: str, rows: dict[str, Row]) -> None:
     """
 
     def read() -> bool:
-        tags = _served(address, "/data/plugin/scalars/tags") or {}
+        tags = get_json(urlsplit(address).netloc, "/data/plugin/scalars/tags") or {}
         return all(row.scores.keys() <= tags.get(name, {}).keys() for name, row in rows.items())
 
     until("the events of all runs", read, 2 * _PATIENCE_S)
-
-
-def _served(address: str, path: str) -> Any:
-    connection = HTTPConnection(urlsplit(address).netloc, timeout=10)
-    try:
-        connection.request("GET", path)
-        return json.loads(connection.getresponse().read())
-    except (OSError, ValueError):
-        return None
-    finally:
-        connection.close()
 
 
 def look(page: Page, address: str, rows: dict[str, Row], pictures: Path) -> list[str]:

@@ -153,12 +153,17 @@ def _port(profile: Path) -> int | None:
 
 
 def _page(port: int) -> str | None:
-    connection = HTTPConnection(HOST, port, timeout=10)  # unlike urllib it asks no proxy
+    targets = get_json(f"{HOST}:{port}", "/json/list") or []
+    return next((target["webSocketDebuggerUrl"] for target in targets if target["type"] == "page"), None)
+
+
+def get_json(host: str, path: str) -> Any:
+    """What a server of this machine answers; None where it does not."""
+    connection = HTTPConnection(host, timeout=10)  # unlike urllib it asks no proxy
     try:
-        connection.request("GET", "/json/list")
-        targets = json.loads(connection.getresponse().read())
-    except OSError:
+        connection.request("GET", path)
+        return json.loads(connection.getresponse().read())
+    except (OSError, ValueError):
         return None
     finally:
         connection.close()
-    return next((target["webSocketDebuggerUrl"] for target in targets if target["type"] == "page"), None)

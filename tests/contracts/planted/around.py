@@ -237,13 +237,6 @@ COMMANDS = [
         f"{OF_CONFIGS}tuned_values_apply_by_naming_the_env_and_the_command_line_wins",
     ),
     (
-        "a plain run forgets what a file asks of Hydra",
-        "sac_runner/config/compose.py",
-        '        app.run("config", task, settings)\n',
-        '        HydraConfig.instance().set_config(cfg)\n        del cfg["hydra"]\n        task(cfg)\n',
-        f"{OF_CONFIGS}what_a_file_asks_of_hydra_for_a_run_is_done",
-    ),
-    (
         "one learning rate does not reach the critics",
         "conf/agent/sac.yaml",
         "critic_lr: ${agent.lr}",

@@ -2,6 +2,7 @@
 
 SESSION = "sac_runner/sweep/session.py"
 POOL = "sac_runner/sweep/pool.py"
+PROCESS = "sac_runner/sweep/job_process.py"
 TABLE = "sac_runner/sweep/table.py"
 OF_LAUNCHERS = "tests/sweep/test_launchers.py::test_"
 OF_POOL = "tests/sweep/test_pool.py::test_"
@@ -52,7 +53,7 @@ SWEEPS = [
     ),
     (
         "a job outlives its launcher and is not told",
-        POOL,
+        PROCESS,
         "        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)\n",
         "        pass\n",
         f"{OF_LAUNCHERS}a_job_stops_and_saves_when_its_launcher_is_killed",
@@ -66,14 +67,14 @@ SWEEPS = [
     ),
     (
         "what an earlier start printed is taken for the cause",
-        POOL,
+        PROCESS,
         "return cls(sweep, job, popen, begin)",
         "return cls(sweep, job, popen, 0)",
         f"{OF_POOL}only_what_this_start_printed_is_its_cause",
     ),
     (
         "a job that hangs is waited for",
-        POOL,
+        PROCESS,
         "            self.popen.send_signal(signal.SIGABRT)\n",
         "            pass\n",
         f"{OF_POOL}one_that_hangs_is_asked_where_and_then_killed",

@@ -191,7 +191,7 @@ ENDINGS = [
     (
         "the best policy of an end is lost",
         RECORD,
-        "            keep_best_of_an_end(self.run, self._ended_at, self._needed_bests())\n",
+        "        keep_best_of_an_end(self.run, self._ended_at, self._needed_bests())\n",
         "",
         OF_EXTENSION,
     ),
