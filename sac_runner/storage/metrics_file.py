@@ -114,10 +114,10 @@ class MetricsFile:
         """Tag -> value of each row of the newest step."""
         whole = text.getvalue().encode()
         self._digest = hashlib.sha256(whole)
-        lacks = names == columns and written.digest not in (None, self.digest)
-        if not lines and lacks or not path.exists() and written.digest is not None:
-            warn(f"{path} has lost its rows: the curves of {run.path.name} begin anew")
-        elif lacks or len(rows) < len(lines) or not set(names) <= set(columns):
+        is_other = written.digest not in (None, self.digest)
+        if is_other and not path.exists():
+            warn(f"{path} is gone, and with it the curves of {run.path.name} so far")
+        elif (is_other and names == columns) or len(rows) < len(lines) or not set(names) <= set(columns):
             kept_before = len(matching(run.path, "earlier-metrics-*.csv"))
             earlier = run.write_bytes(f"earlier-metrics-{kept_before + 1}.csv", path.read_bytes())
             what = "damaged, missing or unknown"

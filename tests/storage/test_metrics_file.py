@@ -189,5 +189,5 @@ def test_a_file_that_is_gone_is_said(run, capsys):
     there = written(run)
     (run.path / "metrics.csv").unlink()
     MetricsFile(run, TAGS, there).close()
-    assert "has lost its rows: the curves of 20260101-000000_s0 begin anew" in capsys.readouterr().err
+    assert "is gone, and with it the curves of 20260101-000000_s0 so far" in capsys.readouterr().err
     assert len(lines(run)) == 1
