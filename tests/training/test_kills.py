@@ -88,9 +88,9 @@ def test_a_run_that_is_killed_anywhere_and_started_again_is_the_run_at_once(serv
 
 
 @pytest.mark.slow
-def test_so_it_is_after_500_kills(server, whole, capsys):
+def test_so_it_is_after_600_kills(server, whole, capsys):
     begun = time.monotonic()
-    killed, runs = kill_runs(server, whole, 500, seed=1)
+    killed, runs = kill_runs(server, whole, 600, seed=1)
     tell(capsys, killed, f"kills of {runs} runs", begun)
     phases = Counter(kill.phase for kill in killed)
     assert set(phases) >= {"starting", "building", "beginning", "restoring", "ending", *TRAINING}
