@@ -116,4 +116,25 @@ EPISODES = [
         "            self._actions[",
         f"{OF_TRANSCRIPT}memory_is_bounded",
     ),
+    (
+        "a transition that is cut bootstraps where a time limit is to end it",
+        REPLAY,
+        "            self.truncated[slot, env] = True\n            self._note_ends(slot)\n",
+        "            self.truncated[slot, env] = True\n",
+        f"{OF_REPLAY}an_episode_cut_short_ends_in_truncation_where_it_stood",
+    ),
+    (
+        "a cut episode is begun anew from another's seed",
+        COLLECTOR,
+        "self.obs = self._reset_envs(differs)",
+        "self.begun[differs] -= 1\n            self.obs = self._reset(differs)",
+        f"{OF_COLLECTOR}an_episode_that_is_cut_is_begun_anew_from_its_own_seed",
+    ),
+    (
+        "what lies in the working folder is imported for any environment",
+        "sac_runner/interaction/envs.py",
+        'if ":" in config.id and os.getcwd() not in sys.path:',
+        "if os.getcwd() not in sys.path:",
+        "tests/interaction/test_envs.py::test_only_an_id_that_names_a_package_lets_python_look_for_it_here",
+    ),
 ]

@@ -196,6 +196,27 @@ ENDINGS = [
         OF_EXTENSION,
     ),
     (
+        "a run that is over and started again has another end",
+        RECORD,
+        'None if self._is_over(at) else kept.get("ended_at")',
+        'kept.get("ended_at")',
+        "tests/training/test_resume.py::test_the_best_policy_of_an_end_is_kept_once_the_disk_takes_it",
+    ),
+    (
+        "the seconds of an end do not count where the run goes on",
+        RECORD,
+        '(self._before_the_end or self._state_dict()) | {"wall_time_s": self.pace.wall_time}',
+        "self._before_the_end or self._state_dict()",
+        "tests/training/test_record.py::test_the_time_of_an_end_counts_where_the_run_goes_on",
+    ),
+    (
+        "a policy that does not fit is tried again at every turn",
+        TRAINER,
+        "            elif self._failed_saves == 0:\n",
+        "            else:\n",
+        f"{OF_FAULTS}a_policy_that_does_not_fit_waits_for_the_next_checkpoint",
+    ),
+    (
         "the updates of a round that a signal cut off are made again",
         SCHEDULE,
         "return by_its_end - counters.updates if",
