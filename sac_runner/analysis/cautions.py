@@ -22,11 +22,9 @@ def cautions(grouping: Grouping, metric: str, counted: list[Run]) -> list[str]:
     said = [_mixed(label, keys) for label, keys in grouping.mixed.items()] + [_without_meta(runs)]
     if metric.startswith("eval/"):
         said += [_differs(key, _of_config(key), "not the same evaluation", grouping) for key in _PROTOCOL]
-    env_keys = [
-        key for key in dict.fromkeys(key for run in runs for key in run.config) if key.startswith("env.kwargs.")
-    ]
-    env_keys.append("env.max_episode_steps")
-    said += [_differs(key, _of_config(key), "not the same environment", grouping) for key in env_keys]
+    kwargs = dict.fromkeys(key for run in runs for key in run.config if key.startswith("env.kwargs."))
+    for key in (*kwargs, "env.max_episode_steps"):
+        said.append(_differs(key, _of_config(key), "not the same environment", grouping))
     for package in ("gymnasium", "mujoco", "Box2D"):
         said.append(_differs(package, _version_of(package), "perhaps not the same environment", grouping))
     said += [

@@ -183,13 +183,13 @@ def _continue(
         say(words)
         return float(run.read_summary()["scores"]["final"]["return_mean"])
     saved = find(run.checkpoints, "latest")
+    if not saved and run.read_summary().get("env_steps"):
+        lost = f"{run.path} has lost its checkpoints, and nothing else says how to go on"
+        raise Damaged(lost, f"train it anew: {train_command('run.dir=NEW ...')}")
     if job.config.dry_run:
         dry_run(config, job.overrides, None, run if saved else None)
         return 0.0
     if not saved:
-        if run.read_summary().get("env_steps"):
-            lost = f"{run.path} has lost its checkpoints, and nothing else says how to go on"
-            raise Damaged(lost, f"train it anew: {train_command('run.dir=NEW ...')}")
         warn(f"{run.path} has no checkpoint yet: it begins anew")
     with lock or RunLock(run.path) as owned:  # killed before its first checkpoint, it begins anew
         begin()

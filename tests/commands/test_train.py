@@ -665,7 +665,8 @@ def test_a_run_of_rounds_does_not_become_shorter_than_it_is():
 def test_a_run_that_has_lost_its_checkpoints_does_not_begin_anew(finished):
     shutil.rmtree(finished.checkpoints)
     before = {path: path.read_bytes() for path in finished.path.rglob("*") if path.is_file()}
-    assert "has lost its checkpoints" in refused("resume=last", "total_env_steps=80")
+    for dry in ([], ["dry_run=true"]):
+        assert "has lost its checkpoints" in refused("resume=last", "total_env_steps=80", *dry)
     assert {path: path.read_bytes() for path in finished.path.rglob("*") if path.is_file()} == before
     (finished.path / "summary.json").unlink()  # as of one that was killed before its first checkpoint
     answer = train("resume=last", "total_env_steps=80")
