@@ -123,7 +123,7 @@ def _check_options(typed: list[str]) -> None:
 
 @contextmanager
 def _sweepers_folder(sweep: Callable[[], Path | None]) -> Iterator[str]:
-    """A folder that Hydra's sweeper makes for what it writes, as an override; in the end the sweep has it."""
+    """A folder for what Hydra's sweeper writes, made by our launcher, as an override; in the end the sweep has it."""
     scratch = Path(tempfile.gettempdir(), f"sac-train-{secrets.token_hex(8)}")  # a plain run makes none
     try:
         yield f"hydra.sweep.dir='{scratch}'"
