@@ -26,7 +26,7 @@ def spread(mean: float, std: float) -> str:
 
 
 def size(n_bytes: float) -> str:
-    """``38 MB`` or ``1.5 GB``."""
+    """``38.0 MB`` or ``1.5 GB``."""
     return f"{n_bytes / 1e9:,.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:,.1f} MB"
 
 

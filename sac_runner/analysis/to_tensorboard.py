@@ -6,7 +6,8 @@ import numpy as np
 
 from sac_runner.analysis.comparison import Comparison, Row
 from sac_runner.storage.events import BandPoint, write_band
-from sac_runner.storage.names import create_exclusively, safe_name
+from sac_runner.storage.names import safe_name
+from sac_runner.storage.new_folder import create_exclusively
 
 
 def write_groups(comparison: Comparison, folder: Path) -> Path:

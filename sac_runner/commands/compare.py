@@ -15,7 +15,8 @@ from sac_runner.commands.arguments import Parser, add_outputs, number, open_door
 from sac_runner.errors import WrongInput, command
 from sac_runner.storage.files import write_atomically
 from sac_runner.storage.find import outputs_folder, typed_path
-from sac_runner.storage.names import create, create_exclusively, safe_name
+from sac_runner.storage.names import safe_name
+from sac_runner.storage.new_folder import create, create_exclusively
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.sweep_directory import SweepDirectory
 

@@ -78,14 +78,19 @@ def _goes(run: RunSeen, what: str) -> bool:
 
 
 def _step(run: RunSeen, what: str, outputs: Path) -> _Step:
-    prune, freed = (prune_replay, run.replay_bytes) if what == "replay" else (prune_run, run.n_bytes)
-    return _Step(run.path, 1, freed, partial(prune, RunDirectory(run.path), outputs))
+    directory = RunDirectory(run.path)
+    if what == "replay":
+        return _Step(run.path, 1, run.replay_bytes, partial(prune_replay, directory, outputs))
+    return _Step(run.path, 1, run.n_bytes, partial(prune_run, directory, outputs, _unfinished([run])))
 
 
 def _sweep_step(sweep: SweepSeen, outputs: Path) -> _Step:
-    return _Step(
-        sweep.path, len(sweep.jobs), bytes_of(sweep), partial(prune_sweep, SweepDirectory(sweep.path), outputs)
-    )
+    prune = partial(prune_sweep, SweepDirectory(sweep.path), outputs, _unfinished(sweep.jobs))
+    return _Step(sweep.path, len(sweep.jobs), bytes_of(sweep), prune)
+
+
+def _unfinished(runs: list[RunSeen]) -> set[Path]:
+    return {run.path for run in runs if run.status.state != "finished"}
 
 
 def _consequences(what: str, parts: list[SweepSeen], runs: list[RunSeen]) -> list[str]:

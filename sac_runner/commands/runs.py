@@ -15,7 +15,7 @@ from sac_runner.commands.arguments import Parser, add_outputs, open_door
 from sac_runner.commands.removal import remove
 from sac_runner.commands.runs_table import short_cause, table, terminal_width, totals
 from sac_runner.errors import WrongInput, command, say, train_command
-from sac_runner.storage.find import find_run_or_sweep, list_sweeps, outputs_folder, started, typed_path
+from sac_runner.storage.find import find_run_or_sweep, fitting, list_sweeps, outputs_folder, started, typed_path
 from sac_runner.storage.overview import RunSeen, SweepSeen, see, see_run
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.status import STATES, State, is_owned
@@ -24,6 +24,7 @@ from sac_runner.sweep.board import Board
 from sac_runner.sweep.slurm import is_queued
 
 _LOOK_S = 0.2
+_SHARE = 0.05  # of the time at most goes into looking
 _ASK_S = 10.0  # a cluster
 
 
@@ -133,7 +134,7 @@ def _named(text: str, outputs: Path, every: list[RunSeen]) -> set[Path]:
     """
     path = typed_path(text)
     is_path = os.path.exists(path)
-    found = {run.path for run in every if text and text in run.label and text != "last"}
+    found = {*fitting(text, [run.path for run in every])} if text != "last" else set()
     if text == "last" or (is_path and (os.sep in text or not found)):
         folder = Path(os.path.realpath(find_run_or_sweep(text, outputs) if text == "last" else path))
         real = {run.path: Path(os.path.realpath(run.path)) for run in every}
@@ -192,8 +193,11 @@ def _find_sweep(text: str, outputs: Path) -> SweepDirectory:
 
 def _until_next_look(sweep: SweepDirectory) -> float | None:
     """Seconds; none where nobody runs it, and no cluster has jobs of it."""
-    if is_owned(sweep.path) or any(sweep.status(job).state == "running" for job in sweep.jobs()):
+    if is_owned(sweep.path):
         return _LOOK_S
+    begun = time.monotonic()
+    if any(sweep.status(job).state == "running" for job in sweep.jobs()):
+        return max(_LOOK_S, (time.monotonic() - begun) / _SHARE)
     return _ASK_S if is_queued(sweep) else None
 
 

@@ -1,11 +1,8 @@
 """``sac-train``: launch, sweep or continue runs. Every setting is a ``key=value``."""
 
 import contextlib
-import os
-import re
 import signal
 import sys
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -18,11 +15,11 @@ from sac_runner.commands.arguments import open_door, open_door_of_a_job, version
 from sac_runner.config.compose import Job, from_command_line
 from sac_runner.config.convert import flat, from_plain, written
 from sac_runner.config.schema import Config
-from sac_runner.errors import Damaged, RunInUse, WrongInput, say, train_command, warn
+from sac_runner.errors import Damaged, WrongInput, say, train_command, warn
 from sac_runner.storage.checkpoints import find
 from sac_runner.storage.find import find_run_or_sweep
 from sac_runner.storage.lock import RunLock
-from sac_runner.storage.names import create, create_exclusively, run_path
+from sac_runner.storage.new_folder import make_run_directory, require_unused
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.signed import read_signed
 from sac_runner.storage.sweep_directory import SweepDirectory, find_job, job_folder
@@ -33,9 +30,6 @@ from sac_runner.sweep.session import Session
 
 if TYPE_CHECKING:
     from sac_runner.training.run import Outcome
-
-_LEFT_BY_A_START = re.compile(r"\.lock|\.owner-\d+|meta\.json|\.(meta\.json|config\.yaml)\.tmp")
-"""What a start may leave that was refused, or killed before it had written its config."""
 
 
 def main() -> None:
@@ -98,14 +92,14 @@ def _start(job: Job, swept: dict[str, str] | None = None) -> float:
     seed = draw_root_seed() if job.config.seed is None else job.config.seed
     config = replace(job.config, seed=seed)  # a drawn seed is recorded with the run
     if config.dry_run:
-        if config.run.dir is not None and os.path.lexists(config.run.dir) and not _is_unused(Path(config.run.dir)):
-            raise _no_run(Path(config.run.dir))
+        if config.run.dir is not None:
+            require_unused(Path(config.run.dir))
         dry_run(config, job.overrides, job.recipe)
         return 0.0
     with contextlib.ExitStack() as owned:
 
         def own() -> AbstractContextManager[RunLock]:
-            return nullcontext(owned.enter_context(RunLock(_make_directory(config, job.overrides))))
+            return nullcontext(owned.enter_context(RunLock(make_run_directory(config, job.overrides))))
 
         return _finish(train(config, job.overrides, job.recipe, own, swept=swept))
 
@@ -209,39 +203,6 @@ def _finish(outcome: "Outcome") -> float:
     if outcome.stop_signal is not None:
         sys.exit(130 if outcome.stop_signal == signal.SIGINT else 143)  # what schedulers take for a stop
     return outcome.final_return
-
-
-def _make_directory(config: Config, overrides: list[str]) -> Path:
-    if config.run.dir is not None:
-        return _own_directory(Path(config.run.dir))
-    env = config.env.name or config.env.id
-    assert env is not None and config.seed is not None
-    now = time.strftime("%Y%m%d-%H%M%S")
-    return create_exclusively(run_path(config.outputs, env, now, overrides, config.run.name, config.seed))
-
-
-def _own_directory(path: Path) -> Path:
-    """``run.dir``: made new, or with nothing in it but what is left of a start that came to nothing."""
-    try:
-        made = create(path)
-    except WrongInput as e:
-        raise WrongInput(e.message, train_command("run.dir=NEW")) from e
-    if made or _is_unused(path):
-        return path
-    if RunDirectory(path).is_run:  # when this start began, it was none
-        with RunLock(path):
-            raise RunInUse(f"{path} was begun by another start meanwhile", "the same command again")
-    raise _no_run(path)
-
-
-def _is_unused(path: Path) -> bool:
-    if why := RunDirectory(path).why_closed:
-        raise WrongInput(f"can't read run.dir={path}: {why}", train_command("run.dir=NEW"))
-    return path.is_dir() and all(_LEFT_BY_A_START.fullmatch(entry.name) for entry in path.iterdir())
-
-
-def _no_run(path: Path) -> WrongInput:
-    return WrongInput(f"run.dir={path} exists and is not a run", train_command("run.dir=NEW"))
 
 
 def _draw_curve(run: RunDirectory) -> None:

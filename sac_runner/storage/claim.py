@@ -26,7 +26,7 @@ class Claim:
 
         Args:
             run: The directory.
-            clock: A file in it, open; touched, it tells the time of the file system, which may be another machine's.
+            clock: A file in it, open, which tells the time of its file system, maybe of another machine.
         """
         self._released = threading.Event()
         while True:
@@ -99,8 +99,11 @@ def _living_owner(claim: Path, clock: int | None) -> str | None:
 def _now(clock: int | None) -> float:
     if clock is None:
         return time.time()
+    before = os.fstat(clock)
     os.utime(clock)
-    return os.fstat(clock).st_mtime
+    now = os.fstat(clock).st_mtime
+    os.utime(clock, ns=(before.st_atime_ns, before.st_mtime_ns))  # it shows an owner's signs of life too
+    return now
 
 
 def _began(process: int) -> str | None:

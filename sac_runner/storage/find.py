@@ -1,6 +1,7 @@
 """From what a user types for RUN or SWEEP to its directory: a path, a unique part of a name, or ``last``."""
 
 import os
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def find_run(text: str, outputs: Path | str | None = None) -> Path:
     runs = list_runs(outputs)
     if text == "last" and runs:
         return max(runs, key=started)
-    matches = [] if _is_a_path(text) else _matches(text, runs)
+    matches = [] if _is_a_path(text) else fitting(text, runs)
     if len(matches) == 1:
         return matches[0]
     if text and not matches and os.path.exists(path):
@@ -75,7 +76,7 @@ def find_run_or_sweep(text: str, outputs: Path | str | None = None) -> Path:
         return find_run(text, outputs)
     if len(matches) == 1 and matches[0].name == wanted[-1]:
         return matches[0]
-    matches += [run for run in singles if text in run_label(run)]
+    matches += fitting(text, singles)
     if len(matches) > 1:
         newest = sorted(matches, key=started, reverse=True)
         text = f'"{text}" is part of the names of {len(matches)} runs and sweeps'
@@ -108,11 +109,18 @@ def _folder(outputs: Path | str | None) -> Path:
     return outputs if isinstance(outputs, Path) else outputs_folder(outputs)
 
 
-def _matches(text: str, runs: list[Path]) -> list[Path]:
-    """Runs whose path ends in ``text``, or else those that have it in their label."""
-    wanted = Path(text).parts
-    exact = [run for run in runs if wanted and run.parts[-len(wanted) :] == wanted]
-    return exact or [run for run in runs if text and text in run_label(run)]
+def fitting(text: str, runs: Iterable[Path]) -> list[Path]:
+    """Those of ``runs`` that ``text`` names: whole, or by their whole setting or sweep, else by a part of the name."""
+    wanted, labels = Path(text).parts, {run: run_label(run) for run in runs}
+    if not wanted:
+        return []
+    within = f"/{'/'.join(wanted)}/"
+    whole = [
+        run
+        for run, label in labels.items()
+        if run.parts[-len(wanted) :] == wanted or (label.count("/") > 1 and within in f"/{label}/")
+    ]
+    return whole or [run for run, label in labels.items() if text in label]
 
 
 def run_label(run: Path) -> str:

@@ -32,12 +32,15 @@ class RunLock:
         self._next_beat = 0.0
         self._descriptor = -1
         try:
-            self._descriptor = os.open(run / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW  # it is written before links are looked for
+            self._descriptor = os.open(run / ".lock", flags, 0o644)
             if not os.access(run, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             owner = self._lock(run)
         except OSError as e:
             self._close()
+            if e.errno == errno.ELOOP:
+                raise WrongInput(f"{run / '.lock'} is refused: it leads out of the run") from e
             fault = fault_of(e)
             copy = f"a copy of it: cp -r {run} COPY && chmod -R u+w COPY"
             remedy = copy if fault is WrongInput else FREE_SPACE

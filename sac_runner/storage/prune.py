@@ -8,26 +8,33 @@ import contextlib
 import os
 import resource
 import shutil
+from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
 
-from sac_runner.errors import DiskFailed, WrongInput
+from sac_runner.errors import Damaged, DiskFailed, WrongInput
 from sac_runner.storage import checkpoints
 from sac_runner.storage.checkpoints import Checkpoint
 from sac_runner.storage.files import clean_up
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.segments import drop_segments
+from sac_runner.storage.signed import read_signed
 from sac_runner.storage.status import status
 from sac_runner.storage.sweep_directory import SweepDirectory, find_job
 
 
-def prune_run(run: RunDirectory, outputs: Path) -> None:
+def prune_run(run: RunDirectory, outputs: Path, unfinished: Collection[Path] = ()) -> None:
     """Remove ``run``, and the folders above it that are empty then.
+
+    Args:
+        run: To remove.
+        outputs: Where it lies.
+        unfinished: Runs that were not finished when this was decided: one that is by now stays.
 
     Raises:
         RunInUse: A process owns it, or the sweep that it is a job of.
-        WrongInput: It is not a run under ``outputs``, holds another one, or can't be written.
+        WrongInput: It is not a run under ``outputs``, holds another one, has finished since, or can't be written.
         DiskFailed: The disk refuses it; it is as it was, or plainly gone.
     """
     _require_own(run.path, outputs)
@@ -37,6 +44,7 @@ def prune_run(run: RunDirectory, outputs: Path) -> None:
             locks.enter_context(RunLock(sweep.path))
         locks.enter_context(RunLock(run.path))
         _require_run(run)
+        _require_as_decided(run, unfinished)
         _require_alone(run)
         aside = _set_aside(run.path)
         _forget_end(run)
@@ -59,12 +67,17 @@ def _require_alone(run: RunDirectory) -> None:
             raise WrongInput(f"{run.path} stays: it holds another run, {other}")
 
 
-def prune_sweep(sweep: SweepDirectory, outputs: Path) -> None:
+def prune_sweep(sweep: SweepDirectory, outputs: Path, unfinished: Collection[Path] = ()) -> None:
     """Remove ``sweep`` with all of its runs.
+
+    Args:
+        sweep: To remove.
+        outputs: Where it lies.
+        unfinished: As for ``prune_run``.
 
     Raises:
         RunInUse: A process owns it, or one of its runs.
-        WrongInput: It is not a sweep under ``outputs``, or can't be written.
+        WrongInput: It is not a sweep under ``outputs``, one of its runs has finished since, or it can't be written.
         DiskFailed: The disk refuses it; it is as it was, or plainly gone.
     """
     _require_own(sweep.path, outputs)
@@ -83,6 +96,7 @@ def prune_sweep(sweep: SweepDirectory, outputs: Path) -> None:
         for folder in sorted(runs - {sweep.path}):
             _require_own(folder, outputs)
             locks.enter_context(RunLock(folder))
+            _require_as_decided(RunDirectory(folder), unfinished)
         aside = _set_aside(sweep.path)
     _delete(aside)
     _drop_empty(sweep.path.parent, outputs)
@@ -98,7 +112,8 @@ def _allow_many_files() -> None:
 def prune_replay(run: RunDirectory, outputs: Path) -> None:
     """Remove the replay buffer of a finished run, which is then as if it had been trained to keep it until finished.
 
-    Its newest checkpoint says that it has none before the first segment goes, and older ones are of no use without.
+    Older checkpoints, of no use without, go first: the newest one, which says that there is no replay before the first
+    segment goes, needs their room on a full disk.
 
     Raises:
         RunInUse: A process owns it.
@@ -112,14 +127,16 @@ def prune_replay(run: RunDirectory, outputs: Path) -> None:
         _require_run(run)
         if status(run).state != "finished":
             raise WrongInput(f"{run.path} is not finished: it needs its replay")
+        clean_up(run.checkpoints)
         found = checkpoints.find(run.checkpoints, "latest")
-        for checkpoint in found[-1:]:
-            _forget_replay(checkpoint)
-        for checkpoint in found[:-1]:
-            checkpoint.drop()
+        for newest in found[-1:]:
+            newest.verify()
+            for older in found[:-1]:
+                older.drop()
+            clean_up(run.checkpoints)
+            _forget_replay(newest)
         drop_segments(run.replay, set())
-        for folder in (run.checkpoints, run.replay):
-            clean_up(folder)
+        clean_up(run.replay)
 
 
 def clean_up_removed(outputs: Path) -> None:
@@ -158,6 +175,13 @@ def _require_run(run: RunDirectory) -> None:
     """Asked for under its lock: what was found a moment ago may be another's by now."""
     if not run.is_run or not (run.path / "meta.json").is_file():
         raise WrongInput(f"{run.path} is not a run: it lacks config.yaml or meta.json")
+
+
+def _require_as_decided(run: RunDirectory, unfinished: Collection[Path]) -> None:
+    """One that was killed may have been continued while somebody thought about it; a disk may not have answered."""
+    with contextlib.suppress(Damaged):  # a summary that is not there or says nothing is of no finished run
+        if run.path in unfinished and read_signed(run.path / "summary.json").get("status") == "finished":
+            raise WrongInput(f"{run.path} stays: it has finished meanwhile")
 
 
 def _set_aside(path: Path) -> Path:

@@ -21,7 +21,6 @@ from sac_runner.storage.status import Status, status
 VERSION = 1
 _PATH = re.compile(r"(?!\.)[A-Za-z0-9._-]+/(?!\.)[A-Za-z0-9._-]+")
 _STOPPED = tuple(128 + number for number in STOP_SIGNALS)  # told to
-_TAIL = 65_536  # bytes of a log: what is said of its end is there
 
 
 class SweepJob(NamedTuple):
@@ -202,23 +201,3 @@ def job_folder(sweep: Path, path: str) -> Path:
     if not _PATH.fullmatch(path):
         raise ValueError(path)
     return sweep / path
-
-
-def last_line(log: Path, begin: int = 0, only: str = "") -> str | None:
-    """The last error that a process printed, or else its last line.
-
-    Args:
-        log: What it printed.
-        begin: Bytes that are left out.
-        only: How a line must begin to count.
-    """
-    try:
-        with log.open("rb") as file:
-            file.seek(max(begin, file.seek(0, os.SEEK_END) - _TAIL))
-            lines = file.read().decode(errors="replace").splitlines()
-    except OSError:
-        return None
-    said = [line.strip() for line in lines if line.strip() and line.startswith(only) and not line.startswith("  try:")]
-    errors = [line for line in said if line.startswith("error: ")]
-    last = (errors or said or [""])[-1].removeprefix("error: ")
-    return last[:200] or None

@@ -51,12 +51,11 @@ class Board:
         begun = time.monotonic()
         if begun < self._next:
             return
-        with contextlib.suppress(OSError):  # a disk that does not answer just now must not end a sweep
-            rows = self._look()
-            if self.live:
-                self._draw(self._fitting(rows))
-            elif rows:
-                self._write(self._headline(rows, _ANY_WIDTH) + "\n")
+        rows = self._look()
+        if self.live:
+            self._draw(self._fitting(rows))
+        elif rows:
+            self._write(self._headline(rows, _ANY_WIDTH) + "\n")
         now = time.monotonic()
         self._next = now + max(_REFRESH_S, (now - begun) / _SHARE) if self.live else begun + _PLAIN_S
 

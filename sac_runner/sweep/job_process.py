@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Self
 
 from sac_runner.errors import DiskFailed
+from sac_runner.storage.crash import last_words
 from sac_runner.storage.status import sign_of_life
-from sac_runner.storage.sweep_directory import Ended, SweepDirectory, SweepJob, last_line
+from sac_runner.storage.sweep_directory import Ended, SweepDirectory, SweepJob
 
 LAUNCHER = "SAC_LAUNCHER"
 """Environment variable with the process that a job must not outlive."""
 LAST_WORDS_S = 5.0
 """For a process that is told to say where it hangs, or to end at once."""
 
+_TAIL = 65_536  # bytes of a log: what is said of its end is there
 _PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
+_AWAY_S = 10.0  # between two looks, from which on what was not seen meanwhile says nothing
 _EXPLAINED = (1, 2, 70, 73, 74, 76)
 """Exit codes before which we, or Python, print what happened."""
 
@@ -38,6 +41,7 @@ class JobProcess:
     """When it was found to hang."""
     killed: str | None = None
     """Why it was killed, where we did it."""
+    _looked: float = field(default_factory=time.monotonic)
     _sign: tuple[float, float] = (0.0, 0.0)
     """The newest sign of life by the file system's clock, and when it was seen by ours, which makes no steps."""
 
@@ -74,10 +78,11 @@ class JobProcess:
     def end_if_hung(self, hang_s: float) -> None:
         """One that hangs is asked where, which it can say even from within C, and killed after that."""
         now = time.monotonic()
+        was_away, self._looked = now - self._looked > _AWAY_S, now  # suspended, or waiting for a disk
         if self.hung_at is not None and now - self.hung_at > LAST_WORDS_S:
             self.popen.kill()
         sign = sign_of_life(self.sweep.run(self.job).path)
-        if sign != self._sign[0]:
+        if sign != self._sign[0] or was_away:
             self._sign = sign, now
         if self.hung_at is None and now - max(self.started, self._sign[1]) > hang_s:
             self.hung_at = now
@@ -88,7 +93,7 @@ class JobProcess:
         code = self.popen.returncode
         if self.hung_at is not None:
             cause = f"no sign of life for {hang_s / 60:g} minutes: ended"
-            if os.path.isfile(self.sweep.run(self.job).path / "crash.log"):  # Path.is_file may raise
+            if last_words(self.sweep.run(self.job)) is not None:
                 cause += "; crash.log shows where it hung"
         elif cause is None:
             cause = self.killed or _cause(code, self.sweep.log_file(self.job), self.log_begin)
@@ -107,6 +112,26 @@ def _cause(code: int, log: Path, begin: int) -> str:
     if code < 0:
         return f"killed by signal {-code} ({signal.strsignal(-code)})"
     return (last_line(log, begin) if code in _EXPLAINED else None) or f"exit code {code}"
+
+
+def last_line(log: Path, begin: int = 0, only: str = "") -> str | None:
+    """The last error that a process printed, or else its last line.
+
+    Args:
+        log: What it printed.
+        begin: Bytes that are left out.
+        only: How a line must begin to count.
+    """
+    try:
+        with log.open("rb") as file:
+            file.seek(max(begin, file.seek(0, os.SEEK_END) - _TAIL))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return None
+    said = [line.strip() for line in lines if line.strip() and line.startswith(only) and not line.startswith("  try:")]
+    errors = [line for line in said if line.startswith("error: ")]
+    last = (errors or said or [""])[-1].removeprefix("error: ")
+    return last[:200] or None
 
 
 def end_with_launcher() -> None:

@@ -149,8 +149,5 @@ class Pool:
 
 def failure(sweep: SweepDirectory, job: SweepJob) -> str | None:
     """What to say of ``job`` at its end, if it has failed."""
-    try:
-        now = sweep.status(job)
-    except OSError:  # of a disk that does not answer just now; the table will tell
-        return None
+    now = sweep.status(job)
     return end_line(sweep, job, now) if now.state == "failed" else None

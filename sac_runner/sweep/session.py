@@ -14,18 +14,18 @@ from typing import Any, NamedTuple
 
 from sac_runner.config.convert import from_plain, to_plain
 from sac_runner.config.schema import Config
-from sac_runner.errors import say
+from sac_runner.errors import Damaged, RunnerError, WrongInput, say
 from sac_runner.machine import MOST_THREADS, available_cores, available_memory, threads_asked_for
 from sac_runner.storage.find import find_run
 from sac_runner.storage.lock import RunLock
-from sac_runner.storage.names import create_exclusively, nearest_there, refuse_where_none_can_be_made
+from sac_runner.storage.new_folder import create_exclusively, nearest_there, refuse_where_none_can_be_made
 from sac_runner.storage.signed import read_signed
 from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
 from sac_runner.sweep.plan import Setting, number_jobs, seeds_of, sweep_path
 from sac_runner.sweep.probe import measure
 from sac_runner.sweep.resources import Allotment, Machine, Needs, allot, most_threads, visible_gpus
 from sac_runner.sweep.slurm import refuse_if_queued
-from sac_runner.sweep.table import job_return, summarize
+from sac_runner.sweep.table import job_returns, summarize
 from sac_runner.text import duration, plural, size
 
 
@@ -104,7 +104,7 @@ class Session:
         sweep.write_plan(self._plan, self._jobs, frozen)
         say(_announcement(jobs, allotment, needs, free, sweep.path))
         self._execute(sweep, jobs, allotment, execute)
-        returns = [job_return(sweep, job, self._jobs) for job in jobs]
+        returns = job_returns(sweep, jobs, self._jobs)
         of_setting = [[x for x, (p, _) in zip(returns, drawn, strict=True) if p is one] for one in proposed]
         return [sum(some) / len(some) for some in of_setting]
 
@@ -130,7 +130,7 @@ class Session:
             return
         say(words)
         if left:
-            allotment, _ = self._allot([frozen_config(sweep, job) for job in left], limits)
+            allotment, _ = self._allot(_intact(sweep, left), limits)
             now = {"at_a_time": allotment.at_a_time, "started": time.strftime("%FT%T%z")}
             sweep.write_plan(sweep.read_plan() | now, jobs, [])
             self._execute(sweep, left, allotment, execute)
@@ -205,6 +205,23 @@ def _job_data(proposed: Proposed, config: Config, job: SweepJob) -> dict[str, An
         "setting": job.setting,
         "path": job.path,
     }
+
+
+def _intact(sweep: SweepDirectory, jobs: list[SweepJob]) -> list[Config]:
+    """What ``jobs`` were frozen to; one that can't be read is left out, and says so when it is run.
+
+    Raises:
+        Damaged, WrongInput: None of them can be read.
+    """
+    found, failures = [], list[RunnerError]()
+    for job in jobs:
+        try:
+            found.append(frozen_config(sweep, job))
+        except (Damaged, WrongInput) as e:
+            failures.append(e)
+    if not found:
+        raise failures[0]
+    return found
 
 
 def frozen_config(sweep: SweepDirectory, job: SweepJob) -> Config:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sac_runner.errors import RunInUse, WrongInput, command, first_line, train_command
+from sac_runner.storage.files import FREE_SPACE, fault_of
 from sac_runner.storage.sweep_directory import SweepDirectory
 from sac_runner.sweep.slurm_job import ClusterJob, user_signals
 from sac_runner.text import plural
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _NOT_OF_SUBMITIT = {"_target_", "cluster", "seeds", "at_a_time", "hang_minutes", "max_requeues"}
 _OF_ANY_CLUSTER = {"name", "timeout_min", "cpus_per_task", "mem_gb", "gpus_per_node"}
 _AT_LEAST = {"timeout_min": 1, "max_requeues": 0, "cpus_per_task": 1}
+_ANSWER_S = 60.0  # for the cluster's commands
 
 
 def check(options: dict[str, Any]) -> None:
@@ -98,6 +100,8 @@ class Slurm:
                 ids = [job.job_id for job in self._executor.submit_array(jobs)]
         except (FailedJobError, FailedSubmissionError) as e:
             raise WrongInput(f"the cluster refuses: {first_line(e)}") from e
+        except OSError as e:  # of the pickles that it writes
+            raise fault_of(e)(f"can't write {self._executor.folder}: {e.strerror}", FREE_SPACE) from e
         self._queued |= {*ids}
         self._looked_at = time.monotonic()
         return ids
@@ -110,11 +114,11 @@ class Slurm:
                 self._queued = queued(self._name)
         return self._queued
 
-    def stop(self) -> None:
-        """Take back those that wait, and have the others save."""
+    def stop(self) -> str:
+        """Take back those that wait, and have the others save; returns what the cluster has against it."""
         scancel = ["scancel", "--quiet", "--user", str(os.getuid()), "--name", self._name]
-        subprocess.call([*scancel, "--state=PENDING"])
-        subprocess.call([*scancel, "--state=RUNNING", f"--signal={signal.Signals(user_signals()[1]).name}"])
+        save = f"--signal={signal.Signals(user_signals()[1]).name}"
+        return "".join(_said([*scancel, *of]) for of in (["--state=PENDING"], ["--state=RUNNING", save]))
 
 
 class Here:
@@ -141,10 +145,19 @@ class Here:
         self._jobs = [job for job in self._jobs if not job.done()]
         return {job.job_id for job in self._jobs}
 
-    def stop(self) -> None:
+    def stop(self) -> str:
         """Have them save."""
         for number in self.queued(0.0):
             os.kill(int(number), signal.SIGTERM)
+        return ""
+
+
+def _said(command: list[str]) -> str:
+    """What ``command`` says on stderr."""
+    try:
+        return subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=_ANSWER_S).stderr
+    except (OSError, subprocess.TimeoutExpired) as e:
+        return f"{first_line(e)}\n"
 
 
 def queued(name: str) -> set[str]:
@@ -156,7 +169,7 @@ def queued(name: str) -> set[str]:
     """
     whose = ["--user", str(os.getuid()), "--name", name]
     asked = ["squeue", "--noheader", "--array", *whose, "--format", "%i"]
-    return {*subprocess.run(asked, capture_output=True, text=True, timeout=60, check=True).stdout.split()}
+    return {*subprocess.run(asked, capture_output=True, text=True, timeout=_ANSWER_S, check=True).stdout.split()}
 
 
 def refuse_if_queued(sweep: SweepDirectory) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 from sac_runner.errors import DiskFailed
 from sac_runner.signals import handling
-from sac_runner.storage.sweep_directory import Ended, SweepDirectory, SweepJob, last_line
+from sac_runner.storage.sweep_directory import Ended, SweepDirectory, SweepJob
 from sac_runner.sweep.board import Board
+from sac_runner.sweep.job_process import last_line
 from sac_runner.sweep.pool import failure
 from sac_runner.sweep.resources import Allotment
 from sac_runner.sweep.slurm import Here, Slurm, executor_for, folder_of, name_of
@@ -67,7 +68,9 @@ class Submission:
                     self._submit_some(waiting)
                 elif not self._told:
                     self._told = True
-                    self.cluster.stop()
+                    if refused := self.cluster.stop():
+                        once_more = f"scancel --name {name_of(self.sweep)}, which ends what runs unsaved"
+                        self.board.say(f"{refused.rstrip()}\nnot all jobs were told to stop; later: {once_more}")
                 elif self._interrupts > 1:
                     break
                 self._reap()

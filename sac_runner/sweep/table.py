@@ -15,7 +15,7 @@ from sac_runner.analysis.statistics import FEW, iqm, iqm_interval
 from sac_runner.errors import DiskFailed, command, train_command, warn
 from sac_runner.storage.files import json_bytes, write_atomically
 from sac_runner.storage.metrics_file import read_points
-from sac_runner.storage.status import Status
+from sac_runner.storage.status import Status, counted
 from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
 from sac_runner.text import columns, cut, duration, number, plural
 
@@ -79,10 +79,9 @@ def summarize(sweep: SweepDirectory) -> str:
 
 def _headline(sweep: SweepDirectory, jobs: list[tuple[SweepJob, Status]]) -> str:
     states = [now.state for _, now in jobs]
-    counts = [f"{states.count('finished')} done"]
-    counts += [f"{states.count(state)} {state}" for state in dict.fromkeys(states) if state != "finished"]
+    counts = counted(states) if "finished" in states else f"0 done, {counted(states)}"
     seconds = sum(now.wall_time_s for _, now in jobs)
-    return f"{sweep.path.name}: {plural(len(jobs), 'run')}, {', '.join(counts)}, {duration(seconds)} of training"
+    return f"{sweep.path.name}: {plural(len(jobs), 'run')}, {counts}, {duration(seconds)} of training"
 
 
 def _table(rows: list[Row]) -> list[str]:
@@ -179,20 +178,25 @@ def _plain(rows: list[Row], jobs: list[tuple[SweepJob, Status]]) -> dict[str, An
     return {"settings": settings, "runs": runs}
 
 
-def job_return(sweep: SweepDirectory, job: SweepJob, jobs: list[SweepJob]) -> float:
-    """The mean of ``job``'s final evaluation, for a sweeper; of one that is not finished, the lowest of the sweep's.
+def job_returns(sweep: SweepDirectory, jobs: list[SweepJob], every: list[SweepJob]) -> list[float]:
+    """The mean of each final evaluation of ``jobs``, for a sweeper; where there is none, the lowest of ``every`` job's.
 
     A sweeper takes no NaN, and must not prefer what fails.
     """
-    now = sweep.status(job)
-    if now.state == "finished" and "final" in now.scores:
-        return float(now.scores["final"]["return_mean"])
-    lowest = [_lowest(sweep, other) for other in jobs]
-    return min((x for x in lowest if x is not None), default=WORST_RETURN)
+    finals = [_final(sweep.status(job)) for job in jobs]
+    missing = WORST_RETURN
+    if None in finals:
+        missing = min((x for job in every if (x := _lowest(sweep, job)) is not None), default=WORST_RETURN)
+    return [missing if final is None else final for final in finals]
+
+
+def _final(now: Status) -> float | None:
+    done = now.state == "finished" and "final" in now.scores
+    return float(now.scores["final"]["return_mean"]) if done else None
 
 
 def _lowest(sweep: SweepDirectory, job: SweepJob) -> float | None:
-    with contextlib.suppress(OSError, DiskFailed):
+    with contextlib.suppress(DiskFailed):
         (curve,) = read_points(sweep.run(job), "eval/return_mean")
         return min(curve.values(), default=None)
     return None

@@ -21,7 +21,7 @@ from sac_runner.interaction.envs import make_env
 from sac_runner.interaction.faults import close
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.machine import available_memory
-from sac_runner.storage.names import nearest_there
+from sac_runner.storage.new_folder import nearest_there
 from sac_runner.text import duration
 from sac_runner.training.compilation import Updater
 from sac_runner.training.console import Console

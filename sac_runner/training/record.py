@@ -151,6 +151,7 @@ class Record:
             NotFinite: A weight, an action or an observation is not; no checkpoint to go on from was saved.
         """
         self._csv.sync()
+        self._events.sync()
         self.save_policies()
         arrays, plain = state.capture()
         finite(arrays)

@@ -74,6 +74,12 @@ def test_out_must_be_an_mp4(run, refused, tmp_path):
     assert "film.mp4" in refused(main, run, "--out", tmp_path / "film.avi")
 
 
+def test_out_that_is_a_folder_is_refused_before_anything_is_played(run, refused, tmp_path):
+    (tmp_path / "film.mp4").mkdir()
+    assert "film.mp4: it is a folder" in refused(main, run, "--out", tmp_path / "film.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
+
+
 def test_place_that_cannot_be_written(own, refused):
     (own / "videos").write_text("a file where the folder goes")
     before = sorted(own.iterdir())

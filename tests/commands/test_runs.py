@@ -39,7 +39,7 @@ def ago(hours):
 @pytest.fixture(autouse=True)
 def now(monkeypatch):
     """The time of the command, and its sleeps, which may be given something to do."""
-    clock = SimpleNamespace(time=lambda: NOW, sleep=lambda seconds: None)
+    clock = SimpleNamespace(time=lambda: NOW, monotonic=time.monotonic, sleep=lambda seconds: None)
     monkeypatch.setattr(runs, "time", clock)
     return clock
 
@@ -407,6 +407,18 @@ def test_a_sweep_goes_whole_where_all_of_it_matches_and_else_in_part(some, call)
     assert not (sweep / "alpha-auto/s1").exists() and (sweep / "alpha-auto/s0").is_dir()
     code, out, _ = call(main, "alpha", "--prune", "runs", "--yes")
     assert code == 0 and "anew" not in out and not (some / "sweeps").exists()
+
+
+def test_a_whole_name_means_no_other_that_begins_with_it(some, call):
+    sweep, jobs = write_sweep(some / "sweeps/20270201-120000_lr", "agent.lr=1", "agent.lr=10", seeds=11)
+    twin, _ = write_sweep(some / "sweeps/20270201-120000_lr-2", "agent.tau=1")
+    for job in jobs:
+        write_run(sweep.run(job).path)
+    for name, gone in (("20270201-120000_lr/lr-1/s1", 1), ("lr-10/s1", 1), ("lr-1", 10), (sweep.path.name, 22)):
+        out = call(main, name, "--prune", "runs", "--yes").out
+        assert f"removed {gone} run" in out.splitlines()[-1], name
+    assert twin.is_sweep and not sweep.is_sweep
+    assert call(main, "20270201", "--prune", "runs", "--yes").out.splitlines()[-1].startswith("removed 1 run,")
 
 
 def test_what_runs_stays(some, call):

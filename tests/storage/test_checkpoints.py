@@ -1,6 +1,4 @@
-import os
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -259,26 +257,6 @@ def test_a_single_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(DiskFailed, match="can't write .*summary.json: No space left on device"):
         files.write_atomically(path, b"newer")
     assert snapshot(tmp_path) == {path.relative_to(tmp_path): b"old"}
-
-
-@pytest.fixture
-def steps(monkeypatch):
-    """What is made durable and what gets another name, in this order."""
-    if sys.platform != "linux":
-        pytest.skip("asks /proc which file a descriptor is")
-    steps, replace = [], os.replace
-
-    def on_disk(descriptor):
-        steps.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
-
-    def renamed(source, target):
-        steps.append(f"{Path(source).name} -> {Path(target).name}")
-        replace(source, target)
-
-    monkeypatch.setattr(os, "fsync", on_disk)
-    for name in ("rename", "replace"):
-        monkeypatch.setattr(os, name, renamed)
-    return steps
 
 
 def test_a_checkpoint_is_on_the_disk_before_it_gets_its_name_and_then_its_name_is(tmp_path, steps):

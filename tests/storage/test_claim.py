@@ -149,6 +149,15 @@ def test_the_owner_shows_that_it_lives(tmp_path, monkeypatch):
         assert time.time() - path.stat().st_mtime < 60
 
 
+def test_who_is_refused_leaves_no_sign_of_life(tmp_path):
+    (tmp_path / ".lock").touch()
+    os.utime(tmp_path / ".lock", (1000, 1000))
+    put(tmp_path, 1, {"process": 1, "began": "1", "host": "elsewhere"})
+    with pytest.raises(RunInUse):
+        RunLock(tmp_path)
+    assert (tmp_path / ".lock").stat().st_mtime == 1000
+
+
 def meanwhile(monkeypatch, happens):
     """Have ``happens`` come to pass once an owner was found dead, before its place is taken."""
     ask, asked = claim._living_owner, []

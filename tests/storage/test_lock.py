@@ -1,13 +1,16 @@
 import errno
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from sac_runner.errors import DiskFailed, RunInUse, WrongInput
 from sac_runner.storage.lock import RunLock
+from sac_runner.storage.status import is_owned
 
 HOLD = (
     "import sys; from pathlib import Path; from sac_runner.storage.lock import RunLock\n"
@@ -90,6 +93,24 @@ def test_a_disk_that_is_full_or_broken_is_no_wrong_input(tmp_path, monkeypatch, 
     with pytest.raises(DiskFailed, match=os.strerror(number)) as failed:
         RunLock(tmp_path)
     assert "cp -r" not in failed.value.remedy
+
+
+def test_one_that_only_looks_whether_it_is_free_keeps_no_start_out(tmp_path, monkeypatch):
+    (tmp_path / ".lock").touch()
+    look = os.open(tmp_path / ".lock", os.O_RDONLY)
+    fcntl.flock(look, fcntl.LOCK_SH)
+    monkeypatch.setattr(time, "sleep", lambda seconds: os.close(look))
+    with RunLock(tmp_path):
+        assert is_owned(tmp_path)
+
+
+def test_a_lock_that_leads_elsewhere_is_refused_and_nothing_is_written_there(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/.lock").symlink_to(tmp_path / "mine")
+    with pytest.raises(WrongInput, match=r"run/\.lock is refused: it leads out of the run"):
+        RunLock(tmp_path / "run")
+    assert (tmp_path / "mine").read_text() == "mine"
 
 
 def test_runs_do_not_lock_each_other(tmp_path):

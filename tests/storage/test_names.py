@@ -1,21 +1,12 @@
-import os
 import re
 import shlex
-from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sac_runner.errors import DiskFailed, WrongInput
-from sac_runner.storage.names import (
-    create_exclusively,
-    refuse_where_none_can_be_made,
-    run_path,
-    safe_name,
-    setting_name,
-)
+from sac_runner.storage.names import run_path, safe_name, setting_name
 
 SAFE = re.compile(r"[A-Za-z0-9._-]*")
 
@@ -80,41 +71,3 @@ def test_a_name_is_a_bare_value_for_hydra_and_one_word_for_a_shell(overrides):
     name = run_path("outputs", "pendulum", "20260101-120000", overrides, None, 0).name
     assert shlex.split(f"resume={name}") == [f"resume={name}"]
     assert OverridesParser.create().parse_override(f"resume={name}").value() == name
-
-
-def test_two_starts_in_the_same_second_get_two_folders(tmp_path):
-    wanted = tmp_path / "runs" / "x_s0"
-    made = [create_exclusively(wanted).name for _ in range(3)]
-    assert made == ["x_s0", "x_s0-2", "x_s0-3"]
-
-
-def test_a_file_in_the_way_is_wrong_input(tmp_path):
-    (tmp_path / "outputs").write_text("mine")
-    for wanted in (tmp_path / "outputs" / "x", tmp_path / "outputs" / "runs" / "x"):
-        with pytest.raises(WrongInput, match=r"outputs"):
-            create_exclusively(wanted)
-        with pytest.raises(WrongInput, match=r"can't write .*outputs.*: Not a directory"):
-            refuse_where_none_can_be_made(wanted)
-    assert (tmp_path / "outputs").read_text() == "mine"
-
-
-def test_where_a_folder_can_be_made_is_known_before_one_is(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for wanted in (tmp_path / "outputs" / "runs" / "x", Path("outputs/x"), Path("x"), Path(300 * "y") / "x"):
-        refuse_where_none_can_be_made(wanted)
-        with monkeypatch.context() as patch, pytest.raises(WrongInput, match="can't write .*x: Permission denied"):
-            patch.setattr(os, "access", lambda path, way: path != tmp_path)  # root may write anywhere
-            refuse_where_none_can_be_made(wanted)
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("number", "kind"), [(28, DiskFailed), (122, DiskFailed), (5, DiskFailed), (13, WrongInput), (30, WrongInput)]
-)
-def test_a_full_disk_is_told_from_one_that_may_not_be_written(tmp_path, monkeypatch, number, kind):
-    def fails(self, *_, **__):
-        raise OSError(number, "no")
-
-    monkeypatch.setattr("pathlib.Path.mkdir", fails)
-    with pytest.raises(kind, match="can't write"):
-        create_exclusively(tmp_path / "x" / "y")

@@ -1,14 +1,16 @@
+import errno
 import multiprocessing
 import resource
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
 from sac_runner.errors import Damaged, DiskFailed, RunInUse, WrongInput
 from sac_runner.storage import prune
 from sac_runner.storage.checkpoints import find
-from sac_runner.storage.files import folder_size
+from sac_runner.storage.files import folder_size, write_durably
 from sac_runner.storage.find import list_runs, list_sweeps
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.prune import clean_up_removed, prune_replay, prune_run, prune_sweep
@@ -78,6 +80,27 @@ def test_a_job_of_a_sweep_that_runs_stays_though_it_has_ended(outputs, sweep):
     assert job.is_run
     prune_run(job, outputs)
     assert not job.path.parent.exists() and sweep.is_sweep and jobs_of(sweep)[1].is_run
+
+
+def test_what_has_finished_since_it_was_listed_stays(outputs, sweep):
+    job = jobs_of(sweep)[0]
+    assert job.read_summary()["status"] == "finished"
+    for remove, folder in ((prune_run, job), (prune_sweep, sweep)):
+        with pytest.raises(WrongInput, match=f"{job.path} stays: it has finished meanwhile"):
+            remove(folder, outputs, unfinished=[job.path])
+    (job.path / "summary.json").write_text("{")
+    prune_run(job, outputs, unfinished=[job.path])
+    assert not job.path.exists()
+
+
+def test_a_run_that_can_not_say_whether_it_has_finished_stays(outputs, run, monkeypatch):
+    def stale(path):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(Path, "read_bytes", stale)
+    with pytest.raises(DiskFailed, match="Stale file handle"):
+        prune_run(run, outputs, unfinished=[run.path])
+    assert run.is_run
 
 
 def test_a_failed_job_that_goes_is_one_that_has_not_begun(outputs, sweep):
@@ -216,6 +239,20 @@ def test_a_pruned_replay_leaves_one_checkpoint_that_says_so(outputs, run):
     assert tree(run.path) == before
 
 
+def test_an_older_checkpoint_makes_room_for_the_one_that_says_so(outputs, run, monkeypatch):
+    write_checkpoints(run, 2000, rows=60)
+    there = []
+
+    def watched(path, data):
+        there.append([checkpoint.env_steps for checkpoint in find(run.checkpoints, "latest")])
+        write_durably(path, data)
+
+    monkeypatch.setattr("sac_runner.storage.checkpoints.write_durably", watched)
+    prune_replay(run, outputs)
+    assert there[0] == [2000] and [path.name for path in run.checkpoints.glob("latest-*")] == ["latest-000000002000"]
+    assert not [*run.checkpoints.glob(".*")]
+
+
 @pytest.mark.parametrize("state", ["running", "stopped", "failed"])
 def test_a_run_that_is_not_finished_keeps_its_replay(outputs, run, state):
     run.write_summary({"status": state})
@@ -282,7 +319,8 @@ def test_a_run_that_holds_another_stays(outputs, other):
 
 
 def test_a_leftover_right_below_runs_goes_too(outputs):
-    make_run(outputs / "runs/.mine.removed")
+    for place in ("runs/.mine", "runs/ant/.mine", "sweeps/.mine", "sweeps/mine/alpha-auto/.s0"):
+        make_run(outputs / f"{place}.removed")
     clean_up_removed(outputs)
     assert tree(outputs) == []
 

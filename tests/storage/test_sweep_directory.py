@@ -1,6 +1,7 @@
+import errno
 import os
-import tracemalloc
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from sac_runner.storage import sweep_directory
 from sac_runner.storage.files import write_atomically
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.signed import read_signed, signed
-from sac_runner.storage.sweep_directory import Ended, SweepDirectory, SweepJob, last_line
+from sac_runner.storage.sweep_directory import Ended, SweepDirectory, SweepJob
 from tests.storage.written import ANY_JSON, tree, write_run
 
 JOBS = [
@@ -179,17 +180,16 @@ def test_how_a_process_ended_goes_before_what_it_said_in_dying(planned):
     assert planned.status(JOBS[0]).cause == "killed by signal 11, Fatal Python error: Segmentation fault"
 
 
-def test_of_a_long_log_only_the_end_is_read(tmp_path):
-    log = tmp_path / "0000.log"
-    with log.open("wb") as file:
-        file.truncate(100_000_000)  # of blocks that are not there
-        begin = file.seek(0, os.SEEK_END)
-        file.write(b"\nerror: no room\n  try: another\n")
-    tracemalloc.start()
-    said = last_line(log)
-    _, most = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert said == last_line(log, begin) == "no room" and most < 1_000_000
+def test_of_a_disk_that_does_not_answer_a_status_is_what_can_be_known(planned, monkeypatch):
+    write_run(planned.run(JOBS[0]).path, "finished")
+    planned.write_end(JOBS[0], Ended(1, "as its process ended"))
+
+    def stale(*_, **__):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    for owner, name in ((os, "open"), (os, "stat"), (Path, "open"), (Path, "read_bytes"), (Path, "stat")):
+        monkeypatch.setattr(owner, name, stale)
+    assert planned.status(JOBS[0]).state == "waiting"
 
 
 def test_a_job_that_runs_again_has_forgotten_how_it_ended(planned):

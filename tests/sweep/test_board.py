@@ -1,4 +1,3 @@
-import errno
 import fcntl
 import io
 import os
@@ -177,28 +176,6 @@ def test_looking_takes_a_small_share_of_the_time_however_slow_the_disk_is(sweep,
         board.update()
         clock.now += 0.01
     assert len(looks) * 0.1 < 0.07 * 100
-
-
-def test_a_disk_that_does_not_answer_costs_that_look_alone(sweep, clock, monkeypatch):
-    terminal = Terminal()
-    board = Board(sweep, terminal)
-    board.update()
-    before, looks = terminal.screen, []
-
-    def stale(self, job):
-        looks.append(job)
-        raise OSError(errno.ESTALE, "Stale file handle")
-
-    end(sweep, 0)
-    with monkeypatch.context() as patch:
-        patch.setattr(SweepDirectory, "status", stale)
-        clock.now += 1
-        board.update()
-        board.update()
-    assert terminal.screen == before and len(looks) == 1
-    clock.now += 1
-    board.update()
-    assert "1/6 done" in terminal.screen[0]
 
 
 def test_a_finished_job_whose_files_go_stays_finished(sweep, clock):

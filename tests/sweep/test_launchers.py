@@ -393,6 +393,7 @@ def test_a_job_that_was_continued_by_hand_is_finished_by_its_sweep(sweeps):
     assert ending.code == 70 and "a dry run: nothing is written" in said and "continuing at 0 env steps" in said
     assert {file: file.read_bytes() for file in sweeps.sweep.path.rglob("*") if file.is_file()} == files
     assert sweeps.train(f"resume={job}", "log.every_env_steps=7")[0].code == 70
+    assert sweeps.sweep.read_end(sweeps.sweep.jobs()[0]) is None  # which was an earlier process's
     mended = sweeps.server.folder / "mended"
     mended.touch()
     try:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
@@ -224,22 +223,12 @@ def no_process(sweep):
     return fails_once
 
 
-def no_lock_to_look_at(sweep):
-    def stale(path):
-        if path.name == "s1":
-            raise OSError(errno.ESTALE, "Stale file handle")
-        return False
-
-    return stale
-
-
 @pytest.mark.parametrize(
     ("fault", "where", "cause"),
     [
         (no_log, None, "Is a directory"),
         (no_end_file, None, "0001.end.json"),
         (no_process, "subprocess.Popen", "Resource temporarily unavailable"),
-        (no_lock_to_look_at, "is_owned", "Stale file handle"),
     ],
 )
 def test_one_that_can_not_start_fails_alone(run, sweep, monkeypatch, fault, where, cause):
@@ -272,19 +261,6 @@ def test_what_can_not_start_for_a_moment_is_tried_again_after_a_pause(run, monke
     _, said, ended = run("pass", "pass", "pass")
     assert not said and [end.exit_code for end in ended] == [0, 0, 0]
     assert min(later - before for before, later in pairwise(calls[:5])) >= 0.3
-
-
-def test_a_disk_that_does_not_answer_ends_no_job(run, monkeypatch):
-    """Neither that of one which fails, nor that of one which hangs."""
-
-    def stale(*_):
-        raise OSError(errno.ESTALE, "Stale file handle")
-
-    monkeypatch.setattr(SweepDirectory, "status", stale)
-    monkeypatch.setattr(Path, "is_file", stale)
-    hangs, ends_later = "import time; time.sleep(60)", "import time; time.sleep(0.2); raise SystemExit(3)"
-    _, _, ended = run(hangs, "raise SystemExit(2)", ends_later, hang_s=0.6)
-    assert [end.exit_code for end in ended] == [128 + signal.SIGABRT, 2, 3]
 
 
 def test_after_an_error_of_ours_every_job_is_ended_and_its_end_kept(run, sweep, monkeypatch):

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sac_runner.errors import DiskFailed, WrongInput
+from sac_runner.errors import Damaged, DiskFailed, WrongInput
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.signed import read_signed
 from sac_runner.storage.sweep_directory import Ended, SweepDirectory
@@ -158,6 +158,24 @@ def test_a_sweep_that_goes_on_with_fewer_at_a_time_says_so_in_its_plan(run):
     with Session([]) as session:
         session.resume(sweep, Limits(None, 1, None, {}), lambda *_: None, dry_run=False)
     assert sweep.read_plan() == plan | {"at_a_time": 1} and sweep.jobs() == jobs
+
+
+def test_a_job_that_can_not_be_read_keeps_no_other_from_going_on(run):
+    sweep, _ = run(*several(2))
+    first, second = sweep.jobs()
+    executed = []
+
+    def resume():
+        with Session([]) as session:
+            limits = Limits(None, None, None, {})
+            session.resume(sweep, limits, lambda _, jobs, __: executed.extend(jobs), dry_run=False)
+
+    sweep.job_file(first).write_text("{")
+    resume()
+    assert executed == [first, second]  # the first says by itself what it has
+    sweep.job_file(second).write_text("{")
+    with pytest.raises(Damaged, match=f"{sweep.job_file(first).name} is damaged"):
+        resume()
 
 
 def test_jobs_that_come_into_the_plan_until_the_sweep_is_ours_stay_in_it(run, monkeypatch):

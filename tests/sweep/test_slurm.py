@@ -1,5 +1,6 @@
 """Sweeps on a cluster: on submitit's executor for this machine, on a SLURM of scripts, on a true one where there is."""
 
+import errno
 import math
 import os
 import re
@@ -22,12 +23,13 @@ from sac_runner.config.compose import CONF, compose_config
 from sac_runner.errors import WrongInput
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.status import is_owned
-from sac_runner.storage.sweep_directory import SweepDirectory
+from sac_runner.storage.sweep_directory import Ended, SweepDirectory
 from sac_runner.sweep import session, submission
 from sac_runner.sweep.launchers import executor, limits
 from sac_runner.sweep.resources import Allotment, Needs
 from sac_runner.sweep.session import Limits, Session
 from sac_runner.sweep.slurm import check
+from sac_runner.sweep.slurm_job import STOPPED
 from tests.processes import ROOT, soon
 from tests.runs import BUDGET, TINY, train
 from tests.storage.written import write_sweep
@@ -251,6 +253,29 @@ def test_ctrl_c_takes_back_what_waits_and_signals_what_runs(here, scripts):
     assert waits.endswith("--state=PENDING") and runs.endswith("--state=RUNNING --signal=SIGUSR1")
 
 
+def test_a_cluster_that_takes_no_order_to_stop_is_named(here, scripts):
+    scripts.script(
+        "scancel", f"echo scancel: error: Unable to contact slurm controller >&2; : > {scripts.folder}/queue"
+    )
+
+    def interrupt():
+        assert soon(lambda: (scripts.folder / "submitted").exists())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    answer = while_it_runs(interrupt, *TINY, "seeds=2", SLURM)
+    assert answer.code == 130 and answer.err.count("Unable to contact slurm controller") == 2
+    assert f"not all jobs were told to stop; later: scancel --name sac-{here.sweep.path.name}" in answer.err
+
+
+def test_a_disk_that_takes_no_submission_is_named(here, scripts, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("submitit.AutoExecutor.submit_array", full)
+    answer = train(*TINY, "seeds=2", SLURM)
+    assert answer.code == 74 and "No space left on device" in answer.err and "Traceback" not in answer.err
+
+
 def test_what_a_cluster_refuses_is_named(here, scripts):
     scripts.script("sbatch", "echo sbatch: error: invalid partition specified: gpu >&2; exit 1")
     answer = train(*TINY, "seeds=2", SLURM, "hydra.launcher.partition=gpu")
@@ -283,7 +308,9 @@ def test_a_job_that_a_cluster_has_is_followed_and_not_run_a_second_time_or_remov
         pauses.append(seconds)
         scripts.queue("")
 
-    monkeypatch.setattr("sac_runner.commands.runs.time", SimpleNamespace(sleep=sleep, time=time.time))
+    monkeypatch.setattr(
+        "sac_runner.commands.runs.time", SimpleNamespace(sleep=sleep, time=time.time, monotonic=time.monotonic)
+    )
     with pytest.raises(SystemExit, match="1"):
         runs(["--follow", "last"])
     assert len(pauses) == 1 and pauses[0] >= 5 and "nobody runs it" in capsys.readouterr().out
@@ -345,11 +372,41 @@ def test_jobs_on_this_machine_take_its_gpus_in_turn(tmp_path, monkeypatch):
         def queued(self, each_s):
             return next(looks, set())
 
-    monkeypatch.setattr(submission, "executor_for", lambda *_, **__: None)
-    monkeypatch.setattr(submission, "Here", lambda executor: Cluster())
-    board = SimpleNamespace(update=lambda: None, say=lambda words: None)
-    submission.Submission(sweep, Allotment(2, 1, ["4", "7"]), math.inf, board, {"cluster": "local"}).run(jobs)
+    submit(sweep, jobs, Cluster(), monkeypatch, Allotment(2, 1, ["4", "7"]))
     assert given == ["4", "7", "7"]
+
+
+def submit(sweep, jobs, cluster, monkeypatch, allotment):
+    """Run ``jobs`` on ``cluster``, which only pretends."""
+    monkeypatch.setattr(submission, "executor_for", lambda *_, **__: None)
+    for kind in ("Here", "Slurm"):
+        monkeypatch.setattr(submission, kind, lambda *_: cluster)
+    monkeypatch.setattr(submission, "_POLL_S", 0.0)
+    board = SimpleNamespace(update=lambda: None, say=lambda words: None)
+    options = {"cluster": "slurm" if cluster.queues else "local"}
+    submission.Submission(sweep, allotment, math.inf, board, options).run(jobs)
+
+
+def test_a_job_that_slurm_has_pre_empted_is_watched_until_it_is_done(tmp_path, monkeypatch):
+    sweep, jobs = write_sweep(tmp_path / "sweep", "alpha=auto", seeds=2)
+    looks = []
+
+    class Cluster:
+        queues = True
+
+        def submit(self, jobs):
+            return [str(job.job.number) for job in jobs]
+
+        def queued(self, each_s):
+            looks.append(1)
+            if len(looks) == 2:
+                sweep.write_end(jobs[0], Ended(STOPPED, "stopped by the cluster"))
+                sweep.write_end(jobs[1], Ended(70, "the rotor came off"))
+            return {"0", "1"} if len(looks) < 9 else set()
+
+    submit(sweep, jobs, Cluster(), monkeypatch, Allotment(2, 1, []))
+    assert len(looks) == 9  # the queue has the first for so long
+    assert [sweep.read_end(job).exit_code for job in jobs] == [STOPPED, 70]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from sac_runner.analysis.statistics import iqm, iqm_interval
 from sac_runner.storage.metrics_file import MetricsFile, Written
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.sweep_directory import Ended, SweepDirectory, SweepJob
-from sac_runner.sweep.table import WORST_RETURN, job_return, summarize
+from sac_runner.sweep.table import WORST_RETURN, job_returns, summarize
 
 
 @pytest.fixture
@@ -144,16 +144,17 @@ def test_files_hold_every_run_and_every_setting(sweep):
 def test_a_sweeper_gets_the_final_mean(sweep):
     jobs = plan(sweep, ("a", 1))
     ran(sweep, jobs[0], 12.5, best=99.0)
-    assert job_return(sweep, jobs[0], jobs) == 12.5
+    assert job_returns(sweep, jobs, jobs) == [12.5]
 
 
 def test_a_sweeper_gets_a_finite_number_that_no_failure_makes_tempting(sweep):
     jobs = plan(sweep, ("a", 4))
-    assert job_return(sweep, jobs[3], jobs) == WORST_RETURN > -np.inf
+    assert job_returns(sweep, jobs, jobs) == [WORST_RETURN] * 4 and -np.inf < WORST_RETURN
     ran(sweep, jobs[0], 200.0, evals=[-150.0, 200.0])
     ran(sweep, jobs[1], 300.0, status="failed", evals=[-90.0, 300.0])
     ran(sweep, jobs[2], status="failed")
-    assert [job_return(sweep, job, jobs) for job in jobs] == [200.0, -150.0, -150.0, -150.0]
+    assert job_returns(sweep, jobs, jobs) == [200.0, -150.0, -150.0, -150.0]
+    assert job_returns(sweep, jobs[1:2], jobs[1:]) == [-90.0]  # of a batch, among those so far
 
 
 def test_a_sweeper_gets_none_of_the_numbers_that_no_evaluation_gave(sweep):
@@ -161,7 +162,7 @@ def test_a_sweeper_gets_none_of_the_numbers_that_no_evaluation_gave(sweep):
     ran(sweep, jobs[0], status="failed", evals=[-90.0, float("nan"), float("-inf"), float("inf"), 300.0])
     with (sweep.run(jobs[0]).path / "metrics.csv").open("a") as file:
         file.write("-5,0,-200.0\n")
-    assert job_return(sweep, jobs[0], jobs) == -90.0
+    assert job_returns(sweep, jobs, jobs) == [-90.0]
 
 
 def test_a_disk_that_takes_no_summary_does_not_keep_the_table_back(sweep, monkeypatch, capsys):

@@ -11,9 +11,6 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from sac_runner.commands import train as command
-from sac_runner.errors import RunInUse
-from sac_runner.storage.lock import RunLock
 from sac_runner.storage.run_directory import RunDirectory
 from tests.processes import AT_ONCE, Server, Starts, soon
 from tests.runs import BUDGET, SIZE
@@ -264,12 +261,3 @@ def test_a_segmentation_fault_leaves_its_trace_and_the_next_start_says_so(server
     assert "continuing at 30 env steps" in server.said()
     died = "ended without saving: Fatal Python error: Segmentation fault (crash_reported.log has its trace)"
     assert died in server.said()
-
-
-def test_a_run_that_another_start_has_begun_meanwhile_is_in_use(tmp_path):
-    RunDirectory(tmp_path).write_start("", {})
-    with pytest.raises(RunInUse, match="was begun by another start meanwhile"):
-        command._own_directory(tmp_path)
-    with RunLock(tmp_path), pytest.raises(RunInUse, match=f"is in use by process {os.getpid()} on"):
-        command._own_directory(tmp_path)
-    assert not list(tmp_path.parent.glob(f"{tmp_path.name}-*"))

@@ -82,8 +82,8 @@ SWEEPS = [
     (
         "failed jobs score as their last evaluation",
         TABLE,
-        'if now.state == "finished" and "final" in now.scores:',
-        'if "final" in now.scores:',
+        'done = now.state == "finished" and "final" in now.scores',
+        'done = "final" in now.scores',
         f"{OF_TABLE}a_sweeper_gets_a_finite_number_that_no_failure_makes_tempting",
     ),
     (
