@@ -7,9 +7,11 @@ from functools import partial
 import pytest
 import torch
 from benchmark import __main__ as command
-from benchmark import buffer, children, collection, end_to_end, rounds, timing, update, where
+from benchmark import buffer, children, collection, end_to_end, ours, rounds, timing, update, where
 from benchmark.tutorial import Tutorial
 
+from sac_runner.config.compose import compose_config
+from sac_runner.config.convert import flat
 from sac_runner.training import compilation
 from sac_runner.training.tryout import as_written
 
@@ -41,6 +43,31 @@ def test_a_part_holds_two_candidates_against_each_other(part, count):
     for row in rows:
         assert row.ours.low > 0 and row.other.low > 0 and row.ratio.low <= row.ratio.median <= row.ratio.high
         assert row.case in command.markdown(rows)
+
+
+@pytest.mark.parametrize("env", ["lunarlander", "humanoid"])
+def test_this_side_trains_with_what_stable_baselines3_has_by_default(env):
+    config = flat(compose_config([f"env={env}", *ours.ALIKE]))
+    theirs = {
+        "env.num_envs": 1,
+        "schedule.mode": "per_step",
+        "schedule.updates_per_env_step": 1.0,
+        "replay.batch_size": 256,
+        "replay.capacity": 1_000_000,
+        "agent.hidden_sizes": [256, 256],
+        "agent.activation": "relu",
+        "agent.n_critics": 2,
+        "agent.critic_layer_norm": False,
+        "agent.actor_lr": 3e-4,
+        "agent.critic_lr": 3e-4,
+        "agent.max_grad_norm": None,
+        "alpha.mode": "auto",
+        "normalization.obs": False,
+        "normalization.reward": False,
+        "precision": "highest",
+        "device": "cpu",
+    }
+    assert {key: config[key] for key in theirs} == theirs
 
 
 def test_an_update_has_42_products():

@@ -9,6 +9,8 @@ from sac_runner.config.convert import written
 from sac_runner.text import plural
 
 _PROTOCOL = ("eval.episodes", "eval.deterministic", "eval.seed", "eval.num_envs", "eval.max_episode_steps")
+_HOW_OFTEN = ("eval.every_env_steps", "eval.every_rounds")
+_HOW_FAST = ("compile_after_updates", "env.vectorization")
 _UNKNOWN = "unknown"
 _NAMED = 3  # groups; of more their number is given
 _NEAR = 0.1  # of the env steps: by so much the ends of runs of rounds differ, and their evaluations
@@ -22,6 +24,10 @@ def cautions(grouping: Grouping, metric: str, counted: list[Run]) -> list[str]:
     said = [_mixed(label, keys) for label, keys in grouping.mixed.items()] + [_without_meta(runs)]
     if metric.startswith("eval/"):
         said += [_differs(key, _of_config(key), "not the same evaluation", grouping) for key in _PROTOCOL]
+        said += [
+            _differs(key, _of_config(key), "best and the way to a return can't be compared", grouping)
+            for key in _HOW_OFTEN
+        ]
     kwargs = dict.fromkeys(key for run in runs for key in run.config if key.startswith("env.kwargs."))
     for key in (*kwargs, "env.max_episode_steps"):
         said.append(_differs(key, _of_config(key), "not the same environment", grouping))
@@ -33,6 +39,7 @@ def cautions(grouping: Grouping, metric: str, counted: list[Run]) -> list[str]:
         _differs("torch", _version_of("torch"), "not the same program", grouping),
         _differs("precision", _of_config("precision"), "not the same arithmetic", grouping),
         _differs("device", _device, "minutes can't be compared", grouping),
+        *[_differs(key, _of_config(key), "minutes can't be compared", grouping) for key in _HOW_FAST],
         _none_finished(runs),
         *[_same_seeds(group) for group in grouping.groups],
         *[_shared_sources(group) for group in grouping.groups],
@@ -126,7 +133,7 @@ def _same_seeds(group: Group) -> str:
 def _shared_sources(group: Group) -> str:
     """Each seed may begin from a run of its own; where several share one, that is a setting by itself."""
     sources = {source for run in group.runs if (source := run.config.get("init_from")) is not None}
-    shared = 1 < len(sources) < len(group.runs) and "init_from" not in group.values
+    shared = 1 < len(sources) < len(group.runs) and group.values.get("init_from") not in sources
     return f"{group.label} mixes runs that began from {len(sources)} others (--group-by init_from)" if shared else ""
 
 

@@ -40,7 +40,7 @@ class Group:
     label: str
     runs: list[Run]
     values: dict[str, Any]
-    """Key -> value, of the keys that groups differ in."""
+    """Key -> value, of the keys that groups are made by and of others in which they differ as a whole."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _group(runs: list[Run], by: list[str] | None) -> Grouping:
     labels = labels_of(settings, chosen, leaders, None if by is None else _exact(by, keys))
     groups, mixed = [], {}
     for label, setting in zip(labels, settings, strict=True):
-        values = {key: setting.config[key] for key in chosen if key in setting.config}
+        values = {key: setting.config[key] for key in (*chosen, *others) if key in setting.config}
         groups.append(Group(label, setting.runs, values))
         if within := _leaders(_differing(differing, setting.configs), configs):
             mixed[label] = list(within)

@@ -102,9 +102,6 @@ def _fault(groups: Groups, key: str, value: str, choices: dict[str, str], sweeps
         if fault := _choice_fault(group, value, groups, sweeps):
             return WrongInput(f"{key} comes with {group}, and {fault.message}", fault.remedy)
         return WrongInput(f"{key} comes with {group}={value}", to_paste(f"{group}={value}"))
-    if key.endswith(("env_steps", "capacity")) and re.fullmatch(r"[1-9]\d{0,2}(,\d{3})*,000", value) and not sweeps:
-        whole = to_paste(f"{key}={value.replace(',', '')}")
-        return WrongInput(f"{key}={value}: a number is written without commas", whole)
     owner = _missing_choice(key, choices)
     if owner is not None:
         group = key.split(".")[0]
@@ -173,9 +170,14 @@ def _two_values(key: str, value: str) -> WrongInput:
     remedy = to_paste(*_swept([f"{key}={value}"], False))
     if key == "agent.hidden_sizes":
         return WrongInput(f"{key}={value} must be a list", remedy)
-    if re.fullmatch(r"-?\d+,0\d+", value):  # no number of a list begins with 0
-        right = f"{key}={value.replace(',', '.')}"
-        return WrongInput(f"{key}={value}: a number is written with a point", to_paste(right))
+    if re.fullmatch(r"-?[1-9]\d{0,2}(,\d{3})*,0\d\d", value):  # no number of a list begins with 0
+        return WrongInput(
+            f"{key}={value}: a number is written without commas", to_paste(f"{key}={value.replace(',', '')}")
+        )
+    if re.fullmatch(r"-?\d+,0\d+", value):
+        return WrongInput(
+            f"{key}={value}: a number is written with a point", to_paste(f"{key}={value.replace(',', '.')}")
+        )
     count = value.count(",") + 1
     number = "several" if "(" in value else "two" if count == 2 else str(count)
     return WrongInput(f"{key}={value} names {number} settings; one run takes one", remedy)

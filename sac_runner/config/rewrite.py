@@ -7,7 +7,7 @@ from pathlib import Path
 from sac_runner.config.diagnose import to_paste
 from sac_runner.config.keys import TEXTS, key_of, schema_keys
 from sac_runner.config.synonyms import SYNONYMS, not_here
-from sac_runner.errors import WrongInput, train_command
+from sac_runner.errors import WrongInput
 
 # Hydra's own; a part of one will do.
 _OPTIONS = (
@@ -56,7 +56,8 @@ def rewrite(arguments: list[str]) -> list[str]:
             rewritten.append(argument)
     sweeps = [s for s in settings if key_of(s) in ("seeds", "sweep") and "=" in s]
     if any(s.startswith("sweep=") and "," in s for s in sweeps):
-        raise WrongInput(f"{' '.join(sweeps)}: a ready sweep is one by itself", train_command("sweep=alpha"))
+        one = [re.sub(r"^(sweep=[^,]*),.*", r"\1", argument) for argument in arguments]
+        raise WrongInput(f"{' '.join(sweeps)}: a ready sweep is one by itself", to_paste(*one))
     implied = sweeps and not is_sweep(options) and not prints(options)
     options += ["--multirun"] if implied else []
     return [*options, *_choices_of_resumed(settings), *rewritten]

@@ -53,12 +53,10 @@ SYNONYMS = {
     "num_envs": "env.num_envs",
     "n_envs": "env.num_envs",
     "max_episode_steps": "env.max_episode_steps",
-    "reward_scale": "normalization",
     "cuda": "device",
     "exp_name": "run.name",
     "env_kwargs": "env.kwargs",
     "save_freq": "checkpoint.every_env_steps",
-    "log_interval": "log.every_env_steps",
     "tensorboard_log": "outputs",
 }
 
@@ -67,6 +65,7 @@ _NOT_HERE = {
     "best_test_reward": "the policy with the best mean of an evaluation is always kept",
     "action_noise": "the policy explores by its own randomness",
     "capture_video": "{record} makes videos of a run",
+    "log_interval": "rows come by env steps, log.every_env_steps",
     "n_steps": "targets look one step ahead, as in the paper",
     "optimize_memory_usage": "an observation is kept once as it is",
     "policy": "there is one, a squashed Gaussian; its networks are agent.hidden_sizes and agent.activation",
@@ -77,6 +76,7 @@ _NOT_HERE = {
     "train_freq": "schedule.updates_per_env_step is the ratio of updates to env steps",
     "target_network_frequency": "agent.tau is what each update moves the targets by",
     "target_update_interval": "agent.tau is what each update moves the targets by",
+    "reward_scale": "rewards are learned from as they are; normalization=reward divides them by the spread of returns",
     "stats_window_size": "returns of training are means since the last row, log.every_env_steps",
     "use_sde": "exploration is drawn anew at each step, as in the paper",
     "verbose": "a run shows how far it is by itself",
@@ -90,7 +90,6 @@ VALUES: dict[str, dict[str | None, str]] = {
     "gradient_steps": {"-1": "schedule.updates_per_env_step=1"},
     "lr_decay": {choice: f"agent.lr_schedule={choice}" for choice in ("linear", "constant")},
     "target_entropy": {"auto": "alpha.target_entropy_per_action_dim=-1"},
-    "reward_scale": {None: "normalization=reward"},
     "no_seed": {None: "seed=null"},
     "cuda": {"False": "device=cpu", "0": "device=cpu", None: "device=auto"},
 }

@@ -291,6 +291,10 @@ def test_groups_that_not_all_environments_have_are_not_put_together():
         ({"precision": "medium"}, "precision differs"),
         ({"meta": {"device": "cuda:0"}}, "device differs, so minutes can't be compared"),
         ({"meta": {"threads": 4}}, "device differs"),
+        ({"eval": {"every_env_steps": 5}}, "eval.every_env_steps differs, so best and the way to a return can't"),
+        ({"eval": {"every_rounds": 5}}, "eval.every_rounds differs, so best and the way to a return can't"),
+        ({"compile_after_updates": 5}, "compile_after_updates differs, so minutes can't be compared"),
+        ({"env": {"vectorization": "async"}}, "env.vectorization differs, so minutes can't be compared"),
     ],
 )
 def test_what_makes_runs_hard_to_compare_is_said_with_the_groups(change, words):
@@ -326,6 +330,11 @@ def test_runs_that_began_from_others_are_not_mixed_in_silence(sources, said):
     for i, source in enumerate(sources):
         made(f"run{i}", [1.0], seed=i, init_from=source)
     assert panel().cautions == ["all runs mixes runs that began from 2 others (--group-by init_from)"] * said
+    made("from scratch", [1.0], seed=9)
+    assert (
+        panel().cautions == ["init_from=another run mixes runs that began from 2 others (--group-by init_from)"] * said
+    )
+    assert not any("mixes" in caution for caution in panel(by=["init_from"]).cautions)
 
 
 def test_a_baseline_that_an_environment_does_not_have_is_named():

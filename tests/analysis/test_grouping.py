@@ -19,8 +19,9 @@ def test_seeds_never_split_a_group_and_neither_does_what_learns_nothing():
         "log": {"every_env_steps": 7},
         "checkpoint": {"every_env_steps": 7},
         "stop": {"at_return": 7.0},
-        "eval": {"every_env_steps": 7},
-        "env": {"timeout_s": 7.0, "name": "mine"},
+        "eval": {"every_env_steps": 7, "every_rounds": 7},
+        "env": {"timeout_s": 7.0, "name": "mine", "vectorization": "async"},
+        "compile_after_updates": 7,
         "agent": {"lr_decay_env_steps": 7},
     }
     runs = [a_run(0), *(a_run(i + 1, **{key: value}) for i, (key, value) in enumerate(aside.items()))]
@@ -130,6 +131,16 @@ def test_groups_of_keys_that_learn_nothing_may_be_asked_about(config, label):
 def test_of_a_group_that_is_asked_about_what_is_not_used_splits_nothing():
     runs = [a_run(i, agent={"lr_decay_env_steps": n}) for i, n in enumerate((10, 20))]
     assert labels(runs, ["agent"]) == {"all runs": [0, 1]}
+
+
+def test_of_what_differs_with_the_keys_that_are_asked_for_each_group_has_its_value():
+    runs = [a_run(i, agent={"tau": tau, "gamma": gamma}) for i, (tau, gamma) in enumerate([(0.1, 0.9), (0.2, 0.8)])]
+    runs.append(a_run(2, agent={"tau": 0.3, "gamma": 0.8}))
+    (grouping,) = group_runs(runs, ["agent.tau"])
+    assert [*grouping.differing] == ["agent.tau", "agent.gamma"]
+    assert [group.values for group in grouping.groups] == [
+        {"agent.tau": tau, "agent.gamma": gamma} for tau, gamma in ((0.1, 0.9), (0.2, 0.8), (0.3, 0.8))
+    ]
 
 
 def test_groups_that_mix_settings_say_which():

@@ -179,6 +179,47 @@ def test_a_recipe_stays_the_same_whatever_is_tuned(recipe):
     assert {key for key in ours if ours[key] != untuned[key]} <= {"env.name", "env.id"}
 
 
+# SAC v2 (arXiv 1812.05905v2), table 1: its name, its value, our key.
+PAPER = [
+    ("learning rate", 3e-4, "agent.actor_lr"),
+    ("learning rate", 3e-4, "agent.critic_lr"),
+    ("learning rate", 3e-4, "alpha.lr"),
+    ("discount", 0.99, "agent.gamma"),
+    ("replay buffer size", 1_000_000, "replay.capacity"),
+    ("number of hidden layers, of hidden units per layer", [256, 256], "agent.hidden_sizes"),
+    ("number of samples per minibatch", 256, "replay.batch_size"),
+    ("entropy target", -1.0, "alpha.target_entropy_per_action_dim"),
+    ("nonlinearity", "relu", "agent.activation"),
+    ("target smoothing coefficient", 0.005, "agent.tau"),
+    ("gradient steps", 1.0, "schedule.updates_per_env_step"),
+    ("two soft Q-functions", 2, "agent.n_critics"),
+    ("learning rate schedule: none", "constant", "agent.lr_schedule"),
+    ("layer norm: none", False, "agent.critic_layer_norm"),
+    ("gradient clipping: none", None, "agent.max_grad_norm"),
+]
+
+
+def test_an_environment_that_nobody_has_tuned_gets_the_values_of_the_paper():
+    config = composed(*CUSTOM)
+    assert {key: config[key] for _, _, key in PAPER} == {key: value for _, value, key in PAPER}
+
+
+@pytest.mark.parametrize(
+    ("env", "theirs"),
+    [
+        ("pendulum", {"agent.lr": 1e-3}),
+        ("swimmer", {"agent.gamma": 0.999}),
+        ("bipedalwalker", {"agent.lr": 7.3e-4, "agent.gamma": 0.98, "agent.tau": 0.02, "replay.capacity": 300_000}),
+        ("bipedalwalker_hardcore", {"agent.lr": 7.3e-4, "agent.tau": 0.01, "agent.lr_schedule": "linear"}),
+        *[(env, {}) for env in ("ant", "halfcheetah", "hopper", "walker2d")],
+    ],
+)
+def test_tuned_values_are_those_of_rl_baselines3_zoo_where_they_say_so(env, theirs):
+    warmup = {} if env == "pendulum" else {"schedule.warmup_env_steps": 10_000}
+    config = composed(f"env={env}")
+    assert {key: config[key] for key in theirs | warmup} == theirs | warmup
+
+
 def test_evaluation_has_the_time_limit_of_training_unless_told_otherwise():
     limits = ("env.max_episode_steps", "eval.max_episode_steps")
     pendulum = composed("env=pendulum", "env.max_episode_steps=30")
