@@ -12,7 +12,7 @@ from sac_runner.config.convert import Fault, convert, flat, written
 from sac_runner.config.diagnose import find_faults, to_paste
 from sac_runner.config.explain import explain, explain_options, find_mends, in_the_command, mode_of, of_the_sweep
 from sac_runner.config.keys import key_of
-from sac_runner.config.origin import WHOLE, Groups, by_origin, find_groups, foreign_env, named, sweeper_params
+from sac_runner.config.origin import WHOLE, Files, Groups, by_origin, find_groups, foreign_env, named, sweeper_params
 from sac_runner.config.rewrite import config_folders, is_sweep, rewrite, split
 from sac_runner.config.validate import find_contradictions
 from sac_runner.errors import WrongInput, train_command
@@ -33,6 +33,8 @@ class CommandLine:
     """Our config groups."""
     compose: Callable[..., tuple[dict[str, Any], dict[str, str]]]
     """What overrides compose to, and group -> choice; nothing where they don't."""
+    sources: Callable[..., list[tuple[str, str]]]
+    """The files that overrides compose, ``group/choice``, a later one winning, each with the package of its keys."""
 
     def explained(self, error: Exception) -> WrongInput:
         """All that is wrong with arguments that were refused with ``error``: their keys, and the values of others."""
@@ -46,7 +48,7 @@ class CommandLine:
             config, values = convert(found)
             choices = self._choices(others)
             values += foreign_env(config, choices.get("env"), self._groups)
-            values = by_origin(values, others, self._folders, choices) if values else []
+            values = by_origin(values, others, self._files(others), choices) if values else []
             values += [] if faulty else find_contradictions(config)
             faulty = {argument: _with_its_value(fault, flat(found)) for argument, fault in faulty.items()}
         if not composed and not faulty and (of_file := self._of_params(settings, str(error))):
@@ -83,9 +85,9 @@ class CommandLine:
         if not (found := self._plain(settings)):
             return refusal
         config, faults = convert(found)
-        faults = by_origin([*faults, *find_contradictions(config)], settings, self._folders, self._choices(settings))
-        if not faults:
+        if not (faults := [*faults, *find_contradictions(config)]):
             return refusal
+        faults = by_origin(faults, settings, self._files(settings), self._choices(settings))
         mends = find_mends(faults, settings, self._plain)
         words = [word for setting in settings for word in mends.get(setting, [setting])] + mends.get("", [])
         text = "; ".join([refusal.message, *(fault.text for fault in faults)])
@@ -127,6 +129,14 @@ class CommandLine:
     def _plain(self, settings: list[str]) -> dict[str, Any]:
         """What ``settings`` compose to; nothing where they don't."""
         return self.compose(*self._search_path, *split(rewrite(settings))[1])[0]
+
+    def _files(self, settings: list[str]) -> Files:
+        """Those that ``settings`` compose; of two of one name, that of the first folder counts."""
+        there = self.sources(*self._search_path, *split(rewrite(settings))[1])
+        found = (
+            (next(filter(Path.is_file, (f / f"{name}.yaml" for f in self._folders)), None), p) for name, p in there
+        )
+        return [(file, package) for file, package in found if file is not None]
 
     def _choices(self, overrides: list[str]) -> dict[str, str]:
         """Group -> choice, and ``group.mode`` -> mode, as the group overrides alone compose; empty if they don't.

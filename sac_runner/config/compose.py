@@ -152,7 +152,7 @@ def _explaining(typed: list[str], has_begun: Callable[[], bool]) -> Iterator[Non
 
 
 def _command_line(typed: list[str]) -> CommandLine:
-    return CommandLine(typed, CONF, _outcome)
+    return CommandLine(typed, CONF, _outcome, _sources)
 
 
 @cache
@@ -169,6 +169,14 @@ def _outcome(*overrides: str) -> tuple[dict[str, Any], dict[str, str]]:
         choices = dict(cfg.pop("hydra").runtime.choices)
         plain = OmegaConf.to_container(cfg, resolve=True)
     return plain, choices
+
+
+def _sources(*overrides: str) -> list[tuple[str, str]]:
+    """The files that ``overrides`` compose, in the order in which they are put together, each with its package."""
+    with hears_ctrl_c(lambda: True), _initialized():
+        loader = GlobalHydra.instance().config_loader()
+        found = loader.compute_defaults_list("config", list(overrides), RunMode.RUN).defaults
+    return [(file.config_path or "", file.package or "") for file in found if file.package != "hydra"]
 
 
 def _job(cfg: DictConfig) -> Job:

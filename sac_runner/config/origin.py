@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ from sac_runner.config.schema import Config
 
 Groups = dict[str, dict[str, Path]]
 """Config group -> its choices and their files."""
+
+Files = list[tuple[Path, str]]
+"""Config files, a later one winning over those before it, each with the package that its keys lie in."""
 
 WHOLE = ("experiment", "sweep")
 """Groups whose files have no keys of their own, but any of a run and of its sweep."""
@@ -60,9 +63,10 @@ def env_of(env_id: str, groups: Groups) -> list[str]:
 def _id_in(file: Path) -> str | None:
     """The ``env.id`` that a file of the group ``env`` sets; none where it is another key's."""
     try:
-        written = _keys("env", file).get("env.id")
+        keys = flat(yaml.safe_load(file.read_text()))
     except (yaml.YAMLError, TypeError):  # or no group of keys: which is said where it is composed
         return None
+    written = keys.get("env.id", keys.get("id"))  # with a package line or without
     return written if isinstance(written, str) and "$" not in written else None
 
 
@@ -71,26 +75,24 @@ def _family(env_id: str) -> str:
     return re.sub(r"^.*:|-v\d+$", "", env_id)
 
 
-def by_origin(
-    faults: list[Fault], settings: list[str], folders: Sequence[Path], choices: dict[str, str]
-) -> list[Fault]:
+def by_origin(faults: list[Fault], settings: list[str], files: Files, choices: dict[str, str]) -> list[Fault]:
     """``faults``, those of files with the file's name; without those that only repeat a wrong value by interpolation.
 
     Args:
         faults: Of values, each by itself.
         settings: As typed; they are to blame before any file.
-        folders: Of config groups, the one that counts first, which has ``config.yaml``.
+        files: That have been put together.
         choices: Group -> choice.
     """
     typed = {key_of(setting) for setting in settings} - set(WHOLE)  # which choose a file
     typed_whole = tuple(f"{key_of(setting)}." for setting in settings if "={" in setting)
-    files = _files(folders, choices)
+    file_of_each = _file_of_each(files)
 
     def is_typed(fault: Fault) -> bool:
         return any(key in typed or key.startswith(typed_whole) for key in fault.keys)
 
     faults = [*dict.fromkeys(faults)]
-    of_file = {fault: file for fault in faults if not is_typed(fault) and (file := _file_of(fault, files))}
+    of_file = {fault: file for fault in faults if not is_typed(fault) and (file := _file_of(fault, file_of_each))}
     owned = {fault for fault in faults if fault in of_file or is_typed(fault)}
     wrong = {_value(fault) for fault in owned} - {""}
     told = [fault for fault in faults if fault in owned or _value(fault) not in wrong]
@@ -113,9 +115,9 @@ def _value(fault: Fault) -> str:
     return fault.text.partition("=")[2]
 
 
-def _file_of(fault: Fault, files: dict[str, Path]) -> Path | None:
+def _file_of(fault: Fault, file_of_each: dict[str, Path]) -> Path | None:
     key = fault.keys[0]
-    return files.get(key.partition(".")[0] if fault.text == f"{key} is missing" else key)
+    return file_of_each.get(key.partition(".")[0] if fault.text == f"{key} is missing" else key)
 
 
 def named(fault: Fault, file: Path) -> Fault:
@@ -130,21 +132,17 @@ def named(fault: Fault, file: Path) -> Fault:
     return fault._replace(text=f"{fault.text} (in {shown}{hint})")
 
 
-def _files(folders: Sequence[Path], choices: dict[str, str]) -> dict[str, Path]:
-    """The file of each group that has one; that of each key, also of one with keys below it, the last that sets it."""
-    files: dict[str, Path] = {}
-    for group, choice in choices.items():
-        file = next((file for folder in folders if (file := folder / group / f"{choice}.yaml").is_file()), None)
-        if file is not None:
-            files[group] = file
-    found = dict(files)
-    files[""] = folders[0] / "config.yaml"
-    for group in sorted(files, key=_rank):
-        for key, value in _keys(group, files[group]).items():
+def _file_of_each(files: Files) -> dict[str, Path]:
+    """Key -> the last file that sets it; a key with others below it -> the first that sets any."""
+    found: dict[str, Path] = {}
+    for file, package in files:
+        prefix = f"{package}." if package else ""
+        found.setdefault(package, file)
+        for key, value in flat(yaml.safe_load(file.read_text()) or {}, prefix).items():
             for dot in re.finditer(r"\.", key):
-                found.setdefault(key[: dot.start()], files[group])
+                found.setdefault(key[: dot.start()], file)
             if not re.fullmatch(r"\$\{[\w.]+\}", str(value)):  # else the value is another key's
-                found[key] = files[group]
+                found[key] = file
     return found
 
 
@@ -155,15 +153,3 @@ def sweeper_params(file: Path) -> dict[str, Any]:
     except (OSError, yaml.YAMLError, KeyError, TypeError):
         return {}
     return flat(found) if isinstance(found, dict) else {}
-
-
-def _rank(group: str) -> tuple[bool, ...]:
-    """Of two groups, the one that is composed later is greater: the order of ``conf/config.yaml``."""
-    return (*(group.startswith(of) for of in ("sweep", "experiment", "tuned")), "/" in group, group != "")
-
-
-def _keys(group: str, file: Path) -> dict[str, Any]:
-    text = file.read_text()
-    package = re.search(r"^# *@package +(\S+)", text, re.MULTILINE)
-    prefix = package[1] if package else group.replace("/", ".")
-    return flat(yaml.safe_load(text) or {}, "" if prefix in ("", "_global_") else f"{prefix}.")

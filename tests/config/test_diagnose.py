@@ -365,7 +365,6 @@ CHOICES = [
     ("eval.episodes=1,000", "written without commas", "try: sac-train eval.episodes=1000\n"),
     ("compile_after_updates=1,205,000 seed=1", "written without commas", "compile_after_updates=1205000 seed=1\n"),
     ("alpha=fixed alpha.value=2,05", "with a point", "try: sac-train alpha=fixed alpha.value=2.05\n"),
-    ("seed=100,200", "seed=100,200 names two settings", "try: sac-train -m seed=100,200\n"),
     ("sweep=alpha,learning_rate env=hopper", "a ready sweep is one by itself", "sac-train sweep=alpha env=hopper\n"),
     ("alpha.mode=nope seed=1", "alpha.mode comes with alpha, and alpha=nope does not exist; alpha can be annealed"),
     ("alpha.mode=fixed seed=1", "alpha.mode comes with alpha=fixed", "try: sac-train alpha=fixed seed=1\n"),
@@ -771,6 +770,8 @@ def test_a_value_of_a_file_is_named_with_it(elsewhere):
         "env/mine": "id: Pendulum-v1\nnum_env: 4\n",
         "experiment/key": "# @package _global_\nagent: {lrr: 3e-4, tau: 0.5}\nnew: {group: {x: 1}}\n",
         "experiment/value": "# @package _global_\nagent: {lr: abc}\n",
+        "experiment/built": "# @package _global_\ndefaults: [base, _self_]\nagent: {tau: 0.5}\n",
+        "experiment/base": "# @package _global_\nagent: {lr: abc, tau: x}\neval: {episodes: many}\n",
         "alpha/none": "mode: fixed\n",
         "alpha/low": "# @package alpha\nmode: fixed\nvalue: -1\n",
         "alpha/low2": "mode: fixed\nvalue: ${agent.tau}x\n",
@@ -787,6 +788,10 @@ def test_a_value_of_a_file_is_named_with_it(elsewhere):
         "agent.gamma=2 must be at least 0 and at most 1",
     )
     says("experiment=value", "error: agent.lr=abc must be a number (in my_conf/experiment/value.yaml)\n")
+    base = "(in my_conf/experiment/base.yaml)"
+    says(
+        "experiment=built", f"agent.lr=abc must be a number {base}", f"eval.episodes=many must be a whole number {base}"
+    )
     says("experiment=value agent.lr=1e-3 alpha=low", "alpha.value=-1 must be at least 0 (in my_conf/alpha/low.yaml)")
     says("experiment=value agent.lr=no", "error: agent.lr=no must be a number\n")
     says("experiment=value agent.lr=1e-3 'env={num_envs: abc}'", "error: env.num_envs=abc must be a whole number")

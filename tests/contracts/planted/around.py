@@ -180,8 +180,8 @@ COMMANDS = [
     (
         "a value of a file is named with a file that is composed before it",
         "sac_runner/config/origin.py",
-        "for group in sorted(files, key=_rank):",
-        "for group in sorted(files, key=_rank, reverse=True):",
+        "for file, package in files:",
+        "for file, package in reversed(files):",
         "tests/config/test_diagnose.py::test_a_value_of_a_file_is_named_with_it",
     ),
     (
