@@ -1,7 +1,6 @@
 """A command line that was refused: what is wrong with it is seen from what it, and parts of it, compose to."""
 
 import re
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from sac_runner.config.convert import Fault, convert, flat, written
-from sac_runner.config.diagnose import find_faults, to_paste
-from sac_runner.config.explain import explain, explain_options, find_mends, in_the_command, mode_of, of_the_sweep
+from sac_runner.config.diagnose import Answer, find_faults, to_paste
+from sac_runner.config.explain import find_mends, in_the_command, mended, mode_of, of_the_sweep, what_hydra_says
 from sac_runner.config.keys import key_of
 from sac_runner.config.origin import WHOLE, Files, Groups, by_origin, find_groups, foreign_env, named, sweeper_params
 from sac_runner.config.rewrite import config_folders, is_sweep, rewrite, split
 from sac_runner.config.validate import find_contradictions
-from sac_runner.errors import WrongInput, train_command
+from sac_runner.errors import WrongInput
 
 _MISREAD = re.compile(r" env\.id=|\.mode=|=\[| \+\+?\w")
 """Settings that compose and may yet not be what was meant."""
@@ -39,30 +38,58 @@ class CommandLine:
     def explained(self, error: Exception) -> WrongInput:
         """All that is wrong with arguments that were refused with ``error``: their keys, and the values of others."""
         typed, (_, settings), composed = self.typed, split(self.typed), isinstance(error, WrongInput)
-        faulty = {} if composed and not self._may_be_misread(settings) else self.faults(error)
+        answers = {} if composed and not self._may_be_misread(settings) else self._answers(error)
         job = error.job if isinstance(error, WrongInput) else None
-        keys = {key_of(setting) for setting in faulty}
+        keys = {key_of(argument) for argument in answers}
         others = [setting for setting in job or settings if key_of(setting) not in keys]
         values: list[Fault] = []
         if (job or not self._sweeps) and (found := self._plain(others)):
-            config, values = convert(found)
-            choices = self._choices(others)
-            values += foreign_env(config, choices.get("env"), self._groups)
-            values = by_origin(values, others, self._files(others), choices) if values else []
-            values += [] if faulty else find_contradictions(config)
-            faulty = {argument: _with_its_value(fault, flat(found)) for argument, fault in faulty.items()}
-        if not composed and not faulty and (of_file := self._of_params(settings, str(error))):
-            return of_file
-        if isinstance(error, WrongInput) and not faulty and not values:
-            return WrongInput(error.message, in_the_command(error.remedy, typed))
+            values = self._faults_of(found, others, alone=not answers)
+            answers = {argument: _with_its_value(answer, flat(found)) for argument, answer in answers.items()}
+        if not answers and not values:
+            if isinstance(error, WrongInput):
+                return WrongInput(error.message, in_the_command(error.remedy, typed))
+            return self._of_params(settings, str(error)) or what_hydra_says(error, typed)
         mends = find_mends(values, others, self._plain)
         if job is not None:
             mends = of_the_sweep(mends, others, typed, self._plain)
-        refusal = explain(faulty, typed, values, mends, error, self._plain)
-        refusal = self._mended_once_more(refusal) if faulty else refusal
+        texts = [*(answer.text for answer in answers.values()), *(fault.text for fault in values)]
+        refusal = self._refusal(texts, answers, mended(answers, typed, mends, self._plain))
         if refusal.remedy == to_paste(*typed):  # what is wrong is in a file
             refusal = WrongInput(refusal.message)
         return refusal if job is None else refusal.of(job)
+
+    def of_options(self, unknown: list[str]) -> WrongInput:
+        """The options ``unknown`` to Hydra, which were made settings here, and what is wrong with any."""
+        answers = self._answers()
+        text = f"there is no option {', '.join(dict.fromkeys(unknown))}; every setting is a key=value"
+        words = mended(answers, self.typed, {}, self._plain) if answers else self.typed
+        return self._refusal([text, *(answer.text for answer in answers.values())], answers, words)
+
+    def _refusal(self, texts: list[str], answers: dict[str, Answer], words: list[str] | None) -> WrongInput:
+        """``texts`` as one, with the command that ``words`` are, or else with what one of ``answers`` says to see."""
+        if words is None:
+            see = (answer.see for answer in answers.values() if answer.see is not None)
+            return WrongInput("; ".join(dict.fromkeys(texts)), next(see, None))
+        texts, words = self._mended_once_more(texts, words)
+        return WrongInput("; ".join(dict.fromkeys(texts)), None if words is None else to_paste(*words).rstrip())
+
+    def _mended_once_more(self, texts: list[str], words: list[str]) -> tuple[list[str], list[str] | None]:
+        """What has the right key now may have a value that can't be, which nobody could see before."""
+        if any("=" not in word for word in words) or not (found := self._plain(words)):
+            return texts, words
+        if not (faults := self._faults_of(found, words)):
+            return texts, words
+        mends = find_mends(faults, words, self._plain)
+        texts = [*texts, *(fault.text for fault in faults)]
+        return texts, mended({}, words, mends, self._plain)
+
+    def _faults_of(self, plain: dict[str, Any], settings: list[str], alone: bool = True) -> list[Fault]:
+        """Those of the values that ``settings`` compose to, and if they are ``alone``, between them."""
+        (config, faults), choices = convert(plain), self._choices(settings)
+        faults += foreign_env(config, choices.get("env"), self._groups)
+        faults = by_origin(faults, settings, self._files(settings), choices) if faults else []
+        return faults + (find_contradictions(config) if alone else [])
 
     def _of_params(self, settings: list[str], said: str) -> WrongInput | None:
         """The first of a chosen file's ``hydra.sweeper.params`` that can't be right, and that Hydra has ``said``."""
@@ -71,38 +98,17 @@ class CommandLine:
         for file in filter(None, files):
             params = [f"{key}={value}" for key, value in sweeper_params(file).items()]
             faults = find_faults(self._groups, params, self._choices([*settings, *params]), sweeps=True)
-            for argument, fault in faults.items():
+            for argument, answer in faults.items():
                 if key_of(argument) in said:
-                    return WrongInput(named(Fault((key_of(argument),), fault.message), file).text)
+                    return WrongInput(named(Fault((key_of(argument),), answer.text), file).text)
         return None
 
-    def _mended_once_more(self, refusal: WrongInput) -> WrongInput:
-        """What has the right key now may have a value that can't be, which nobody could see before."""
-        train, remedy = train_command(""), refusal.remedy or ""
-        settings = shlex.split(remedy.removeprefix(train))
-        if not remedy.startswith(train) or any("=" not in word for word in settings):
-            return refusal
-        if not (found := self._plain(settings)):
-            return refusal
-        config, faults = convert(found)
-        if not (faults := [*faults, *find_contradictions(config)]):
-            return refusal
-        faults = by_origin(faults, settings, self._files(settings), self._choices(settings))
-        mends = find_mends(faults, settings, self._plain)
-        words = [word for setting in settings for word in mends.get(setting, [setting])] + mends.get("", [])
-        text = "; ".join([refusal.message, *(fault.text for fault in faults)])
-        return WrongInput(text, to_paste(*words) if mends else None)
-
-    def faults(self, error: Exception | None = None) -> dict[str, WrongInput]:
-        """Those of single arguments, which may have been refused with ``error``."""
+    def _answers(self, error: Exception | None = None) -> dict[str, Answer]:
+        """Those about single arguments, which may have been refused with ``error``."""
         overrides, twice = split(rewrite(self.typed))[1], _TWICE.search(str(error))
         found = find_faults(self._groups, overrides, self._choices(overrides), self._sweeps, twice and twice[1])
         as_typed = {argument: argument.removeprefix("++") for argument in found if argument not in self.typed}
         return {as_typed.get(argument, argument): fault for argument, fault in found.items()}
-
-    def of_options(self, unknown: list[str]) -> WrongInput:
-        """The options ``unknown`` to Hydra, which were made settings here, and what is wrong with any."""
-        return self._mended_once_more(explain_options(unknown, self.faults(), self.typed, self._plain))
 
     @staticmethod
     def _may_be_misread(settings: list[str]) -> bool:
@@ -152,7 +158,8 @@ class CommandLine:
         return {key: x for key, x in (choices | modes).items() if key.split(".")[0] not in several}
 
 
-def _with_its_value(fault: WrongInput, values: dict[str, Any]) -> WrongInput:
-    """``fault``, and where it names the key that was meant, what that has."""
-    key = fault.message.rpartition("; here it is ")[2]
-    return WrongInput(f"{fault.message} (now {written(values[key])})", fault.remedy) if key in values else fault
+def _with_its_value(answer: Answer, values: dict[str, Any]) -> Answer:
+    """``answer``, and where it names the key that was meant, what that has."""
+    if answer.meant not in values:
+        return answer
+    return answer._replace(text=f"{answer.text} (now {written(values[answer.meant])})")

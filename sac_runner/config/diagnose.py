@@ -5,11 +5,24 @@ import re
 import shlex
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 from sac_runner.config.keys import key_of, nearest_keys, schema_keys
 from sac_runner.config.origin import Groups, env_of, foreign_id
 from sac_runner.config.synonyms import SYNONYMS, VALUES, not_here
-from sac_runner.errors import WrongInput, train_command
+from sac_runner.errors import train_command
+
+
+class Answer(NamedTuple):
+    """What is wrong with an argument, and what to type in its place."""
+
+    text: str
+    instead: tuple[str, ...] | None = None
+    """Settings, with ``-m`` before those of a sweep; none where it is best left out, None where nobody can know."""
+    meant: str = ""
+    """Our key, where it is another codebase's."""
+    see: str | None = None
+    """A command that tells more."""
 
 
 def find_faults(
@@ -18,7 +31,7 @@ def find_faults(
     choices: dict[str, str],
     sweeps: bool = False,
     twice: str | None = None,
-) -> dict[str, WrongInput]:
+) -> dict[str, Answer]:
     """Those of ``overrides`` that can't be right, explained.
 
     Args:
@@ -28,64 +41,51 @@ def find_faults(
         sweeps: An override may name several values.
         twice: The key or group that is there already, but was to be added.
     """
-    faults = {}
+    answers = {}
     typed = {key_of(override) for override in overrides}
     chosen, names_a_run = typed & groups.keys(), not typed.isdisjoint({"resume", "run.dir"})
     for override, following in pairwise([*overrides, ""]):
         key, (_, equals, value) = key_of(override), override.partition("=")
-        fault = _fault(groups, key, value, choices, sweeps) if equals else _bare_word(groups, override, following)
-        if fault is None and key == twice and override.startswith("+"):
-            fault = WrongInput(f"{override}: {key} exists already, so it needs no plus", to_paste(f"{key}={value}"))
-        if fault is not None:
-            fault = _keeping(fault, key, choices, chosen)
-            fault = _without_sweep(fault) if names_a_run else fault
-            faults[override] = _for_a_sweep(fault) if sweeps else fault
-    return faults
+        answer = _answer(groups, key, value, choices, sweeps) if equals else _bare_word(groups, override, following)
+        if answer is None and key == twice and override.startswith("+"):
+            answer = Answer(f"{override}: {key} exists already, so it needs no plus", (f"{key}={value}",))
+        if answer is not None:
+            answer = _keeping(answer, key, choices, chosen)
+            if names_a_run and "-m" in (answer.instead or ()):  # no sweep goes on with it
+                answer = answer._replace(instead=None)
+            answers[override] = answer
+    return answers
 
 
-def _keeping(fault: WrongInput, key: str, choices: dict[str, str], chosen: set[str]) -> WrongInput:
-    """``fault`` of ``key``, but a choice that was typed stays: another one would train by another method."""
-    words = shlex.split((fault.remedy or "").removeprefix(train_command("")))
-    choice, *settings = [word for word in words if word != "-m"] or [""]
+def _keeping(answer: Answer, key: str, choices: dict[str, str], chosen: set[str]) -> Answer:
+    """``answer`` about ``key``, but a choice that was typed stays: another one would train by another method."""
+    choice, *settings = [word for word in answer.instead or () if word != "-m"] or [""]
     group, _, name = choice.partition("=")
     is_method = group in chosen and group != key and f"{group}.mode" in schema_keys()
     if not is_method or choices.get(group, name) == name:
-        return fault
+        return answer
     meant = key_of(settings[-1]) if settings else key
     text = "" if meant == key else f"; {meant} is a key of {choice}; this run has {group}={choices[group]}"
-    return WrongInput(f"{fault.message}{text}", to_paste())
+    return Answer(f"{answer.text}{text}", ())
 
 
-def _without_sweep(fault: WrongInput) -> WrongInput:
-    """``fault``; beside a setting that names one run no sweep is the remedy."""
-    sweeps = (fault.remedy or "").startswith(train_command("-m "))
-    return WrongInput(fault.message) if sweeps else fault
-
-
-def _for_a_sweep(fault: WrongInput) -> WrongInput:
-    train = train_command("")
-    if fault.remedy is not None and "--cfg" in fault.remedy:  # which goes with no -m
-        return fault
-    return WrongInput(fault.message, fault.remedy and fault.remedy.replace(train, train_command("-m "), 1))
-
-
-def _bare_word(groups: Groups, word: str, following: str) -> WrongInput | None:
+def _bare_word(groups: Groups, word: str, following: str) -> Answer | None:
     if word.startswith("~") and word[1:] in groups and word != "~tuned":
-        return WrongInput(f"{word}: a group has a choice; {word[1:]} can be {', '.join(groups[word[1:]])}", to_paste())
+        return Answer(f"{word}: a group has a choice; {word[1:]} can be {', '.join(groups[word[1:]])}", ())
     if word.startswith(("~", "-")):
         return None
     group = _group_of(word, groups)
-    remedy = to_paste(f"{group}={word}") if group else None
+    instead = (f"{group}={word}",) if group else None
     if (word in schema_keys() or word in groups) and following and "=" not in following:
-        remedy = to_paste(f"{word}={following}")
-    return WrongInput(f"{word} is not a setting; every setting is a key=value", remedy)
+        instead = (f"{word}={following}",)
+    return Answer(f"{word} is not a setting; every setting is a key=value", instead)
 
 
 def _group_of(choice: str, groups: Groups) -> str | None:
     return next((group for group, choices in groups.items() if choice in choices), None)
 
 
-def _fault(groups: Groups, key: str, value: str, choices: dict[str, str], sweeps: bool) -> WrongInput | None:
+def _answer(groups: Groups, key: str, value: str, choices: dict[str, str], sweeps: bool) -> Answer | None:
     if key.startswith("hydra") and key != "hydra/launcher":
         return None
     if key.startswith("env.kwargs."):
@@ -94,25 +94,22 @@ def _fault(groups: Groups, key: str, value: str, choices: dict[str, str], sweeps
         return _choice_fault(key, value, groups, sweeps)
     keys = schema_keys()
     if not key:
-        return WrongInput(f"={value} names no key; a setting is key=value, without spaces")
+        return Answer(f"={value} names no key; a setting is key=value, without spaces")
     if key not in keys:
         return _unknown_key(key, value, choices, groups, sweeps)
     group, _, mode = key.partition(".")
     if mode == "mode" and choices.get(key, value) != value:
-        if fault := _choice_fault(group, value, groups, sweeps):
-            return WrongInput(f"{key} comes with {group}, and {fault.message}", fault.remedy)
-        return WrongInput(f"{key} comes with {group}={value}", to_paste(f"{group}={value}"))
+        if answer := _choice_fault(group, value, groups, sweeps):
+            return answer._replace(text=f"{key} comes with {group}, and {answer.text}")
+        return Answer(f"{key} comes with {group}={value}", (f"{group}={value}",))
     owner = _missing_choice(key, choices)
     if owner is not None:
         group = key.split(".")[0]
-        return WrongInput(
-            f"{key} is a key of {owner}; this run has {group}={choices[group]}",
-            to_paste(owner, f"{key}={value}"),
-        )
+        return Answer(f"{key} is a key of {owner}; this run has {group}={choices[group]}", (owner, f"{key}={value}"))
     if key == "env.id" and (foreign := foreign_id(value, choices.get("env"), groups)):
-        return WrongInput(foreign.text, to_paste(*_swept(foreign.mends, sweeps)))
+        return Answer(foreign.text, _swept(foreign.mends, sweeps))
     if sweeps and re.fullmatch(r"\[.*\]", value) and key not in ("agent.hidden_sizes", "env.kwargs"):
-        return WrongInput(f"{key}={value}: values of a sweep need no brackets", to_paste(f"{key}={value[1:-1]}"))
+        return Answer(f"{key}={value}: values of a sweep need no brackets", (f"{key}={value[1:-1]}",))
     if _is_list(value) and not sweeps:
         return _two_values(key, value)
     return None
@@ -122,15 +119,15 @@ def _is_list(value: str) -> bool:
     return "," in value and not value.startswith(("[", "'", '"', "{"))
 
 
-def _swept(settings: Sequence[str], sweeps: bool) -> list[str]:
+def _swept(settings: Sequence[str], sweeps: bool) -> tuple[str, ...]:
     """``settings``, the last of which may name several values, in the way that takes them."""
     key, _, value = settings[-1].partition("=")
     if not _is_list(value) or sweeps:
-        return [*settings]
+        return tuple(settings)
     if key == "agent.hidden_sizes":
         sizes = re.search(r"\d+(, ?\d+)*", value)  # of a tuple, or of SB3's dict(pi=[...], qf=[...])
-        return [*settings[:-1], f"{key}=[{sizes[0] if sizes else value}]"]
-    return ["-m", *settings]
+        return *settings[:-1], f"{key}=[{sizes[0] if sizes else value}]"
+    return "-m", *settings
 
 
 def _missing_choice(key: str, choices: dict[str, str]) -> str | None:
@@ -139,13 +136,13 @@ def _missing_choice(key: str, choices: dict[str, str]) -> str | None:
     return None if owner is None or choices.get(f"{group}.mode", owner) == owner else f"{group}={owner}"
 
 
-def _choice_fault(group: str, value: str, groups: Groups, sweeps: bool) -> WrongInput | None:
+def _choice_fault(group: str, value: str, groups: Groups, sweeps: bool) -> Answer | None:
     there = groups[group]
     folder, _, name = value.rpartition("/")
     if value in there or name in groups.get(f"{group}/{folder}", {}) or value.startswith("{"):  # keys of the choice
         return None
     if value == "null":
-        return WrongInput(f"{group}=null: a group has a choice, or is left out; {group} can be {', '.join(there)}")
+        return Answer(f"{group}=null: a group has a choice, or is left out; {group} can be {', '.join(there)}")
     if sweeps and "(" in value:  # one of Hydra's functions, choice(...)
         return None
     parts = value.split(",")
@@ -158,48 +155,45 @@ def _choice_fault(group: str, value: str, groups: Groups, sweeps: bool) -> Wrong
         named = wrong.lower().split("-v")[0].removesuffix("continuous")
         near = [name for name in there if name.replace("_", "") == named]
     mended = dict.fromkeys(near[0] if near and part == wrong else part for part in parts)
-    remedy = to_paste(f"{group}={','.join(mended)}") if near else None
+    instead: tuple[str, ...] | None = (f"{group}={','.join(mended)}",) if near else None
     if is_id and not near and len(parts) == 1:
-        remedy = to_paste("env=custom", f"env.id={wrong}")
+        instead = "env=custom", f"env.id={wrong}"
     if group == "alpha" and re.fullmatch(r"\d*\.?\d+(e-?\d+)?", wrong):
-        remedy = to_paste("alpha=fixed", f"alpha.value={wrong}") if len(parts) == 1 else None
-    return WrongInput(f"{group}={wrong} does not exist; {group} can be {', '.join(there)}", remedy)
+        instead = ("alpha=fixed", f"alpha.value={wrong}") if len(parts) == 1 else None
+    return Answer(f"{group}={wrong} does not exist; {group} can be {', '.join(there)}", instead)
 
 
-def _two_values(key: str, value: str) -> WrongInput:
-    remedy = to_paste(*_swept([f"{key}={value}"], False))
+def _two_values(key: str, value: str) -> Answer:
+    instead = _swept([f"{key}={value}"], False)
     if key == "agent.hidden_sizes":
-        return WrongInput(f"{key}={value} must be a list", remedy)
+        return Answer(f"{key}={value} must be a list", instead)
     if re.fullmatch(r"-?[1-9]\d{0,2}(,\d{3})*,0\d\d", value):  # no number of a list begins with 0
-        return WrongInput(
-            f"{key}={value}: a number is written without commas", to_paste(f"{key}={value.replace(',', '')}")
-        )
+        return Answer(f"{key}={value}: a number is written without commas", (f"{key}={value.replace(',', '')}",))
     if re.fullmatch(r"-?\d+,0\d+", value):
-        return WrongInput(
-            f"{key}={value}: a number is written with a point", to_paste(f"{key}={value.replace(',', '.')}")
-        )
+        return Answer(f"{key}={value}: a number is written with a point", (f"{key}={value.replace(',', '.')}",))
     count = value.count(",") + 1
     number = "several" if "(" in value else "two" if count == 2 else str(count)
-    return WrongInput(f"{key}={value} names {number} settings; one run takes one", remedy)
+    return Answer(f"{key}={value} names {number} settings; one run takes one", instead)
 
 
-def _unknown_key(key: str, value: str, choices: dict[str, str], groups: Groups, sweeps: bool) -> WrongInput:
-    theirs = key if key in SYNONYMS else key.split(".")[-1].replace("-", "_").lower()
+def _unknown_key(key: str, value: str, choices: dict[str, str], groups: Groups, sweeps: bool) -> Answer:
+    theirs, text = key if key in SYNONYMS else key.split(".")[-1].replace("-", "_").lower(), f"unknown key {key}"
     if key.startswith("env_kwargs."):
         ours = f"env.kwargs.{key.partition('.')[2]}"
-        return WrongInput(f"unknown key {key}; here it is {ours}", to_paste(*_swept([f"{ours}={value}"], sweeps)))
+        return Answer(f"{text}; here it is {ours}", _swept([f"{ours}={value}"], sweeps))
     if theirs in SYNONYMS:
         settings = _in_our_words(theirs, value, choices, groups)
-        text = f"unknown key {key}; here it is {key_of(settings[-1])}"
-        return WrongInput(text, to_paste(*_swept(settings, sweeps)))
+        meant = key_of(settings[-1])
+        return Answer(f"{text}; here it is {meant}", _swept(settings, sweeps), meant)
     if (words := not_here(theirs)) is not None:
-        return WrongInput(f"unknown key {key}; {words}", to_paste())
+        return Answer(f"{text}; {words}", ())
     near = nearest_keys(key)
     if len(near) == 1:
-        return WrongInput(f"unknown key {key}", to_paste(*_swept(_with_choice(near[0], value, choices), sweeps)))
-    group = _group_of(value.split(",")[0], groups)
-    remedy = to_paste(f"{group}={value}") if group else train_command("--cfg job") + "   # every key"
-    return WrongInput(f"unknown key {key}{'; there is ' * bool(near)}{' and '.join(near)}", remedy)
+        return Answer(text, _swept(_with_choice(near[0], value, choices), sweeps))
+    text += f"{'; there is ' * bool(near)}{' and '.join(near)}"
+    if group := _group_of(value.split(",")[0], groups):
+        return Answer(text, (f"{group}={value}",))
+    return Answer(text, see=train_command("--cfg job") + "   # every key")
 
 
 def _in_our_words(theirs: str, value: str, choices: dict[str, str], groups: Groups) -> list[str]:

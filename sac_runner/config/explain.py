@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sac_runner.config.convert import Fault, convert, flat, written
-from sac_runner.config.diagnose import to_paste
+from sac_runner.config.diagnose import Answer, to_paste
 from sac_runner.config.keys import key_of, schema_keys
 from sac_runner.config.validate import find_contradictions
 from sac_runner.errors import WrongInput, first_line, train_command
@@ -20,33 +20,6 @@ _TRIED = 20
 
 Compose = Callable[[list[str]], dict[str, Any]]
 """Makes plain data of settings, or none where it can't."""
-
-
-def explain(
-    faults: dict[str, WrongInput],
-    typed: list[str],
-    values: list[Fault],
-    mends: Mends,
-    error: Exception,
-    compose: Compose,
-) -> WrongInput:
-    """All ``faults``, and those of ``values``, as one; or else ``error``'s own first line.
-
-    Args:
-        faults: By the argument that has it.
-        typed: All arguments.
-        values: Faults of values, those that nobody typed too.
-        mends: Of those.
-        error: What was said at first.
-        compose: For the modes of choices.
-    """
-    if not faults and not values:
-        unread, said = getattr(error, "override", None), first_line(error)
-        if mark := getattr(error, "problem_mark", None):  # of a file
-            said = f"{mark.name}, line {mark.line + 1}, is no YAML: {getattr(error, 'problem', said)}"
-        return _what_hydra_says(f"{unread} can't be read: {said}" if unread else said, error, typed)
-    messages = [*(fault.message for fault in faults.values()), *(fault.text for fault in values)]
-    return WrongInput("; ".join(dict.fromkeys(messages)), _together(faults, typed, mends, compose))
 
 
 def find_mends(faults: list[Fault], settings: list[str], compose: Compose) -> Mends:
@@ -129,8 +102,12 @@ def in_the_command(remedy: str | None, typed: list[str]) -> str | None:
     return remedy if mended == typed else to_paste(*mended) + prose
 
 
-def _what_hydra_says(said: str, error: Exception, typed: list[str]) -> WrongInput:
-    """Of a file, of a group of Hydra's own or of a key that not all jobs have; else as it is."""
+def what_hydra_says(error: Exception, typed: list[str]) -> WrongInput:
+    """Of a file, of a group of Hydra's own or of a key that not all jobs have; else its first line."""
+    unread, said = getattr(error, "override", None), first_line(error)
+    if mark := getattr(error, "problem_mark", None):  # of a file
+        said = f"{mark.name}, line {mark.line + 1}, is no YAML: {getattr(error, 'problem', said)}"
+    said = f"{unread} can't be read: {said}" if unread else said
     missing = re.search(r"Could not find '(hydra/\w+)/(\w+)'.*:\n((?:\t\w+\n)+)", str(error), re.DOTALL)
     if missing:
         group, wrong, there = missing[1], missing[2], missing[3].split()
@@ -153,41 +130,29 @@ def _what_hydra_says(said: str, error: Exception, typed: list[str]) -> WrongInpu
     return WrongInput(said, there_is if re.search(r"'hydra\.", said) else None)
 
 
-def explain_options(
-    options: list[str], faults: dict[str, WrongInput], typed: list[str], compose: Compose
-) -> WrongInput:
-    """Options that do not exist; ``typed`` has the settings that they mean, which may have ``faults`` themselves."""
-    messages = [f"there is no option {', '.join(dict.fromkeys(options))}; every setting is a key=value"]
-    messages += [fault.message for fault in faults.values()]
-    remedy = _together(faults, typed, {}, compose) if faults else to_paste(*typed)
-    return WrongInput("; ".join(dict.fromkeys(messages)), remedy)
+def mended(answers: dict[str, Answer], typed: list[str], mends: Mends, compose: Compose) -> list[str] | None:
+    """All words of the command once more, with what mends an argument in its place; None where nothing is known to.
 
-
-def _together(faults: dict[str, WrongInput], typed: list[str], mends: Mends, compose: Compose) -> str | None:
-    """The whole command once more, to be pasted, with each remedy in the place of what it mends.
-
-    Remedies that are no overrides count only if alone.
+    Args:
+        answers: By the argument that they are about.
+        typed: All arguments.
+        mends: Of values.
+        compose: For the modes of choices.
     """
-    train = train_command("")
-    remedies = {argument: fault.remedy for argument, fault in faults.items() if fault.remedy is not None}
-    mends = mends | {
-        argument: shlex.split(remedy.removeprefix(train))
-        for argument, remedy in remedies.items()
-        if remedy.startswith(train) and "--cfg" not in remedy
-    }
+    mends = mends | {argument: [*x.instead] for argument, x in answers.items() if x.instead is not None}
     if not mends:
-        return next(iter(remedies.values()), None)
-    mended = dict.fromkeys(w for words in mends.values() for w in words)
+        return None
+    new = dict.fromkeys(w for words in mends.values() for w in words)
     words: list[str] = []
     for argument in typed:
-        if argument in faults or argument in mends:
+        if argument in answers or argument in mends:
             words += [w for w in mends.get(argument, []) if w not in words]
-        elif not _is_overruled(argument, {key_of(w): w.partition("=")[2] for w in mended}, compose):
+        elif not _is_overruled(argument, {key_of(w): w.partition("=")[2] for w in new}, compose):
             words.append(argument)
     words += mends.get("", [])
-    if "-m" in mended:
+    if "-m" in words:
         words = [*([] if "--multirun" in words else ["-m"]), *(w for w in words if w != "-m")]
-    return to_paste(*words).rstrip()
+    return words
 
 
 def _is_overruled(argument: str, mended: dict[str, str], compose: Compose) -> bool:

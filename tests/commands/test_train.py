@@ -26,6 +26,7 @@ from sac_runner.commands import train as command
 from sac_runner.config.compose import CONF, compose_config
 from sac_runner.errors import RunInUse, WrongInput
 from sac_runner.interaction.spaces import spaces_of
+from sac_runner.storage import new_folder
 from sac_runner.storage.checkpoints import find
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.names import shown
@@ -316,7 +317,7 @@ def test_the_name_of_a_run_says_what_was_overridden():
 
 
 def test_two_starts_in_the_same_second_get_two_directories(monkeypatch):
-    monkeypatch.setattr(command, "time", SimpleNamespace(strftime=lambda _: "20260101-120000"))
+    monkeypatch.setattr(new_folder, "time", SimpleNamespace(strftime=lambda _: "20260101-120000"))
     for _ in range(2):
         assert train(*TINY, "run.name=a").code == 0
     names = sorted(path.name for path in Path("outputs/runs/pendulum").iterdir())
