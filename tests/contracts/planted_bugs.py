@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from tests.contracts.planted import algorithm, around, gpu, interaction, results, speed, sweeps, training
+from tests.contracts.planted import algorithm, around, gpu, interaction, results, safety, speed, sweeps, training
 
 
 class Bug(NamedTuple):
@@ -25,7 +25,7 @@ BUGS = [
         *(interaction.BUFFER, interaction.EPISODES),
         *(training.LOOP, training.CHANCE, training.ENDINGS, results.EVALUATIONS, results.REPORTS),
         *(around.STORAGE, around.COMMANDS, around.PLAYBACK, sweeps.SWEEPS, sweeps.SCORES, speed.SPEED),
-        gpu.GPU,
+        *(safety.SAFETY, gpu.GPU),
     )
     for row in table
 ]

@@ -243,6 +243,20 @@ COMMANDS = [
         "critic_lr: 3e-4",
         f"{OF_CONFIGS}one_learning_rate_serves_actor_critic_and_alpha_unless_one_is_set_apart",
     ),
+    (
+        "thousands are answered with a thousandth",
+        "sac_runner/config/diagnose.py",
+        r"-?[1-9]\d{0,2}(,\d{3})*,0\d\d",
+        r"-?[1-9]\d{0,2}(,\d{3})+,0\d\d",
+        "tests/config/test_diagnose.py::test_wrong_input_is_explained_and_leaves_nothing_behind",
+    ),
+    (
+        "the paper's targets follow ten times as fast",
+        "conf/agent/sac.yaml",
+        "tau: 0.005",
+        "tau: 0.05",
+        "tests/config/test_compose.py::test_an_environment_that_nobody_has_tuned_gets_the_values_of_the_paper",
+    ),
 ]
 
 PLAYBACK = [

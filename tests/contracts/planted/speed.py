@@ -173,4 +173,11 @@ SPEED = [
         'agent.precision == "medium" and not torch.compiler.is_compiling()',
         f"{OF_COMPILATION}a_run_whose_updates_are_compiled_in_its_midst_continues_to_the_same_end",
     ),
+    (
+        "this side of the benchmark makes half the updates",
+        "scripts/lib/benchmark/ours.py",
+        ', "schedule.updates_per_env_step=1"',
+        "",
+        "tests/test_benchmark.py::test_this_side_trains_with_what_stable_baselines3_has_by_default",
+    ),
 ]
