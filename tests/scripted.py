@@ -208,6 +208,8 @@ class Faulty(Countdown):
                 raise ValueError("the rotor came off")
             case "none":
                 return None
+            case "nan":
+                return (np.full_like(result[0], np.nan), *result[1:])
             case "shape":
                 return (result[0][:2], *result[1:])
             case "reward":

@@ -170,7 +170,9 @@ def _continue(
     from sac_runner.training.run import dry_run, train
 
     try:
-        words = finished_already(config, run)
+        elsewhere = ("resume=", "outputs=", "dry_run=")
+        changes = [] if job.config.resume is None else [o for o in job.overrides if not o.startswith(elsewhere)]
+        words = finished_already(config, run, changes)
     except (AttributeError, KeyError, TypeError, ValueError):  # not what this version writes; its checkpoint knows
         words = None
     if words is not None:

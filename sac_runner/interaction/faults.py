@@ -26,6 +26,7 @@ from sac_runner.errors import EnvironmentFault, first_line, warn
 from sac_runner.signals import STOP_SIGNALS
 
 _CLOSING_S = 2.0
+_SLICES = 60
 _PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 _WRAPPERS = os.path.dirname(gym.wrappers.__file__)
 _warned: set[str] = set()
@@ -194,6 +195,14 @@ class WorkerEnvs(AsyncVectorEnv):
         except BaseException:
             self._failed = True
             raise
+
+    def _poll_pipe_envs(self, timeout: float | None = None) -> bool:
+        """Gymnasium's, but the time in which this process was suspended, and its workers with it, does not count."""
+        self._assert_is_running()
+        if timeout is None:
+            return True
+        waits = [timeout / _SLICES] * _SLICES  # of which a suspension costs one
+        return all(any(map(pipe.poll, waits)) for pipe in self.parent_pipes)
 
     def _raise_if_errors(self, successes: Iterable[bool]) -> None:
         """As Gymnasium's, less the traceback that it prints as a warning: the error says when, why and where."""

@@ -74,9 +74,7 @@ class Transcript:
     def digests(self) -> list[bytes]:
         """Of each environment's episode: SHA-256 of the digest before and of the answer, from step to step."""
         answers = np.empty((len(self._answers), len(self._digests)), self._answer)
-        for name, steps in zip(
-            ("obs", "reward", "terminated", "truncated"), zip(*self._answers, strict=True), strict=False
-        ):
+        for name, steps in zip(self._answer.names or (), zip(*self._answers, strict=True), strict=False):
             answers[name] = steps
         for env in range(len(self._digests)):
             for answer in answers[max(len(answers) - self.length(env), 0) :, env]:

@@ -45,7 +45,7 @@ class Evaluation(NamedTuple):
 
 
 class Protocol(NamedTuple):
-    """What makes two evaluations of the same weights equal, the machine aside: a score is written with it."""
+    """What makes two evaluations of the same weights in the same environment equal: a score is written with it."""
 
     episodes: int
     deterministic: bool

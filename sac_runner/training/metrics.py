@@ -21,7 +21,7 @@ METRICS: dict[str, str] = {
     "eval/return_max": "the best episode",
     "eval/length_mean": "episode length in env steps",
     "eval/success_rate": "share of episodes with `info['is_success']`, where the environment says so",
-    "eval/q_bias": "min_i Q_i(s_0, a_0) minus the episode's discounted raw return (Q counts entropy too)",
+    "eval/q_bias": "min_i Q_i(s_0, a_0) minus the discounted raw return (Q counts entropy too, and clipped rewards)",
     "train/critic_loss": "sum over critics of the mean squared error (Eq. 5, without its 1/2)",
     "train/actor_loss": "mean of alpha log pi(a|s) - min_i Q_i(s, a) (Eq. 9)",
     "train/alpha_loss": "mean of -log(alpha) (log pi(a|s) + target entropy) (Eq. 18), alpha=auto only",

@@ -16,12 +16,14 @@ from gymnasium.spaces.utils import flatdim
 
 from sac_runner.config.convert import written
 from sac_runner.config.schema import AlphaConfig, AutoAlphaConfig, Config, PerRoundConfig, PerStepConfig
-from sac_runner.errors import EnvironmentFailed, WrongInput, train_command
+from sac_runner.errors import EnvironmentFailed, WrongInput, train_command, warn
 from sac_runner.interaction.envs import make_env
 from sac_runner.interaction.faults import close
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.machine import available_memory
+from sac_runner.storage.files import folder_size
 from sac_runner.storage.new_folder import nearest_there
+from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.text import duration
 from sac_runner.training.compilation import Updater
 from sac_runner.training.console import Console
@@ -104,7 +106,7 @@ def require_fit(trainer: Trainer, continued: bool) -> None:
 
     Args:
         trainer: Made, not begun.
-        continued: What it has on the disk already it does not need again.
+        continued: What it has on the disk already it does not need again, and of the rest ``warn_of_disk`` speaks.
 
     Raises:
         WrongInput: Too little memory or disk, or too much entropy.
@@ -124,6 +126,15 @@ def require_fit(trainer: Trainer, continued: bool) -> None:
         text = f"the replay buffer will need {kept / 1e6:,.1f} MB of disk, {free / 1e6:,.1f} MB are free"
         where = config.run.dir or config.outputs
         raise WrongInput(f"{text} under {where}", train_command("checkpoint.keep_replay=never ..."))
+
+
+def warn_of_disk(trainer: Trainer, run: RunDirectory) -> None:
+    """Where ``run`` goes on for longer than its disk has room for; on a full one it would end, and lose nothing."""
+    kept, _ = _disk(trainer.config, replay_bytes(trainer.replay, trainer.config.total_env_steps))
+    more, free = kept - folder_size(run.replay), shutil.disk_usage(run.path).free
+    if more > free:
+        text = f"the replay buffer of {run.path} will need {more / 1e6:,.1f} MB of disk more"
+        warn(f"{text}, {free / 1e6:,.1f} MB are free")
 
 
 def _require_reachable_entropy(alpha: AlphaConfig, action_dim: int) -> None:

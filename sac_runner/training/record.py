@@ -17,11 +17,11 @@ from sac_runner.storage.events import EventLog
 from sac_runner.storage.metrics_file import MetricsFile, Written, read_points
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.segments import Segment
+from sac_runner.training import recovery
 from sac_runner.training.evaluation import Evaluation, Protocol
 from sac_runner.training.metrics import METRICS, RolloutMeans, TrainMeans, check_finite, end_scores
 from sac_runner.training.pace import Pace
 from sac_runner.training.policies import UnsavedPolicies, arrays_of, finite
-from sac_runner.training.recovery import drop_other_bests, drop_outdated, keep_best_of_an_end, listed_segments
 from sac_runner.training.resume import from_its_weights
 from sac_runner.training.schedule import Counters, is_over, owes_updates, warmup_env_steps
 from sac_runner.training.state import ReplayOnDisk, TrainingState
@@ -58,7 +58,7 @@ class Record:
         """Open the metrics and the events; rows that earlier starts wrote after the checkpoint are removed."""
         with contextlib.suppress(DiskFailed):  # the next checkpoint tries again
             self._keep_best_of_an_end()
-            drop_other_bests(self.run, self._needed_bests())
+            recovery.drop_other_bests(self.run, self._needed_bests())
         written = self._written()
         self._csv = MetricsFile(self.run, list(METRICS), written)
         self._events = EventLog(self.run.path, written.env_steps)
@@ -68,7 +68,7 @@ class Record:
         self.pace.begin()
 
     def _keep_best_of_an_end(self) -> None:
-        keep_best_of_an_end(self.run, self._ended_at, self._needed_bests())
+        recovery.keep_best_of_an_end(self.run, self._ended_at, self._needed_bests())
         self._ended_at = None
 
     def _written(self) -> Written:
@@ -156,20 +156,16 @@ class Record:
         arrays, plain = state.capture()
         finite(arrays)
         plain |= {"record": self._to_go_on_from(), "replay": self._save_replay(state.replay, finished)}
-        checkpoints.save(
-            self.run.checkpoints,
-            "latest",
-            state.counters.env_steps,
-            {"policy": arrays_of(state.agent.policy), "train": arrays},
-            {"state": plain},
-            self._note(state.counters),
-        )
+        files, note = {"policy": arrays_of(state.agent.policy), "train": arrays}, self._note(state.counters)
+        checkpoints.save(self.run.checkpoints, "latest", state.counters.env_steps, files, {"state": plain}, note)
         if self._before_the_end is not None and self.last_evaluation_at == state.counters.env_steps:
             self._score_the_end()
         with contextlib.suppress(DiskFailed):  # the checkpoint is there; the next one tries again
-            self._keep_best_of_an_end()
             keep = 1 if plain["replay"] is None else 2  # without its replay an older one is of no use
-            drop_outdated(self.run, self._replay, keep, self._needed_bests())
+            recovery.drop_older(self.run, keep)
+        with contextlib.suppress(DiskFailed):
+            self._keep_best_of_an_end()
+            recovery.drop_outdated(self.run, self._replay, self._needed_bests())
         with contextlib.suppress(DiskFailed):
             self.summarize("running", None, state.counters)
 
@@ -235,7 +231,7 @@ class Record:
             raise WrongInput(text, train_command(from_its_weights(self.run)))
         if arrays["collector.obs"].shape != state.collector.obs.shape:
             raise WrongInput(f"{self.run.path} was trained on observations of another size than env.id has now")
-        self._replay.load(listed_segments(checkpoint), arrays["collector.obs"], state.replay)
+        self._replay.load(recovery.listed_segments(checkpoint), arrays["collector.obs"], state.replay)
         self._train.load_state_dict(kept["train"], state.agent.device)
         self._rollout.load_state_dict(kept["rollout"])
         self.pace.load_state_dict(kept)

@@ -41,20 +41,28 @@ def listed_segments(checkpoint: Checkpoint) -> list[Segment]:
     return [Segment(*entry) for entry in checkpoint.plain("state")["replay"] or []]
 
 
-def drop_outdated(run: RunDirectory, replay: ReplayOnDisk, keep: int, bests: set[int]) -> None:
-    """Drop what neither the newest ``keep`` checkpoints to go on from need, nor the next one.
+def drop_older(run: RunDirectory, keep: int) -> None:
+    """Drop all checkpoints to go on from but the newest ``keep``, at least 1.
+
+    Raises:
+        DiskFailed: Not all of them are dropped.
+    """
+    for older in checkpoints.find(run.checkpoints, "latest")[:-keep]:
+        older.drop()
+    clean_up(run.checkpoints)
+
+
+def drop_outdated(run: RunDirectory, replay: ReplayOnDisk, bests: set[int]) -> None:
+    """Drop what neither a checkpoint to go on from needs, nor the next one.
 
     Args:
         run: It has just saved one of them.
         replay: Its segments.
-        keep: At least 1.
         bests: Env steps of the best policies that are needed.
 
     Raises:
         DiskFailed: Not all of it is dropped.
     """
-    for older in checkpoints.find(run.checkpoints, "latest")[:-keep]:
-        older.drop()
     drop_other_bests(run, bests)
     with contextlib.suppress(Damaged, WrongInput):  # then nothing can be said to be needed no more
         whole = checkpoints.find(run.checkpoints, "latest")

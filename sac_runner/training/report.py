@@ -1,7 +1,10 @@
 """The words around a run: what was understood at its start, what came out and what to type next at its end."""
 
-from pathlib import Path
+import contextlib
+import os
+from collections.abc import Sequence
 from shlex import quote
+from typing import Any
 
 from sac_runner.config.convert import by_key
 from sac_runner.config.schema import (
@@ -13,9 +16,10 @@ from sac_runner.config.schema import (
     PerRoundConfig,
     PerStepConfig,
 )
-from sac_runner.errors import DiskFailed, command, train_command
+from sac_runner.errors import Damaged, DiskFailed, RunnerError, WrongInput, command, train_command
+from sac_runner.storage import checkpoints
 from sac_runner.storage.files import folder_size, matching
-from sac_runner.storage.find import outputs_folder
+from sac_runner.storage.find import find_run, find_run_or_sweep
 from sac_runner.storage.names import shown
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.text import duration, plural, spread
@@ -87,12 +91,11 @@ def closing(record: Record, counters: Counters, why: str) -> str:
         else "the last was the best"
     )
     saved = f"{shown(record.run.path)}   {size / 1e6:.1f} MB" + (f", {replay / 1e6:.1f} of it replay" if replay else "")
-    found = config.run.dir is None and Path(config.outputs) == outputs_folder()
-    name = "last" if found else quote(str(shown(record.run.path)))
+    name = "last" if _is_last(record.run) else quote(str(shown(record.run.path)))
     trust = " --trust" if ":" in (config.env.id or "") else ""  # both import the package that it names
     following = [f"{command('watch')} {name}{trust}", f"{command('evaluate')} {name}{trust}"]
     following.append(f"{command('tensorboard')} {name}")
-    more = _more(config, record.run, name, counters)
+    more = _more(config, record.run, name, counters, final["return_mean"])
     if more.startswith("resume="):
         following.append(train_command(more))
     return "\n".join(
@@ -106,38 +109,68 @@ def closing(record: Record, counters: Counters, why: str) -> str:
     )
 
 
+def _is_last(run: RunDirectory) -> bool:
+    """Whether ``last`` means it to all commands: another start may be newer."""
+    with contextlib.suppress(RunnerError, OSError):
+        return all(os.path.samefile(find("last"), run.path) for find in (find_run, find_run_or_sweep))
+    return False
+
+
 def _score(score: dict[str, float]) -> str:
     return spread(score["return_mean"], score["return_std"])
 
 
-def finished_already(config: Config, run: RunDirectory) -> str | None:
-    """What to say of a run that has nothing left to do; None if it has."""
+def finished_already(config: Config, run: RunDirectory, changes: Sequence[str] = ()) -> str | None:
+    """What to say of a run that has nothing left to do; None if it has.
+
+    Args:
+        config: As it would go on.
+        run: As it lies there.
+        changes: Overrides that have made ``config`` of what is stored.
+    """
     summary = run.read_summary()
     if summary.get("status") != "finished":
         return None
     counters = Counters(**{name: summary[name] for name in vars(Counters())})
     final = summary["scores"]["final"]
-    if not is_over(config, counters, final["env_steps"], final["return_mean"]):
+    judged = _goes_on_from(run) or final
+    if not is_over(config, counters, judged["env_steps"], judged["return_mean"]):
         return None
     path = quote(str(shown(run.path)))
     reached = f"{shown(run.path)} is finished: return {_score(final)} at {counters.env_steps:,} env steps"
-    return f"{reached}\n  more: {train_command(_more(config, run, path, counters))}"
+    return f"{reached}\n  more: {train_command(_more(config, run, path, counters, final['return_mean'], changes))}"
 
 
-def _more(config: Config, run: RunDirectory, name: str, counters: Counters) -> str:
-    """What goes on from the finished run ``name``."""
-    if not _has_replay(run):
+def _goes_on_from(run: RunDirectory) -> dict[str, Any] | None:
+    """The newest evaluation that the run had without the one which only its end brought; None where nothing says."""
+    with contextlib.suppress(Damaged, DiskFailed, WrongInput):
+        for checkpoint in checkpoints.find(run.checkpoints, "latest")[-1:]:
+            scores: dict[str, dict[str, Any]] = checkpoint.plain("state")["record"]["scores"]
+            return scores["final"]
+    return None
+
+
+def _more(
+    config: Config,
+    run: RunDirectory,
+    name: str,
+    counters: Counters,
+    final_return: float,
+    changes: Sequence[str] = (),
+) -> str:
+    """What goes on from the finished run ``name``, with ``changes`` and what else it takes."""
+    agent, level = config.agent, config.stop.at_return
+    at_zero = is_finished(config, counters) and agent.lr_schedule == "linear" and agent.lr_final_share == 0
+    if at_zero or not _has_replay(run):
         return from_its_weights(run)
-    if not is_finished(config, counters):
-        return f"resume={name}" + (" stop.at_return=null" if config.stop.at_return is not None else "")
-    if config.agent.lr_schedule == "linear":  # it would go on at a rate of zero
-        return from_its_weights(run)
-    more = [f"resume={name}"]
+    more = by_key(changes)
     if isinstance(config.schedule, PerRoundConfig) and counters.rounds >= config.schedule.rounds:
-        more.append(f"schedule.rounds={2 * counters.rounds}")
+        more["schedule.rounds"] = f"schedule.rounds={2 * counters.rounds}"
     if config.total_env_steps is not None and counters.env_steps >= config.total_env_steps:
-        more.append(f"total_env_steps={2 * counters.env_steps}")
-    return " ".join(more)
+        more["total_env_steps"] = f"total_env_steps={2 * counters.env_steps}"
+    if level is not None and final_return >= level:
+        more["stop.at_return"] = "stop.at_return=null"
+    return " ".join([f"resume={name}", *map(quote, more.values())])
 
 
 def _has_replay(run: RunDirectory) -> bool:

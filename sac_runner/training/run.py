@@ -26,7 +26,7 @@ from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.text import plural
 from sac_runner.training.console import Console
 from sac_runner.training.device import set_up_torch
-from sac_runner.training.preflight import at_a_glance, least_seconds, preflight, require_fit
+from sac_runner.training.preflight import at_a_glance, least_seconds, preflight, require_fit, warn_of_disk
 from sac_runner.training.provenance import provenance
 from sac_runner.training.record import Record
 from sac_runner.training.recovery import newest_whole
@@ -66,7 +66,7 @@ def train(
 
     Raises:
         RunnerError: Once the run's config is written, with its ``summary.json`` saying why, if the disk takes that.
-            Before, a run to go on with is as it was, and a new one is none yet.
+            Before, a run to go on with is as it was (a damaged checkpoint is set aside), and a new one is none yet.
     """
     seed = config.seed
     assert seed is not None
@@ -99,6 +99,7 @@ def train(
                 console.say(header(config, overrides, recipe, trainer.action_dim, least_s))
                 console.say(f"{device}, {plural(threads, 'thread')}, {glance} -> {shown(run.path)}")
                 if continued:
+                    warn_of_disk(trainer, run)
                     console.say(f"continuing at {trainer.counters.env_steps:,} env steps{_cut_short(cut)}")
                 ending = _run(trainer, record, heed, stop)
             is_stopped, now = ending is Ending.STOPPED, trainer.counters
@@ -127,6 +128,8 @@ def dry_run(config: Config, overrides: list[str], recipe: str | None, run: RunDi
         print(preflight(trainer, env_spaces.action, done))
         _warn_of_no_end(config)
         require_fit(trainer, continued=run is not None)
+        if run is not None:
+            warn_of_disk(trainer, run)
 
 
 def _begin_from_another(config: Config, trainer: Trainer) -> Config:

@@ -62,7 +62,7 @@ class Trainer:
         """
         self.config, self.seed, self.device, self.console = config, seed, device, console
         self.record: Record
-        self._failed_saves = 0
+        self._failed_saves, self._policies_wait = 0, False
         self.counters = Counters()
         self.streams = Streams(seed)
         with contextlib.ExitStack() as undo:  # processes must not outlive a start that fails
@@ -170,13 +170,8 @@ class Trainer:
 
     def _learn(self) -> None:
         """Lines 9 to 16: as many updates as the schedule owes."""
-        due = updates_due(self.config.schedule, self.counters)
-        if due:
-            self.agent.set_env_step(self.counters.env_steps)
-        for i in range(due):
-            if i > 0 and self._stop_requested():
-                raise Interrupted
-            self._update(self.learner.draw())
+        if not self._make_updates(self.counters, self.learner.draw):
+            raise Interrupted
         if ends_round(self.config.schedule, self.counters):
             self.counters.rounds += 1
 
@@ -187,16 +182,21 @@ class Trainer:
         which transitions are drawn depends on counts alone, and the step's actions are chosen already.
         """
         env_steps = self.counters.env_steps + self.config.env.num_envs
-        due = updates_due(self.config.schedule, replace(self.counters, env_steps=env_steps))
+        self._make_updates(replace(self.counters, env_steps=env_steps), self.learner.draw_ahead)
+
+    def _make_updates(self, counters: Counters, draw: Callable[[], NDArray[np.int64] | None]) -> bool:
+        """Those that are due at ``counters``, on what ``draw`` draws; whether all were made, and no stop came."""
+        due = updates_due(self.config.schedule, counters)
         if due:
-            self.agent.set_env_step(env_steps)
+            self.agent.set_env_step(counters.env_steps)
         for i in range(due):
             if i > 0 and self._stop_requested():
-                return
-            at = self.learner.draw_ahead()
+                return False
+            at = draw()
             if at is None:
-                return
+                return False
             self._update(at)
+        return True
 
     def _update(self, at: NDArray[np.int64]) -> None:
         made = self.counters.updates
@@ -253,11 +253,12 @@ class Trainer:
             if everything:
                 self._saved_at = time.monotonic()
                 self.record.checkpoint(self.state, finished)
-                self._failed_saves = 0
-            elif self._failed_saves == 0:
+                self._failed_saves, self._policies_wait = 0, False
+            elif not self._policies_wait:
                 self.record.save_policies()
         except DiskFailed as e:
-            self._failed_saves += 1
+            self._failed_saves += everything
+            self._policies_wait = True  # for the next checkpoint
             if self._failed_saves == 3:
                 raise
             self.console.say(f"warning: {e.message}; the checkpoints before are good, trying again {again}")

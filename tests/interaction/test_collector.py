@@ -264,6 +264,14 @@ def test_an_episode_that_comes_to_an_end_when_played_again_is_begun_anew(length,
     assert len(restored.step(np.zeros((2, 1), np.float32)).episodes) == (2 if length == 1 else 0)
 
 
+@pytest.mark.parametrize(("where", "step"), [("reset", 0), ("step", 2)])
+def test_an_observation_that_is_no_number_is_refused_with_its_episode(where, step):
+    collect = Collector(vector_env("tests.scripted:Faulty-v0", 1, kwargs={"what": "nan", "where": where}), seed_of)
+    with pytest.raises(NotFinite, match=rf"observation or reward \(env 0 at step {step} of seed "):
+        for _ in range(9):
+            collect.step(np.zeros((1, 1), np.float32))
+
+
 @pytest.mark.parametrize("reward", [np.nan, np.inf, -np.inf, 1e39])  # the last is infinite in float32
 def test_a_reward_that_the_replay_buffer_can_not_hold_is_refused_with_its_episode(reward, monkeypatch):
     collect = Collector(vector_env("Pendulum-v1", 2), seed_of)

@@ -1,6 +1,10 @@
 """Environments that fail: each is named, with its episode, and soon."""
 
+import os
 import re
+import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -10,6 +14,7 @@ from sac_runner.errors import EnvironmentFailed
 from sac_runner.interaction.collector import Collector
 from sac_runner.interaction.envs import make_env, raw_spaces
 from sac_runner.interaction.faults import close
+from tests.processes import ROOT
 from tests.runs import BUDGET, the_run, train
 from tests.support import config, vector_env
 
@@ -164,6 +169,29 @@ def test_a_process_that_hangs_as_it_starts_is_named_in_time():
             timeout_s=0.5,
         )
     assert time.monotonic() - begun < 5
+
+
+WAITS = """
+import numpy as np
+from tests.support import vector_env
+envs = vector_env("tests.scripted:Waits-v0", 2, vectorization="async", timeout_s=1.5)
+envs.reset(seed=0)
+print("up", flush=True)
+envs.step(np.zeros((2, 1), np.float32))
+envs.close()
+"""
+
+
+def test_time_in_which_all_of_it_was_suspended_is_no_waiting(tmp_path):
+    (tmp_path / "wait").touch()
+    command, env = [sys.executable, "-c", WAITS], os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout.readline() == b"up\n"
+        os.killpg(process.pid, signal.SIGSTOP)
+        time.sleep(2)
+        os.killpg(process.pid, signal.SIGCONT)
+        (tmp_path / "wait").unlink()
+        assert process.wait(30) == 0
 
 
 def test_processes_that_hang_when_they_are_closed_are_waited_for_together(monkeypatch):

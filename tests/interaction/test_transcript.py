@@ -50,6 +50,15 @@ def test_the_digest_is_the_same_however_often_it_is_asked_for(steps):
     assert often.digests() == digests == once.digests() and len(set(digests)) == 3
 
 
+def test_wide_observations_are_hashed_before_they_take_much_memory(monkeypatch):
+    monkeypatch.setattr(transcript, "_MOST", 500)
+    wide, none = Transcript(1, (2**20,), (1,)), np.zeros(1, np.bool_)
+    for _ in range(9):
+        wide.act(np.zeros((1, 1), np.float32))
+        wide.answer(np.zeros((1, 2**20), np.float32), np.zeros(1), none, none)
+        assert sum(obs.nbytes for obs, *_ in wide._answers) <= 2**24
+
+
 def test_a_digest_is_of_the_current_episode_alone():
     later, earlier = begun(), begun()
     play(later, 7 * 4)

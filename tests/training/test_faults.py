@@ -81,6 +81,16 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing(tmp_path, whole, disk):
     assert metrics_rows(tmp_path / "job") == metrics_rows(whole)
 
 
+def test_a_policy_that_does_not_fit_is_no_failed_checkpoint(tmp_path, whole, disk):
+    kept = "kept-000000000015"
+    disk |= {kept, latest(20), latest(30)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Console, "progress", lambda _, now, record: disk.discard(kept) if now.env_steps == 16 else None)
+        answer = train(*EVERY_10, "run.dir=job", "checkpoint.keep_every_env_steps=15")
+    assert answer.code == 0 and answer.err.count("warning: ") == 3
+    assert last_arrays(tmp_path / "job") == last_arrays(whole)
+
+
 def test_a_disk_that_stays_full_ends_the_run_at_the_third_try(tmp_path, whole, disk):
     disk |= {latest(steps) for steps in (20, 30, 40)}
     answer = train(*EVERY_10, "run.dir=job")

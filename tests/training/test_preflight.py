@@ -7,9 +7,11 @@ import pytest
 
 from sac_runner.errors import WrongInput
 from sac_runner.interaction.replay import ReplayBuffer
+from sac_runner.storage.files import folder_size
 from sac_runner.training import preflight
 from sac_runner.training.console import Console
 from sac_runner.training.trainer import Trainer
+from tests.storage.written import write_checkpoints, write_run
 from tests.support import CPU, config
 
 ROW = 2 * (3 * 4 + (1 + 2) * 4 + 1 + 1 + 4)  # two environments: obs; action, reward, end; two flags; where the final is
@@ -48,6 +50,18 @@ def test_the_disk_of_a_run_that_goes_on_holds_most_of_it_already(monkeypatch):
         with Trainer(asked, 0, CPU, Console(asked)) as trainer:
             lines = preflight.preflight(trainer, trainer.envs.single_action_space, done)
             assert ("(too little)" in lines) == too_little
+
+
+def test_a_run_that_goes_on_longer_than_its_disk_has_room_for_is_warned_of(monkeypatch, tmp_path, capsys):
+    run = write_run(tmp_path / "run")
+    write_checkpoints(run)
+    asked = config(total_env_steps=400, agent={"hidden_sizes": [8]})
+    with Trainer(asked, 0, CPU, Console(asked)) as trainer:
+        more = preflight.replay_bytes(trainer.replay, 400) - folder_size(run.replay)
+        for free, words in ((more, ""), (more - 1, f"the replay buffer of {run.path} will need 0.0 MB of disk more")):
+            monkeypatch.setattr(preflight.shutil, "disk_usage", lambda folder, free=free: SimpleNamespace(free=free))
+            preflight.warn_of_disk(trainer, run)
+            assert words in capsys.readouterr().err if words else not capsys.readouterr().err
 
 
 def test_what_would_fit_is_offered(monkeypatch):

@@ -25,6 +25,7 @@ def score(env_steps, mean, std):
 def last_lines(here, final, best, why="finished"):
     run = RunDirectory(here / "outputs/runs/pendulum/a_s4")
     run.replay.mkdir(parents=True)
+    run.write_start("", {"started": "2026-01-01T00:00:00+0000"})
     run.write_bytes("metrics.csv", bytes(1_500_000))
     run.write_bytes("replay/rows-0.safetensors", bytes(500_000))
     record = Record(config(seed=4, total_env_steps=60_000), run, {})
@@ -60,17 +61,28 @@ def test_where_the_last_policy_is_the_best_nothing_is_to_be_expected_less(tmp_pa
             "resume=run schedule.rounds=6 total_env_steps=120",
         ),
         ({"stop": {"at_return": 9.0}}, Counters(env_steps=40), "resume=run stop.at_return=null"),
+        ({"stop": {"at_return": 10.0}}, Counters(env_steps=40), "resume=run"),  # by max_minutes
+        (
+            {"stop": {"at_return": 9.0}},
+            Counters(env_steps=60),
+            "resume=run total_env_steps=120 stop.at_return=null",
+        ),
         ({"checkpoint": {"keep_replay": "until_finished"}}, Counters(env_steps=40), "resume=run"),  # by max_minutes
         ({"agent": {"lr_schedule": "linear"}}, Counters(env_steps=60), None),
+        (
+            {"agent": {"lr_schedule": "linear", "lr_final_share": 0.1}},
+            Counters(env_steps=60),
+            "resume=run total_env_steps=120",
+        ),
     ],
 )
 def test_more_of_a_run_asks_for_more_of_all_that_is_used_up(tmp_path, run, counters, more):
     directory = RunDirectory(tmp_path)
     anew = "init_from=. ..."
-    assert _more(config(total_env_steps=60, **run), directory, "run", counters) == anew  # no replay
+    assert _more(config(total_env_steps=60, **run), directory, "run", counters, 9.0) == anew  # no replay
     directory.replay.mkdir()
     directory.write_bytes("replay/rows-0.safetensors", bytes(9))
-    assert _more(config(total_env_steps=60, **run), directory, "run", counters) == (more or anew)
+    assert _more(config(total_env_steps=60, **run), directory, "run", counters, 9.0) == (more or anew)
 
 
 def test_of_one_there_is_no_plural(tmp_path):

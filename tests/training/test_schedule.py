@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sac_runner.training.schedule import Counters, acts_randomly, ends_round, falls_due, is_finished, updates_due
+from sac_runner.training.schedule import (
+    Counters,
+    acts_randomly,
+    ends_round,
+    falls_due,
+    is_finished,
+    is_good_enough,
+    updates_due,
+)
 from tests.support import PER_ROUND, PER_STEP, config
 
 
@@ -103,6 +111,12 @@ def test_a_round_is_not_asked_for_by_env_steps():
 )
 def test_a_run_ends_with_its_env_steps_or_its_rounds(total, schedule, counters, finished):
     assert is_finished(config(total_env_steps=total, schedule=schedule), counters) == finished
+
+
+@pytest.mark.parametrize(("mean_return", "reached"), [(0.99, False), (1.0, True), (1.01, True)])
+def test_a_return_that_is_just_what_was_asked_for_ends_a_run(mean_return, reached):
+    stop = {"at_return": 1.0, "max_minutes": None}
+    assert is_good_enough(config(stop=stop), 1000, mean_return) == reached
 
 
 @given(st.integers(1, 50), st.lists(st.integers(1, 120), min_size=1, max_size=30))

@@ -2,6 +2,7 @@
 
 import json
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from sac_runner.interaction import device_replay
 from sac_runner.interaction import replay as replay_module
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.storage.run_directory import RunDirectory
+from sac_runner.training.compilation import Updater
 from sac_runner.training.console import Console
 from sac_runner.training.evaluation import Evaluation, evaluate
+from sac_runner.training.learner import Learner
 from sac_runner.training.preflight import _updates_seconds, least_seconds
 from sac_runner.training.randomness import episode_seed
 from sac_runner.training.record import Record
@@ -24,6 +27,7 @@ from sac_runner.training.trainer import Ending, Trainer
 from tests.pretended_gpu import pretend_a_gpu_that_acts_in_numpy
 from tests.runs import TINY, advance, knowledge, measured, metrics_rows, the_run, train, trained
 from tests.scripted import countdown_length, countdown_reward, countdown_terminates
+from tests.storage.written import write_run
 from tests.support import ANNEALED, CPU, PER_ROUND, PER_STEP, config, vector_env, weights
 
 TWO_COUNTDOWNS = {"id": "tests.scripted:Countdown-v0", "num_envs": 2}
@@ -270,6 +274,27 @@ def test_hints_of_a_finished_run_go_on(tmp_path, monkeypatch):
     assert the_run().read_summary()["env_steps"] == 60
 
 
+@pytest.mark.parametrize("every", [60, 1000])
+def test_a_run_that_was_good_enough_at_its_end_goes_on_by_what_is_offered(tmp_path, monkeypatch, every):
+    """Whose evaluation was due there, or came because it ended."""
+    monkeypatch.chdir(tmp_path)
+    closing = train(*TINY, "stop.at_return=-1e9", f"eval.every_env_steps={every}").err
+    assert closing.endswith("resume=last total_env_steps=120 stop.at_return=null\n")
+    said = train("resume=last", "total_env_steps=90").err
+    if every == 60:
+        assert said.endswith(f"resume={the_run().path} total_env_steps=90 stop.at_return=null\n")
+        assert train(*said.split()[-3:]).code == 0
+    assert the_run().read_summary()["env_steps"] == 90
+
+
+def test_a_run_that_is_not_the_newest_says_its_own_name_at_its_end(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "outputs/runs/pendulum/20990101-000000_s0", started="2099-01-01T00:00:00+0000")
+    said = train(*TINY, "run.name=mine").err
+    (mine,) = Path("outputs/runs/pendulum").glob("*mine*")
+    assert f"sac-watch {mine} | sac-evaluate {mine} |" in said and "last" not in said.splitlines()[-1]
+
+
 def test_the_speed_of_a_row_leaves_evaluation_out(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     clock = [0.0]
@@ -296,6 +321,21 @@ def test_the_speed_of_a_row_leaves_evaluation_out(tmp_path, monkeypatch):
     monkeypatch.setattr("sac_runner.training.trainer.evaluate", played)
     run = trained(*TINY, "log.every_env_steps=20", "eval.every_env_steps=15")
     assert [speed for _, speed in measured(run.path)["perf/env_steps_per_s"]] == pytest.approx([2.0] * 3)
+
+
+def test_the_speed_of_a_row_leaves_compiling_out(tmp_path, monkeypatch):
+    clock, update = [0.0], Learner.update
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    monkeypatch.setattr(Updater, "is_due", lambda self, made: made == 5)
+    monkeypatch.setattr(Updater, "_compile", lambda *_: None)
+
+    def slow(learner, at, made):
+        clock[0] += 100.0 if made == 5 else 0.5
+        return update(learner, at, made)
+
+    monkeypatch.setattr(Learner, "update", slow)
+    done = ran(tmp_path, total_env_steps=20, log={"every_env_steps": 20})
+    assert done.record.latest["perf/updates_per_s"] == 2.0 * done.counters.updates / (done.counters.updates - 1)
 
 
 def test_an_evaluation_that_a_signal_cuts_off_does_not_slow_a_row_down(tmp_path, monkeypatch):

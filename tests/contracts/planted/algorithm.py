@@ -204,4 +204,11 @@ STATISTICS = [
         "        self.obs_normalizer.observe(obs)\n        return self._acting.act(",
         "tests/algorithm/test_policy.py::test_acting_moves_nothing",
     ),
+    (
+        "what never varies is divided by nothing in acting",
+        NORMALIZATION,
+        "            std += 1e-8\n",
+        "",
+        f"{OF_NORMALIZATION}observations_that_never_vary_stay_finite",
+    ),
 ]

@@ -75,11 +75,8 @@ STORAGE = [
     (
         "failed checkpoints are counted over the whole run",
         "sac_runner/training/trainer.py",
-        """self.record.checkpoint(self.state, finished)
-                self._failed_saves = 0
-""",
-        """self.record.checkpoint(self.state, finished)
-""",
+        "                self._failed_saves, self._policies_wait = 0, False\n",
+        "                self._policies_wait = False\n",
         "tests/training/test_faults.py::test_three_that_do_not_fit_but_not_in_a_row_end_nothing",
     ),
     (

@@ -183,7 +183,7 @@ GPU = [
     (
         "updates ahead of a step have the learning rate of before it",
         "sac_runner/training/trainer.py",
-        "self.agent.set_env_step(env_steps)",
+        "self.agent.set_env_step(counters.env_steps)",
         "self.agent.set_env_step(self.counters.env_steps)",
         AHEAD,
     ),

@@ -137,4 +137,25 @@ EPISODES = [
         "if os.getcwd() not in sys.path:",
         "tests/interaction/test_envs.py::test_only_an_id_that_names_a_package_lets_python_look_for_it_here",
     ),
+    (
+        "a reset may observe what is no number",
+        COLLECTOR,
+        "        self._check_finite(obs, np.zeros(1), mask)\n",
+        "",
+        f"{OF_COLLECTOR}an_observation_that_is_no_number_is_refused_with_its_episode",
+    ),
+    (
+        "wide observations wait for 500 steps to be hashed",
+        "sac_runner/interaction/transcript.py",
+        "max(1, min(_MOST, _MOST_BYTES // (num_envs * self._answer.itemsize)))",
+        "_MOST",
+        "tests/interaction/test_transcript.py::test_wide_observations_are_hashed_before_they_take_much_memory",
+    ),
+    (
+        "environments that were suspended have hung",
+        "sac_runner/interaction/faults.py",
+        "waits = [timeout / _SLICES] * _SLICES",
+        "waits = [timeout]",
+        "tests/interaction/test_faulty_envs.py::test_time_in_which_all_of_it_was_suspended_is_no_waiting",
+    ),
 ]

@@ -87,7 +87,7 @@ LOOP = [
     (
         "nothing follows the env steps",
         TRAINER,
-        "            self.agent.set_env_step(self.counters.env_steps)\n",
+        "            self.agent.set_env_step(counters.env_steps)\n",
         "            pass\n",
         f"{OF_TRAINER}what_changes_with_time_follows_the_env_steps",
     ),
@@ -170,7 +170,7 @@ ENDINGS = [
     (
         "updates hear no signal",
         TRAINER,
-        "            if i > 0 and self._stop_requested():\n                raise Interrupted\n",
+        "            if i > 0 and self._stop_requested():\n                return False\n",
         "",
         OF_SIGNALS,
     ),
@@ -191,7 +191,7 @@ ENDINGS = [
     (
         "the best policy of an end is lost",
         RECORD,
-        "        keep_best_of_an_end(self.run, self._ended_at, self._needed_bests())\n",
+        "        recovery.keep_best_of_an_end(self.run, self._ended_at, self._needed_bests())\n",
         "",
         OF_EXTENSION,
     ),
@@ -212,7 +212,7 @@ ENDINGS = [
     (
         "a policy that does not fit is tried again at every turn",
         TRAINER,
-        "            elif self._failed_saves == 0:\n",
+        "            elif not self._policies_wait:\n",
         "            else:\n",
         f"{OF_FAULTS}a_policy_that_does_not_fit_waits_for_the_next_checkpoint",
     ),
@@ -292,5 +292,33 @@ ENDINGS = [
         "            self._replay.forget_newest()\n",
         "            pass\n",
         "tests/training/test_resume.py::test_an_episode_that_can_not_be_played_again_is_cut_short_and_said_so",
+    ),
+    (
+        "a return that is just what was asked for ends nothing",
+        SCHEDULE,
+        "mean_return >= level",
+        "mean_return > level",
+        "tests/training/test_schedule.py::test_a_return_that_is_just_what_was_asked_for_ends_a_run",
+    ),
+    (
+        "the time of compiling counts as that of updates",
+        TRAINER,
+        "with self.record.pace.paused() if self.learner.updater.is_due(made) else contextlib.nullcontext():",
+        "with contextlib.nullcontext():",
+        f"{OF_TRAINER}the_speed_of_a_row_leaves_compiling_out",
+    ),
+    (
+        "an evaluation that only the end brought ends the longer run",
+        "sac_runner/training/report.py",
+        "judged = _goes_on_from(run) or final",
+        "judged = final",
+        f"{OF_TRAINER}a_run_that_was_good_enough_at_its_end_goes_on_by_what_is_offered",
+    ),
+    (
+        "a policy that does not fit counts as a failed checkpoint",
+        TRAINER,
+        "self._failed_saves += everything",
+        "self._failed_saves += 1",
+        f"{OF_FAULTS}a_policy_that_does_not_fit_is_no_failed_checkpoint",
     ),
 ]
