@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -24,20 +25,34 @@ def test_train_means_are_over_the_updates_since_the_last_row():
     assert means.take() == {"train/q_mean": -8.0, "train/alpha": 1.0}
 
 
-def test_train_means_keep_no_graph_and_no_later_change():
+def test_train_means_keep_no_graph():
     values, means = torch.tensor([2.0, 3.0], requires_grad=True), TrainMeans()
     for _ in range(2):
         means.add(Scalars(("q_mean", "alpha"), 3.0 * values))
         with torch.no_grad():
             values.add_(1.0)
-    again = scalars(q_mean=0.0, alpha=0.0)
-    means.add(again)
-    again.values.fill_(100.0)
-    assert not means.total.requires_grad
-    assert means.take() == {"train/q_mean": 5.0, "train/alpha": 7.0}
-    means.add(again)
-    again.values.fill_(0.0)  # as the next update does on a GPU
-    assert means.take() == {"train/q_mean": 100.0, "train/alpha": 100.0}
+    assert [x.requires_grad for x in means._waiting] == [False, False]
+    assert means.take() == {"train/q_mean": 7.5, "train/alpha": 10.5}
+
+
+def test_train_means_hold_what_the_next_update_on_a_gpu_writes_over(monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+    means, again = TrainMeans(), scalars(q_mean=1.0, alpha=2.0)
+    for _ in range(2):
+        means.add(again)
+        again.values.add_(1.0)
+    assert means.take() == {"train/q_mean": 1.5, "train/alpha": 2.5}
+
+
+@pytest.mark.parametrize("asked_every", [1, 7, 64, 150])
+def test_train_means_do_not_depend_on_how_often_a_checkpoint_asks_for_them(asked_every):
+    means, total = TrainMeans(), 0.0
+    for n in range(150):
+        means.add(scalars(alpha=0.1 * n))
+        total += float(np.float32(0.1 * n))
+        if n % asked_every == 0:
+            means.state_dict()
+    assert means.take() == {"train/alpha": total / 150}
 
 
 def test_train_means_of_many_updates_do_not_drift():
