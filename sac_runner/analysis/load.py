@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from sac_runner.analysis.curves import Curve, read_curve
 from sac_runner.config.convert import flat
 from sac_runner.errors import Damaged, RunnerError, WrongInput, command, warn
-from sac_runner.storage.find import find_run_or_sweep, fitting, list_runs, list_sweeps, run_label, typed_path
+from sac_runner.storage.find import find_run_or_sweep, list_runs, list_sweeps, run_label, typed_path
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.status import Status, status
 from sac_runner.storage.stored_config import plain_config
@@ -157,7 +157,8 @@ def _places_of(text: str, outputs: Path) -> list[_Place]:
     try:
         return list(_below(find_run_or_sweep(text, outputs), 0))
     except WrongInput as e:
-        if len(fitting(text, list_runs(outputs))) > 1 and not exists:
+        alike = [run for run in list_runs(outputs) if text and text in run_label(run)]
+        if len(alike) > 1 and not exists:
             raise WrongInput(e.message, f"{command('compare')} '*{text}*' (all of them)") from e
         raise
 

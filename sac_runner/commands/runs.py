@@ -15,7 +15,15 @@ from sac_runner.commands.arguments import Parser, add_outputs, open_door
 from sac_runner.commands.removal import remove
 from sac_runner.commands.runs_table import short_cause, table, terminal_width, totals
 from sac_runner.errors import WrongInput, command, say, train_command
-from sac_runner.storage.find import find_run_or_sweep, fitting, list_sweeps, outputs_folder, started, typed_path
+from sac_runner.storage.find import (
+    find_run_or_sweep,
+    fitting,
+    is_whole_name,
+    list_sweeps,
+    outputs_folder,
+    started,
+    typed_path,
+)
 from sac_runner.storage.overview import RunSeen, SweepSeen, see, see_run
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.status import STATES, State, is_owned
@@ -134,7 +142,10 @@ def _named(text: str, outputs: Path, every: list[RunSeen]) -> set[Path]:
     """
     path = typed_path(text)
     is_path = os.path.exists(path)
-    found = {*fitting(text, [run.path for run in every])} if text != "last" else set()
+    if is_whole_name(text):  # and no other that begins with it
+        found = {*fitting(text, [run.path for run in every])}
+    else:
+        found = {run.path for run in every if text and text in run.label and text != "last"}
     if text == "last" or (is_path and (os.sep in text or not found)):
         folder = Path(os.path.realpath(find_run_or_sweep(text, outputs) if text == "last" else path))
         real = {run.path: Path(os.path.realpath(run.path)) for run in every}

@@ -122,9 +122,7 @@ def _resume(session: Session, job: Job, which: str) -> float:
 
 
 def _resume_sweep(session: Session, job: Job, sweep: SweepDirectory) -> None:
-    elsewhere = ("resume=", "outputs=", "dry_run=")
-    changes = [override for override in job.overrides if not override.startswith(elsewhere)]
-    if changes:
+    if changes := _changes(job):
         text = f"a sweep goes on as it was planned: {' '.join(changes)} can't change what its jobs are"
         raise WrongInput(text, train_command(f"resume={quote(str(sweep.path))}"))
     planned = sweep.read_plan().get("launcher")
@@ -132,6 +130,11 @@ def _resume_sweep(session: Session, job: Job, sweep: SweepDirectory) -> None:
         raise Damaged(f"{sweep.path / 'sweep.json'} does not say how its jobs were run")
     parameters = job.launcher if "_target_" in job.launcher else planned | job.launcher
     session.resume(sweep, limits(parameters), executor(parameters), job.config.dry_run)
+
+
+def _changes(job: Job) -> list[str]:
+    """What a command with ``resume`` asks for beside that."""
+    return [override for override in job.overrides if not override.startswith(("resume=", "outputs=", "dry_run="))]
 
 
 def _rerun(job: Job, run: RunDirectory, swept: dict[str, str] | None) -> float:
@@ -170,9 +173,7 @@ def _continue(
     from sac_runner.training.run import dry_run, train
 
     try:
-        elsewhere = ("resume=", "outputs=", "dry_run=")
-        changes = [] if job.config.resume is None else [o for o in job.overrides if not o.startswith(elsewhere)]
-        words = finished_already(config, run, changes)
+        words = finished_already(config, run, [] if job.config.resume is None else _changes(job))
     except (AttributeError, KeyError, TypeError, ValueError):  # not what this version writes; its checkpoint knows
         words = None
     if words is not None:

@@ -1,4 +1,4 @@
-"""All that was refused as one message, with one command to paste: the one typed, mended."""
+"""The command to paste in place of one that was refused: what was typed, mended."""
 
 import difflib
 import re

@@ -201,8 +201,16 @@ class WorkerEnvs(AsyncVectorEnv):
         self._assert_is_running()
         if timeout is None:
             return True
-        waits = [timeout / _SLICES] * _SLICES  # of which a suspension costs one
-        return all(any(map(pipe.poll, waits)) for pipe in self.parent_pipes)
+        left, slice_s = timeout, timeout / _SLICES
+        for pipe in self.parent_pipes:
+            answered = pipe.poll(0)
+            while not answered and left > 0:
+                begun = time.monotonic()
+                answered = pipe.poll(slice_s)
+                left -= min(time.monotonic() - begun, slice_s)
+            if not answered:
+                return False
+        return True
 
     def _raise_if_errors(self, successes: Iterable[bool]) -> None:
         """As Gymnasium's, less the traceback that it prints as a warning: the error says when, why and where."""

@@ -110,17 +110,18 @@ def _folder(outputs: Path | str | None) -> Path:
 
 
 def fitting(text: str, runs: Iterable[Path]) -> list[Path]:
-    """Those of ``runs`` that ``text`` names: whole, or by their whole setting or sweep, else by a part of the name."""
+    """Those of ``runs`` that ``text`` names: by the end of their path or their whole sweep, else by a part of it."""
     wanted, labels = Path(text).parts, {run: run_label(run) for run in runs}
     if not wanted:
         return []
-    within = f"/{'/'.join(wanted)}/"
-    whole = [
-        run
-        for run, label in labels.items()
-        if run.parts[-len(wanted) :] == wanted or (label.count("/") > 1 and within in f"/{label}/")
-    ]
+    sweep = f"{'/'.join(wanted)}/" if is_whole_name(text) else "/"
+    whole = [x for x, label in labels.items() if x.parts[-len(wanted) :] == wanted or label.startswith(sweep)]
     return whole or [run for run, label in labels.items() if text in label]
+
+
+def is_whole_name(text: str) -> bool:
+    """Whether it is more than a word that several names have in them: it holds a time, or where a run lies."""
+    return os.sep in text or TIME.search(text) is not None
 
 
 def run_label(run: Path) -> str:

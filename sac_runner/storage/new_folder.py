@@ -48,11 +48,12 @@ def own_directory(path: Path) -> Path:
         made = create(path)
     except WrongInput as e:
         raise WrongInput(e.message, train_command("run.dir=NEW")) from e
-    if not made and RunDirectory(path).is_run:  # when this start began, it was none
+    if made or _is_unused(path):
+        return path
+    if RunDirectory(path).is_run:  # when this start began, it was none
         with RunLock(path):
             raise RunInUse(f"{path} was begun by another start meanwhile", "the same command again")
-    require_unused(path)
-    return path
+    raise _no_run(path)
 
 
 def require_unused(path: Path) -> None:
@@ -61,11 +62,18 @@ def require_unused(path: Path) -> None:
     Raises:
         WrongInput: It does, or can't be looked into.
     """
+    if os.path.lexists(path) and not _is_unused(path):
+        raise _no_run(path)
+
+
+def _is_unused(path: Path) -> bool:
     if why := RunDirectory(path).why_closed:
         raise WrongInput(f"can't read run.dir={path}: {why}", train_command("run.dir=NEW"))
-    unused = path.is_dir() and all(_LEFT_BY_A_START.fullmatch(entry.name) for entry in path.iterdir())
-    if os.path.lexists(path) and not unused:
-        raise WrongInput(f"run.dir={path} exists and is not a run", train_command("run.dir=NEW"))
+    return path.is_dir() and all(_LEFT_BY_A_START.fullmatch(entry.name) for entry in path.iterdir())
+
+
+def _no_run(path: Path) -> WrongInput:
+    return WrongInput(f"run.dir={path} exists and is not a run", train_command("run.dir=NEW"))
 
 
 def nearest_there(path: Path) -> Path:

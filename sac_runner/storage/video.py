@@ -19,7 +19,7 @@ class Video:
         """``path`` ends in ``.mp4``; ``remedy`` is said where it can't be written."""
         self.path, self.remedy = path, remedy
         self.frames_per_second = frames_per_second
-        self._aside = path.with_name(f".{path.stem}.{os.getpid()}.tmp.mp4")
+        self._aside = path.with_name(f".{path.stem}.tmp.mp4")
         self._writer: Any = None
         self._made_folder = False
 
@@ -29,7 +29,7 @@ class Video:
         Raises:
             WrongInput: It can't.
         """
-        if self.path.is_dir():
+        if os.path.isdir(self.path):  # Path.is_dir may raise
             raise WrongInput(f"can't write {self.path}: it is a folder", self.remedy)
         try:
             self._made_folder = not self.path.parent.exists()

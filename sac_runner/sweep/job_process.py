@@ -36,14 +36,15 @@ class JobProcess:
     job: SweepJob
     popen: subprocess.Popen[bytes]
     log_begin: int
-    started: float = field(default_factory=time.monotonic)
     hung_at: float | None = None
     """When it was found to hang."""
     killed: str | None = None
     """Why it was killed, where we did it."""
     _looked: float = field(default_factory=time.monotonic)
-    _sign: tuple[float, float] = (0.0, 0.0)
-    """The newest sign of life by the file system's clock, and when it was seen by ours, which makes no steps."""
+    _sign: float = 0.0
+    """The newest sign of life by the file system's clock."""
+    _alive_at: float = field(default_factory=time.monotonic)
+    """When it was seen, or the job begun, by ours, which makes no steps; later by what nobody looked since."""
 
     @classmethod
     def start(cls, sweep: SweepDirectory, job: SweepJob, environment: dict[str, str], own_session: bool) -> Self:
@@ -78,13 +79,15 @@ class JobProcess:
     def end_if_hung(self, hang_s: float) -> None:
         """One that hangs is asked where, which it can say even from within C, and killed after that."""
         now = time.monotonic()
-        was_away, self._looked = now - self._looked > _AWAY_S, now  # suspended, or waiting for a disk
+        gap, self._looked = now - self._looked, now
         if self.hung_at is not None and now - self.hung_at > LAST_WORDS_S:
             self.popen.kill()
         sign = sign_of_life(self.sweep.run(self.job).path)
-        if sign != self._sign[0] or was_away:
-            self._sign = sign, now
-        if self.hung_at is None and now - max(self.started, self._sign[1]) > hang_s:
+        if sign != self._sign:
+            self._sign, self._alive_at = sign, now
+        elif gap > _AWAY_S:  # suspended, or waiting for a disk: nothing was to be seen
+            self._alive_at += gap
+        if self.hung_at is None and now - self._alive_at > hang_s:
             self.hung_at = now
             self.popen.send_signal(signal.SIGABRT)
 

@@ -130,11 +130,14 @@ def require_fit(trainer: Trainer, continued: bool) -> None:
 
 def warn_of_disk(trainer: Trainer, run: RunDirectory) -> None:
     """Where ``run`` goes on for longer than its disk has room for; on a full one it would end, and lose nothing."""
-    kept, _ = _disk(trainer.config, replay_bytes(trainer.replay, trainer.config.total_env_steps))
-    more, free = kept - folder_size(run.replay), shutil.disk_usage(run.path).free
-    if more > free:
-        text = f"the replay buffer of {run.path} will need {more / 1e6:,.1f} MB of disk more"
-        warn(f"{text}, {free / 1e6:,.1f} MB are free")
+    config = trainer.config
+    if config.checkpoint.keep_replay == "never":
+        return
+    more = replay_bytes(trainer.replay, config.total_env_steps) - folder_size(run.replay)
+    with contextlib.suppress(OSError):  # a disk that can't say it just now
+        if more > (free := shutil.disk_usage(run.path).free):
+            text = f"the replay buffer of {run.path} will need {more / 1e6:,.1f} MB of disk more"
+            warn(f"{text}, {free / 1e6:,.1f} MB are free")
 
 
 def _require_reachable_entropy(alpha: AlphaConfig, action_dim: int) -> None:

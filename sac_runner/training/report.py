@@ -95,7 +95,7 @@ def closing(record: Record, counters: Counters, why: str) -> str:
     trust = " --trust" if ":" in (config.env.id or "") else ""  # both import the package that it names
     following = [f"{command('watch')} {name}{trust}", f"{command('evaluate')} {name}{trust}"]
     following.append(f"{command('tensorboard')} {name}")
-    more = _more(config, record.run, name, counters, final["return_mean"])
+    more = _more(config, record.run, name, counters, final)
     if more.startswith("resume="):
         following.append(train_command(more))
     return "\n".join(
@@ -133,15 +133,15 @@ def finished_already(config: Config, run: RunDirectory, changes: Sequence[str] =
         return None
     counters = Counters(**{name: summary[name] for name in vars(Counters())})
     final = summary["scores"]["final"]
-    judged = _goes_on_from(run) or final
+    judged = _before_the_end(run) or final
     if not is_over(config, counters, judged["env_steps"], judged["return_mean"]):
         return None
     path = quote(str(shown(run.path)))
     reached = f"{shown(run.path)} is finished: return {_score(final)} at {counters.env_steps:,} env steps"
-    return f"{reached}\n  more: {train_command(_more(config, run, path, counters, final['return_mean'], changes))}"
+    return f"{reached}\n  more: {train_command(_more(config, run, path, counters, final, changes))}"
 
 
-def _goes_on_from(run: RunDirectory) -> dict[str, Any] | None:
+def _before_the_end(run: RunDirectory) -> dict[str, Any] | None:
     """The newest evaluation that the run had without the one which only its end brought; None where nothing says."""
     with contextlib.suppress(Damaged, DiskFailed, WrongInput):
         for checkpoint in checkpoints.find(run.checkpoints, "latest")[-1:]:
@@ -155,20 +155,20 @@ def _more(
     run: RunDirectory,
     name: str,
     counters: Counters,
-    final_return: float,
+    final: dict[str, Any],
     changes: Sequence[str] = (),
 ) -> str:
-    """What goes on from the finished run ``name``, with ``changes`` and what else it takes."""
+    """What goes on from the finished run ``name``, with ``changes`` and what else it takes; ``final``: evaluation."""
     agent, level = config.agent, config.stop.at_return
     at_zero = is_finished(config, counters) and agent.lr_schedule == "linear" and agent.lr_final_share == 0
     if at_zero or not _has_replay(run):
-        return from_its_weights(run)
+        return from_its_weights(run, changes)
     more = by_key(changes)
     if isinstance(config.schedule, PerRoundConfig) and counters.rounds >= config.schedule.rounds:
         more["schedule.rounds"] = f"schedule.rounds={2 * counters.rounds}"
     if config.total_env_steps is not None and counters.env_steps >= config.total_env_steps:
         more["total_env_steps"] = f"total_env_steps={2 * counters.env_steps}"
-    if level is not None and final_return >= level:
+    if level is not None and max(score["return_mean"] for score in (final, _before_the_end(run) or final)) >= level:
         more["stop.at_return"] = "stop.at_return=null"
     return " ".join([f"resume={name}", *map(quote, more.values())])
 

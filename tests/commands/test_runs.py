@@ -414,7 +414,12 @@ def test_a_whole_name_means_no_other_that_begins_with_it(some, call):
     twin, _ = write_sweep(some / "sweeps/20270201-120000_lr-2", "agent.tau=1")
     for job in jobs:
         write_run(sweep.run(job).path)
-    for name, gone in (("20270201-120000_lr/lr-1/s1", 1), ("lr-10/s1", 1), ("lr-1", 10), (sweep.path.name, 22)):
+    for name, gone in (
+        ("20270201-120000_lr/lr-1/s1", 1),
+        ("lr-10/s1", 1),
+        ("20270201-120000_lr/lr-1", 10),
+        (sweep.path.name, 22),
+    ):
         out = call(main, name, "--prune", "runs", "--yes").out
         assert f"removed {gone} run" in out.splitlines()[-1], name
     assert twin.is_sweep and not sweep.is_sweep

@@ -10,11 +10,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from sac_runner.config.command_line import CommandLine
 from sac_runner.config.compose import CONF, compose_config, from_command_line
 from sac_runner.config.diagnose import find_faults
 from sac_runner.config.explain import in_the_command, mended
 from sac_runner.config.keys import schema_keys
 from sac_runner.config.origin import find_groups
+from sac_runner.config.rewrite import rewrite
 from sac_runner.config.synonyms import SYNONYMS
 from sac_runner.errors import WrongInput
 from sac_runner.storage.run_directory import RunDirectory
@@ -856,6 +858,15 @@ def test_explaining_never_fails_and_names_what_was_typed(key, value, equals, swe
         for answer in answers.values():
             assert key.lstrip("+~").partition("=")[0].partition("@")[0] in answer.text
         assert not answers or mended(answers, [override], {}, lambda _: {}) != [override]
+        line = CommandLine([override], CONF, lambda *_, choices=choices: ({}, choices), lambda *_: [])
+        try:
+            rewrite([override])
+        except WrongInput:  # said before Hydra reads it
+            continue
+        refusal = line.explained(ValueError(f"about {override}\nand more"))
+        assert len(str(refusal).splitlines()) <= 3
+        assert key.lstrip("+~").partition("=")[0].partition("@")[0] in refusal.message
+        assert f"there is no option --{key}" in line.of_options([f"--{key}"]).message
 
 
 @settings(max_examples=15)

@@ -172,13 +172,13 @@ def test_a_process_that_hangs_as_it_starts_is_named_in_time():
 
 
 WAITS = """
+import contextlib
 import numpy as np
 from tests.support import vector_env
-envs = vector_env("tests.scripted:Waits-v0", 2, vectorization="async", timeout_s=1.5)
-envs.reset(seed=0)
-print("up", flush=True)
-envs.step(np.zeros((2, 1), np.float32))
-envs.close()
+with contextlib.closing(vector_env("tests.scripted:Waits-v0", 2, vectorization="async", timeout_s=2.0)) as envs:
+    envs.reset(seed=0)
+    print("up", flush=True)
+    envs.step(np.zeros((2, 1), np.float32))
 """
 
 
@@ -187,8 +187,9 @@ def test_time_in_which_all_of_it_was_suspended_is_no_waiting(tmp_path):
     command, env = [sys.executable, "-c", WAITS], os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, start_new_session=True) as process:
         assert process.stdout.readline() == b"up\n"
+        time.sleep(0.3)  # it waits for them by now
         os.killpg(process.pid, signal.SIGSTOP)
-        time.sleep(2)
+        time.sleep(2.2)
         os.killpg(process.pid, signal.SIGCONT)
         (tmp_path / "wait").unlink()
         assert process.wait(30) == 0

@@ -64,7 +64,13 @@ def test_a_job_that_gives_no_sign_of_life_is_asked_where_it_hangs_and_then_kille
 
 def test_a_job_has_its_time_anew_once_its_launcher_was_suspended_or_waited_for_a_disk(tmp_path, clock):
     process = JobProcess(SweepDirectory(tmp_path), JOB, Popen(), 0)
-    assert looked_at(process, clock, 5, 3600, *[5] * 12) == []
+    assert looked_at(process, clock, 5, 3600, *[5] * 11) == []
+    assert looked_at(process, clock, 5) == [signal.SIGABRT]
+
+
+def test_a_job_is_ended_also_where_its_launcher_is_often_away(tmp_path, clock):
+    process = JobProcess(SweepDirectory(tmp_path), JOB, Popen(), 0)
+    assert looked_at(process, clock, *[12, 5, 5, 5] * 4) == []
     assert looked_at(process, clock, 5) == [signal.SIGABRT]
 
 

@@ -78,11 +78,11 @@ def test_where_the_last_policy_is_the_best_nothing_is_to_be_expected_less(tmp_pa
 )
 def test_more_of_a_run_asks_for_more_of_all_that_is_used_up(tmp_path, run, counters, more):
     directory = RunDirectory(tmp_path)
-    anew = "init_from=. ..."
-    assert _more(config(total_env_steps=60, **run), directory, "run", counters, 9.0) == anew  # no replay
+    anew, final = "init_from=. ...", {"return_mean": 9.0}
+    assert _more(config(total_env_steps=60, **run), directory, "run", counters, final) == anew  # no replay
     directory.replay.mkdir()
     directory.write_bytes("replay/rows-0.safetensors", bytes(9))
-    assert _more(config(total_env_steps=60, **run), directory, "run", counters, 9.0) == (more or anew)
+    assert _more(config(total_env_steps=60, **run), directory, "run", counters, final) == (more or anew)
 
 
 def test_of_one_there_is_no_plural(tmp_path):

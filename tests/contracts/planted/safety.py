@@ -65,8 +65,8 @@ SAFETY = [
     (
         "a launcher that was suspended ends jobs that are well",
         "sac_runner/sweep/job_process.py",
-        "if sign != self._sign[0] or was_away:",
-        "if sign != self._sign[0]:",
+        "            self._alive_at += gap\n",
+        "            pass\n",
         "tests/sweep/test_job_process.py::"
         "test_a_job_has_its_time_anew_once_its_launcher_was_suspended_or_waited_for_a_disk",
     ),

@@ -310,7 +310,7 @@ ENDINGS = [
     (
         "an evaluation that only the end brought ends the longer run",
         "sac_runner/training/report.py",
-        "judged = _goes_on_from(run) or final",
+        "judged = _before_the_end(run) or final",
         "judged = final",
         f"{OF_TRAINER}a_run_that_was_good_enough_at_its_end_goes_on_by_what_is_offered",
     ),
