@@ -1,6 +1,7 @@
 """What the commands beside ``train`` share: options, answers to wrong ones, and the way out."""
 
 import argparse
+import contextlib
 import difflib
 import math
 import os
@@ -147,30 +148,25 @@ def version_line() -> str:
 
 def open_door(body: Callable[[], None]) -> None:
     """Run a command; an expected failure becomes at most three lines and its exit code."""
+    before, code = threading.enumerate(), 0
     try:
         body()
     except RunnerError as e:
         say("\n".join(f"error: {e}".splitlines()[:3]))
-        sys.exit(e.exit_code)
+        code = e.exit_code
     except KeyboardInterrupt:
-        sys.exit(130)
+        code = 130
     except BrokenPipeError:  # as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-
-
-def open_door_of_a_job(body: Callable[[], None]) -> NoReturn:
-    """Run a command that a sweep waits for; a thread that an environment left behind does not keep its process."""
-    code: str | int | None = 0
-    try:
-        open_door(body)
+        code = 1
     except SystemExit as e:
-        code = e.code
+        code = e.code if isinstance(e.code, int) else int(e.code is not None)
     except Exception:
         traceback.print_exc()
         code = 1
-    if any(not thread.daemon and thread is not threading.main_thread() for thread in threading.enumerate()):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code if isinstance(code, int) else 1)
-    sys.exit(code)
+    if any(not thread.daemon and thread not in before for thread in threading.enumerate()):
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        os._exit(code)  # a thread that an environment left behind would keep the process for ever
+    if code:
+        sys.exit(code)

@@ -11,7 +11,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from sac_runner.commands.arguments import open_door, open_door_of_a_job, version_line
+from sac_runner.commands.arguments import open_door, version_line
 from sac_runner.config.compose import Job, from_command_line
 from sac_runner.config.convert import flat, from_plain, written
 from sac_runner.config.schema import Config
@@ -19,7 +19,7 @@ from sac_runner.errors import Damaged, WrongInput, say, train_command, warn
 from sac_runner.storage.checkpoints import find
 from sac_runner.storage.find import find_run_or_sweep
 from sac_runner.storage.lock import RunLock
-from sac_runner.storage.new_folder import make_run_directory, require_unused
+from sac_runner.storage.new_folder import make_run_directory, refuse_where_none_can_be_made, require_startable
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.signed import read_signed
 from sac_runner.storage.sweep_directory import SweepDirectory, find_job, job_folder
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 def main() -> None:
     """Entry point of ``sac-train`` and ``scripts/train``."""
     if sys.argv[1:2] == ["--job"]:
-        open_door_of_a_job(partial(_train_frozen, sys.argv[2:]))
+        open_door(partial(_train_frozen, sys.argv[2:]))
     elif sys.argv[1:] == ["--probe"]:
-        open_door_of_a_job(_probe)
+        open_door(_probe)
     else:
         open_door(_launch)
 
@@ -93,7 +93,9 @@ def _start(job: Job, swept: dict[str, str] | None = None) -> float:
     config = replace(job.config, seed=seed)  # a drawn seed is recorded with the run
     if config.dry_run:
         if config.run.dir is not None:
-            require_unused(Path(config.run.dir))
+            require_startable(Path(config.run.dir))
+        else:
+            refuse_where_none_can_be_made(Path(config.outputs, "runs", "NEW"))
         dry_run(config, job.overrides, job.recipe)
         return 0.0
     with contextlib.ExitStack() as owned:

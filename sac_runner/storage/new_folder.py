@@ -5,6 +5,7 @@ import errno
 import os
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from sac_runner.config.schema import Config
@@ -44,10 +45,8 @@ def own_directory(path: Path) -> Path:
     Raises:
         RunInUse, WrongInput, DiskFailed: As ``make_run_directory``.
     """
-    try:
+    with _of_run_dir():
         made = create(path)
-    except WrongInput as e:
-        raise WrongInput(e.message, train_command("run.dir=NEW")) from e
     if made or _is_unused(path):
         return path
     if RunDirectory(path).is_run:  # when this start began, it was none
@@ -56,14 +55,25 @@ def own_directory(path: Path) -> Path:
     raise _no_run(path)
 
 
-def require_unused(path: Path) -> None:
-    """Refuse a ``run.dir`` that exists and holds anything of its own.
+def require_startable(path: Path) -> None:
+    """What ``own_directory`` would say of ``path``, as far as that can be known before anything is made.
 
     Raises:
-        WrongInput: It does, or can't be looked into.
+        WrongInput: It holds anything of its own, or can't be looked into, or can't be made.
     """
-    if os.path.lexists(path) and not _is_unused(path):
+    if not os.path.lexists(path):
+        with _of_run_dir():
+            refuse_where_none_can_be_made(path)
+    elif not _is_unused(path):
         raise _no_run(path)
+
+
+@contextlib.contextmanager
+def _of_run_dir() -> Iterator[None]:
+    try:
+        yield
+    except WrongInput as e:
+        raise WrongInput(e.message, train_command("run.dir=NEW")) from e
 
 
 def _is_unused(path: Path) -> bool:
@@ -121,7 +131,8 @@ def create(path: Path) -> bool:
         path.mkdir()
     except FileExistsError:
         if not path.parent.is_dir():
-            raise WrongInput(f"{path.parent} is not a folder", train_command("outputs=PATH")) from None
+            why = os.strerror(errno.ENOTDIR)
+            raise WrongInput(f"can't write {path}: {why}", train_command("outputs=PATH")) from None
         return False
     except OSError as e:
         raise fault_of(e)(f"can't write {path}: {e.strerror}", train_command("outputs=PATH")) from e

@@ -2,12 +2,13 @@
 
 import contextlib
 
-from sac_runner.errors import Damaged, WrongInput, warn
+from sac_runner.errors import Damaged, WrongInput, train_command, warn
 from sac_runner.storage import checkpoints
 from sac_runner.storage.checkpoints import Checkpoint
 from sac_runner.storage.files import clean_up
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.segments import Segment, verify_segments
+from sac_runner.training.resume import from_its_weights
 from sac_runner.training.state import ReplayOnDisk
 
 
@@ -33,7 +34,11 @@ def newest_whole(run: RunDirectory) -> Checkpoint:
             aside = bad.set_aside(why.message)
             warn(f"{why.message}; set aside as {aside.name}, going on from {checkpoint.env_steps:,} env steps")
         return checkpoint
-    raise damaged[0][1]
+    newest, why = damaged[0]
+    with contextlib.suppress(Damaged):
+        newest.verify()  # then only its replay buffer is damaged
+        why.remedy = train_command(from_its_weights(run))
+    raise why
 
 
 def listed_segments(checkpoint: Checkpoint) -> list[Segment]:

@@ -23,6 +23,7 @@ from sac_runner.storage.find import find_run
 from sac_runner.storage.names import shown
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.stored_config import plain_config
+from sac_runner.storage.sweep_directory import find_job
 
 # What may change when a run continues: how long, how it is watched and where it computes, not what it learns.
 _CHANGEABLE = (
@@ -131,13 +132,20 @@ def from_its_weights(run: RunDirectory, changes: Sequence[str] = ()) -> str:
     begin = f"init_from={quote(str(shown(run.path)))}"
     if "overrides" not in first:
         return f"{begin} ..."
-    folders = own_folders(first.get("command", [])[1:])
+    folders = own_folders(_command(run, first)[1:])
     groups = [key for key in by_key(changes) if "." not in key]  # whose other choices have other keys
     chosen = tuple(f"{group}." for group in groups)
     before = [x for key, x in by_key(first["overrides"]).items() if not key.startswith(chosen)]
     all_of_it = by_key([*before, *changes]).items()
     kept = [x for key, x in all_of_it if not key.startswith(("resume", "init_from", "dry_run", "run."))]
     return " ".join([*(f"--config-dir {quote(str(shown(folder)))}" for folder in folders), begin, *map(quote, kept)])
+
+
+def _command(run: RunDirectory, start: dict[str, Any]) -> list[str]:
+    """What was typed at ``start`` of ``run``; of a job, at that of its sweep."""
+    planned = find_job(run.path)
+    command: list[str] = (start if planned is None else planned[0].read_plan()).get("command", [])
+    return command
 
 
 def _set(plain: dict[str, Any], key: str, value: Any) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from sac_runner.commands import compare, evaluate, record, runs, tensorboard, train, watch
 
-JOB = """
+COMMAND = """
 import sys, threading, time
-from sac_runner.commands.arguments import open_door_of_a_job
+from sac_runner.commands.arguments import open_door
 from sac_runner.errors import EnvironmentFailed
 
 def body():
@@ -19,7 +19,7 @@ def body():
     print("trained")
     {ending}
 
-open_door_of_a_job(body)
+open_door(body)
 """
 
 
@@ -32,9 +32,9 @@ open_door_of_a_job(body)
         ("raise ValueError('a bug')", 1, "ValueError: a bug"),
     ],
 )
-def test_a_thread_that_an_environment_left_does_not_keep_a_job(ending, code, said):
-    job = [sys.executable, "-c", JOB.format(ending=ending)]
-    ended = subprocess.run(job, capture_output=True, text=True, timeout=60)
+def test_a_thread_that_an_environment_left_does_not_keep_a_command(ending, code, said):
+    command = [sys.executable, "-c", COMMAND.format(ending=ending)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (ended.returncode, ended.stdout) == (code, "trained\n")
     assert said in ended.stderr and bool(said) == bool(ended.stderr)
 

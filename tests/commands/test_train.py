@@ -33,6 +33,7 @@ from sac_runner.storage.names import shown
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.sweep_directory import Ended, find_job
 from sac_runner.training.preflight import _time
+from sac_runner.training.recovery import drop_older
 from sac_runner.training.resume import stored_config
 from tests.runs import BUDGET, SIZE, TINY, measured, metrics_rows, the_run, train, trained
 from tests.storage.written import write_sweep
@@ -422,6 +423,19 @@ def test_what_is_offered_after_another_choice_has_no_key_of_the_earlier_one(else
     assert "try:" not in refused("resume=job", "agent.hidden_sizes=[9]")
 
 
+def test_a_run_whose_replay_buffer_is_damaged_offers_its_weights(finished):
+    drop_older(finished, 1)
+    for segment in finished.replay.iterdir():
+        segment.write_bytes(b"?")
+    text = refused("resume=last", "total_env_steps=70")
+    assert "is damaged: it does not match its checkpoint" in text
+    offered = shlex.split(text.splitlines()[1].removeprefix("  try: sac-train "))
+    assert train(*offered, "run.dir=new").code == 0
+    for checkpoint in finished.checkpoints.glob("latest-*"):
+        (checkpoint / "train.safetensors").write_bytes(b"?")
+    assert "try:" not in refused("resume=last", "total_env_steps=70")
+
+
 def test_what_is_offered_knows_a_config_folder(elsewhere):
     (elsewhere / "my conf" / "agent").mkdir(parents=True)
     (elsewhere / "my conf" / "agent" / "mine.yaml").write_text((CONF / "agent" / "sac.yaml").read_text())
@@ -782,6 +796,8 @@ def test_a_run_that_goes_on_from_an_end_is_locked_before_its_environments_are_ma
         (["init_from=nowhere"], "nowhere"),
         (["init_from=last", "agent.hidden_sizes=[4]"], "other shapes"),
         (["run.dir=taken"], "exists and is not a run"),
+        (["outputs=taken/thesis.tex"], "Not a directory"),
+        (["run.dir=taken/thesis.tex/run"], "Not a directory"),
     ],
 )
 def test_a_dry_run_refuses_what_a_start_would(finished, arguments, said, hurried):

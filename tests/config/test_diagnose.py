@@ -425,7 +425,7 @@ RUNS = [
     ("-m hydra.launcher.at_a_time=0 seed=0,1", "try: sac-train -m hydra.launcher.at_a_time=2 seed=0,1\n"),
     ("env=pendulum outputs=a_file", "can't write a_file/runs/pendulum", "try: sac-train env=pendulum outputs=PATH\n"),
     ("env=pendulum agent.hidden_sizes=[9000000,9000000]", "9000000] with agent.n_critics=2 does not fit into memory"),
-    ("env=pendulum run.dir=a_file/below", "a_file is not a folder", "try: sac-train env=pendulum run.dir=NEW\n"),
+    ("env=pendulum run.dir=a_file/below", "a_file/below: Not a directory", "try: sac-train env=pendulum run.dir=NEW\n"),
     ("env=pendulum outputs=a_file/below", "can't write a_file/below", "outputs=PATH"),
     ("-m env=pendulum seed=0,1 outputs=a_file", "can't write a_file/sweeps", "outputs=PATH"),
     ("env=pendulum run.dir=a_file", "run.dir=a_file exists and is not a run"),

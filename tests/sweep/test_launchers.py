@@ -15,6 +15,7 @@ import yaml
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.signed import read_signed
 from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
+from sac_runner.training.resume import from_its_weights
 from tests.processes import Server, alive, soon
 from tests.runs import BUDGET, TINY
 
@@ -355,6 +356,8 @@ def test_yaml_that_is_edited_in_mid_sweep_changes_nothing(sweeps, server):
     (folder / "mine.yaml").write_text(mine.format(0.75))
     assert server.endings()[0].code == 0, server.said()
     assert [config_of(run)["agent"]["tau"] for run in sweeps.runs().values()] == [0.25] * 4
+    anew = [from_its_weights(run) for run in sweeps.runs().values()]
+    assert [line.partition(" init_from=")[0] for line in anew] == ["--config-dir my_conf"] * 4
 
 
 def test_an_optimizing_sweeper_grows_one_sweep_and_never_tunes_a_seed(sweeps, server):
