@@ -116,14 +116,15 @@ def dry_run(config: Config, overrides: list[str], recipe: str | None, run: RunDi
     assert config.seed is not None
     device, threads = set_up_torch(config)
     with Trainer(config, config.seed, device, Console(config)) as trainer:
-        print(header(config, overrides, recipe, trainer.action_dim))
-        print(f"{device}, {plural(threads, 'thread')}; a dry run: nothing is written")
         done, env_spaces = None, spaces_of(config.env)
         if run is None:
             _begin_from_another(config, trainer)
         else:
             require_same_spaces(run, env_spaces)
             done = find(run.checkpoints, "latest")[-1].env_steps
+        print(header(config, overrides, recipe, trainer.action_dim))
+        print(f"{device}, {plural(threads, 'thread')}; a dry run: nothing is written")
+        if done is not None:
             print(f"continuing at {done:,} env steps")
         print(preflight(trainer, env_spaces.action, done))
         _warn_of_no_end(config)

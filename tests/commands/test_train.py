@@ -78,7 +78,7 @@ def latest_policy(run):
 
 def refused(*arguments, code=2):
     answer = train(*arguments)
-    assert answer.code == code, answer
+    assert (answer.code, answer.out) == (code, ""), answer
     assert len(answer.err.splitlines()) <= 3 and answer.err.startswith("error: ")
     return answer.err
 
