@@ -44,7 +44,7 @@ def learning_curve(run: Path) -> bytes | None:
     worst, top = ([end[step] for step in both] for end in (low, high))
     axes.fill_between(both, worst, top, color="C0", alpha=0.15, lw=0, label="evaluation, worst to best episode")
     axes.plot(list(mean), list(mean.values()), color="C0", lw=2, marker="o", ms=3, label="evaluation, mean")
-    axes.set(xlabel="env steps", ylabel="return", title=f"{run.parent.name}/{run.name}")
+    axes.set(xlabel="env steps", ylabel="return", title="/".join(run.absolute().parts[-2:]))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

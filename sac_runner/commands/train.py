@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sac_runner.commands.arguments import open_door, version_line
 from sac_runner.config.compose import Job, from_command_line
-from sac_runner.config.convert import flat, from_plain, written
+from sac_runner.config.convert import flat, from_plain, key_of, written
 from sac_runner.config.schema import Config
 from sac_runner.errors import Damaged, WrongInput, say, train_command, warn
 from sac_runner.storage.checkpoints import find
@@ -59,10 +59,10 @@ def _train_frozen(arguments: list[str]) -> None:
     if len(arguments) != 1:
         raise WrongInput("--job takes one file, jobs/NNNN.json of a sweep", train_command("resume=SWEEP"))
     end_with_launcher()
-    file = Path(arguments[0])
+    file = Path(arguments[0]).absolute()
     data = read_signed(file)
     try:
-        sweep = SweepDirectory(file.parents[1])
+        sweep = SweepDirectory(file.parent.parent)
         config, folder = from_plain(data["config"]), job_folder(sweep.path, data["path"])
         job = Job(config, data["overrides"], data["recipe"], {})
     except (KeyError, TypeError, ValueError) as e:
@@ -136,7 +136,7 @@ def _resume_sweep(session: Session, job: Job, sweep: SweepDirectory) -> None:
 
 def _changes(job: Job) -> list[str]:
     """What a command with ``resume`` asks for beside that."""
-    return [override for override in job.overrides if not override.startswith(("resume=", "outputs=", "dry_run="))]
+    return [override for override in job.overrides if key_of(override) not in ("resume", "outputs", "dry_run")]
 
 
 def _rerun(job: Job, run: RunDirectory, swept: dict[str, str] | None) -> float:

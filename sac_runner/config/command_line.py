@@ -7,10 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sac_runner.config.convert import Fault, convert, flat, written
+from sac_runner.config.convert import Fault, convert, flat, key_of, written
 from sac_runner.config.diagnose import Answer, find_faults, to_paste
 from sac_runner.config.explain import find_mends, in_the_command, mended, mode_of, of_the_sweep, what_hydra_says
-from sac_runner.config.keys import key_of
 from sac_runner.config.origin import WHOLE, Files, Groups, by_origin, find_groups, foreign_env, named, sweeper_params
 from sac_runner.config.rewrite import config_folders, is_sweep, rewrite, split
 from sac_runner.config.validate import find_contradictions

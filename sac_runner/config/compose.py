@@ -29,8 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from sac_runner.config.command_line import CommandLine
-from sac_runner.config.convert import convert, to_plain
-from sac_runner.config.keys import key_of
+from sac_runner.config.convert import convert, key_of, to_plain
 from sac_runner.config.origin import Groups, find_groups, foreign_env
 from sac_runner.config.rewrite import as_settings, config_folders, prints, rewrite, split
 from sac_runner.config.schema import Config
@@ -185,7 +184,7 @@ def _job(cfg: DictConfig) -> Job:
         text = f"hydra/launcher={hydra_config.runtime.choices['hydra/launcher']} would neither plan nor watch the jobs"
         raise WrongInput(f"{text}: here it is local or slurm", train_command("hydra/launcher=local"))
     launcher: Any = OmegaConf.to_container(hydra_config.launcher, resolve=True)
-    given = {o.lstrip("+").partition("=")[0] for o in hydra_config.overrides.hydra}
+    given = set(map(key_of, hydra_config.overrides.hydra))
     if "hydra/launcher" not in given:
         launcher = {key: value for key, value in launcher.items() if f"hydra.launcher.{key}" in given}
     chosen = recipe(dict(hydra_config.runtime.choices))

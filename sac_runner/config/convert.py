@@ -195,9 +195,14 @@ def _fault(key: str, value: Any, allowed: str, faults: list[Fault], mends: tuple
     return _INVALID
 
 
+def key_of(override: str) -> str:
+    """``agent.lr`` of ``++agent.lr=1e-3``, ``env`` of ``env@_global_=ant``."""
+    return override.lstrip("+~").partition("=")[0].partition("@")[0]
+
+
 def by_key(overrides: Sequence[str]) -> dict[str, str]:
     """``agent.lr`` -> ``++agent.lr=1e-3``; of a key that comes twice the last, which counts."""
-    return {override.lstrip("+~").partition("=")[0]: override for override in overrides}
+    return {key_of(override): override for override in overrides}
 
 
 def written(value: Any) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from sac_runner.config.keys import key_of, nearest_keys, schema_keys
+from sac_runner.config.convert import key_of
+from sac_runner.config.keys import nearest_keys, schema_keys
 from sac_runner.config.origin import Groups, env_of, foreign_id
 from sac_runner.config.synonyms import SYNONYMS, VALUES, not_here
 from sac_runner.errors import train_command

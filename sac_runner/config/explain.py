@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
-from sac_runner.config.convert import Fault, convert, flat, written
+from sac_runner.config.convert import Fault, convert, flat, key_of, written
 from sac_runner.config.diagnose import Answer, to_paste
-from sac_runner.config.keys import key_of, schema_keys
+from sac_runner.config.keys import schema_keys
 from sac_runner.config.validate import find_contradictions
 from sac_runner.errors import WrongInput, first_line, train_command
 

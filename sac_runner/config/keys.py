@@ -12,11 +12,6 @@ TEXTS = ("run.name", "run.dir", "outputs", "resume", "init_from", "env.id")
 """Keys whose values may hold what Hydra's grammar has another meaning for."""
 
 
-def key_of(override: str) -> str:
-    """``agent.lr`` of ``++agent.lr=1e-3``, ``env`` of ``env@_global_=ant``."""
-    return override.lstrip("+~").partition("=")[0].partition("@")[0]
-
-
 def nearest_keys(key: str) -> list[str]:
     """The known keys whose last part is most like that of ``key``, in its group if there are such.
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from sac_runner.config.convert import Fault, flat
-from sac_runner.config.keys import key_of, nearest_keys, schema_keys
+from sac_runner.config.convert import Fault, flat, key_of
+from sac_runner.config.keys import nearest_keys, schema_keys
 from sac_runner.config.schema import Config
 
 Groups = dict[str, dict[str, Path]]

@@ -4,8 +4,9 @@ import re
 from itertools import islice, pairwise
 from pathlib import Path
 
+from sac_runner.config.convert import key_of
 from sac_runner.config.diagnose import to_paste
-from sac_runner.config.keys import TEXTS, key_of, schema_keys
+from sac_runner.config.keys import TEXTS, schema_keys
 from sac_runner.config.synonyms import SYNONYMS, not_here
 from sac_runner.errors import WrongInput
 
@@ -101,7 +102,7 @@ def _needs_quotes(name: str) -> bool:
 
 def _choices_of_resumed(arguments: list[str]) -> list[str]:
     """``resume=last schedule.rounds=3000``: the run has that schedule, whatever the default is; so with alpha."""
-    keys = [argument.partition("=")[0] for argument in arguments]
+    keys = list(map(key_of, arguments))
     choices = []
     for key in keys if "resume" in keys else []:
         group, owner = key.partition(".")[0], schema_keys().get(key)

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from sac_runner.config.convert import by_key
+from sac_runner.config.convert import by_key, key_of
 
 TIME = re.compile(r"\d{8}-\d{6}")
 """When a run or sweep was started, in its name."""
@@ -35,8 +35,7 @@ def joined(parts: list[str]) -> str:
 
 def override_name(override: str) -> str:
     """``lr-1e-3`` for ``agent.lr=1e-3``; of a run to begin from the last parts, as far as they are short."""
-    key, _, value = override.lstrip("+~").partition("=")
-    value = value.strip("'\"")
+    key, value = key_of(override), override.partition("=")[2].strip("'\"")
     if key == "init_from":
         parts = Path(value).parts[-2:]
         source = "-".join(parts if parts and re.fullmatch(r"s\d+", parts[-1]) else parts[-1:])

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
+from sac_runner.config.convert import by_key
 from sac_runner.errors import WrongInput, train_command
 from sac_runner.storage.names import joined, override_name, safe_name
 from sac_runner.storage.sweep_directory import SweepJob
@@ -20,8 +21,7 @@ def sweep_path(outputs: str, time: str, swept: list[str], name: str | None) -> P
 
 def values_of(job: Sequence[str]) -> dict[str, str]:
     """Key -> value of the overrides of ``job``; of several for a key, such as ``x=1 ++x=2``, the last one holds."""
-    pairs = [override.lstrip("+~").partition("=") for override in job]
-    return {key: value for key, _, value in pairs}
+    return {key: override.partition("=")[2] for key, override in by_key(job).items()}
 
 
 def setting_of(job: Sequence[str], fixed: set[str]) -> Setting:

@@ -48,7 +48,7 @@ def _what_costs(config: Config) -> str:
     agent = config.agent
     networks = (agent.hidden_sizes, agent.activation, agent.n_critics, agent.critic_layer_norm)
     size = (config.replay, config.schedule, config.total_env_steps, config.checkpoint.keep_replay)
-    return repr((config.env, networks, size, config.compile_after_updates, config.device))
+    return repr((config.env, networks, size, config.compile_after_updates, config.precision, config.device))
 
 
 def ask(request: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from sac_runner.config.convert import from_plain, to_plain
+from sac_runner.config.convert import from_plain, key_of, to_plain
 from sac_runner.config.schema import Config
 from sac_runner.errors import Damaged, RunnerError, WrongInput, say
 from sac_runner.machine import MOST_THREADS, available_cores, available_memory, threads_asked_for
@@ -197,7 +197,7 @@ def _frozen(config: Config, seed: int | None) -> Config:
 
 
 def _job_data(proposed: Proposed, config: Config, job: SweepJob) -> dict[str, Any]:
-    overrides = [override for override in proposed.overrides if not override.startswith(("seed=", "sweep="))]
+    overrides = [override for override in proposed.overrides if key_of(override) not in ("seed", "sweep")]
     return {
         "config": to_plain(config),
         "overrides": [*overrides, f"seed={job.seed}"],

@@ -167,7 +167,8 @@ def least_seconds(trainer: Trainer) -> float:
     Stepping the environments comes on top: trying that out here would show in their state.
     """
     config = trainer.config
-    may_end_sooner = config.stop.at_return is not None or _ends_by_either(config)
+    stop = config.stop
+    may_end_sooner = stop.at_return is not None or stop.max_minutes is not None or _ends_by_either(config)
     if may_end_sooner or _planned_updates(config) < _WORTH_TELLING:
         return 0.0
     return _updates_seconds(config, _update_seconds(trainer), _COMPILED_AT_LEAST)
@@ -245,17 +246,19 @@ def _probe_steps(trainer: Trainer) -> tuple[float, str]:
 
 
 def _time(config: Config, env_s: float, update_s: float, done: int) -> str:
-    seconds = _seconds(config, env_s, update_s)
-    if seconds is None or config.total_env_steps is None:
+    seconds = _seconds(config, env_s, update_s, done)
+    if seconds is None:
         return "depends on episode lengths"
-    left = max(1.0 - done / config.total_env_steps, 0.0)
-    return f"about {duration(left * seconds)}{' more' if done else ''}, evaluation aside"
+    return f"about {duration(seconds)}{' more' if done else ''}, evaluation aside"
 
 
-def _seconds(config: Config, env_s: float, update_s: float) -> float | None:
+def _seconds(config: Config, env_s: float, update_s: float, done: int = 0) -> float | None:
+    """What is left of it after ``done`` env steps, at most what one start may take."""
     if not isinstance(config.schedule, PerStepConfig) or config.total_env_steps is None:
         return None
-    return config.total_env_steps * env_s + _updates_seconds(config, update_s)
+    whole = config.total_env_steps * env_s + _updates_seconds(config, update_s)
+    left = max(1.0 - done / config.total_env_steps, 0.0) * whole
+    return left if config.stop.max_minutes is None else min(left, 60 * config.stop.max_minutes)
 
 
 def _updates(config: Config) -> str:

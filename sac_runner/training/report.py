@@ -47,8 +47,9 @@ def header(config: Config, overrides: list[str], recipe: str | None, action_dim:
     first = f"{config.env.id}  seed {config.seed}  {steps}" + (f"  {recipe}" if recipe else "")
     alpha, normalization = _alpha(config.alpha, action_dim), _normalization(config)
     second = f"alpha {alpha}, normalization {normalization}, {plural(config.env.num_envs, 'env')}, {_ratio(config)}"
-    elsewhere = ("env=", "seed=", "outputs=", "run.", "resume=", "dry_run=")  # said in other words, or none of the run
-    changed = [o.lstrip("+") for o in by_key(overrides).values() if not o.startswith(elsewhere)]
+    elsewhere = ("env", "seed", "outputs", "resume", "dry_run")  # said in other words, or none of the run
+    asked = {key: o for key, o in by_key(overrides).items() if key not in elsewhere and not key.startswith("run.")}
+    changed = [override.lstrip("+") for override in asked.values()]
     return first + "\n" + second + (f"; changed: {' '.join(changed)}" if changed else "")
 
 

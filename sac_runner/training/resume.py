@@ -13,7 +13,7 @@ import torch
 
 from sac_runner.algorithm.agent import SAC
 from sac_runner.config.compose import own_folders
-from sac_runner.config.convert import by_key, flat, from_plain, to_plain
+from sac_runner.config.convert import by_key, flat, from_plain, key_of, to_plain
 from sac_runner.config.schema import Config
 from sac_runner.config.validate import validate
 from sac_runner.errors import Damaged, WrongInput, first_line, train_command
@@ -83,7 +83,8 @@ def continued_config(run: RunDirectory, overrides: list[str], composed: Config) 
             _set(stored, key, values[key])
     config = from_plain(stored)
     validate(config)
-    _check_learning_rate(config, run)
+    if "total_env_steps" in keys:
+        _check_learning_rate(config, run)
     _check_budget(config, run, keys)
     return replace(config, resume=None, dry_run=composed.dry_run)
 
@@ -91,7 +92,7 @@ def continued_config(run: RunDirectory, overrides: list[str], composed: Config) 
 def _require_single_keys(overrides: list[str], run: RunDirectory) -> None:
     """``stop={max_minutes: 1}`` would not say whether the other keys of ``stop`` stay as they are."""
     for override in overrides:
-        key, _, value = override.lstrip("+").partition("=")
+        key, value = key_of(override), override.partition("=")[2]
         named = re.match(r"\{\s*(\w+)", value)
         if named and any(may.startswith(f"{key}.") for may in _CHANGEABLE):
             text = f"{override}: a run that goes on takes its keys one by one"
@@ -182,8 +183,13 @@ def _other_start(there: str | None, config: Config) -> list[str]:
     if there is not None and RunDirectory(Path(there)).is_run:
         same = os.path.samefile(there, here)
     else:  # moved since, or never there
-        same = there is not None and Path(there).name == here.resolve().name
+        same = there is not None and _own_name(Path(there)) == _own_name(here.resolve())
     return [] if same else [f"init_from: {there}, here {here}"]
+
+
+def _own_name(run: Path) -> tuple[str, ...]:
+    """What tells ``run`` from others wherever it is moved: of a job its sweep and setting too, as each is an ``s0``."""
+    return run.parts[-3 if re.fullmatch(r"s\d+", run.name) else -1 :]
 
 
 def _differences(there: dict[str, Any], here: dict[str, Any], asked: str, ignored: tuple[str, ...]) -> list[str]:
