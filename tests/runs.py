@@ -109,7 +109,7 @@ def advance(config, folder, stop_at=None, killed=False, asked=None, asks=None):
     run = RunDirectory(folder)
     run.path.mkdir(exist_ok=True)
     device = resolve_device(config.device)
-    with Trainer(config, config.seed, device, Console(config, io.StringIO())) as trainer:
+    with Trainer(config, device, Console(config, io.StringIO())) as trainer:
         record = Record(config, run, {})
         if find(run.checkpoints, "latest"):
             assert record.restore(newest_whole(run), trainer.state) == []

@@ -170,6 +170,28 @@ class Prints(Countdown):
         return super().step(action)
 
 
+class Spoils(Countdown):
+    """Changes what it is made with."""
+
+    def __init__(self, goal, options):
+        goal.append(1)
+        options.pop("mode")
+
+
+class Wanders(Countdown):
+    """Has its process work in the folder ``to``, from when it is made or from its resets on."""
+
+    def __init__(self, to, when):
+        self.to, self.when = to, when
+        if when == "made":
+            os.chdir(to)
+
+    def reset(self, *, seed=None, options=None):
+        if self.when == "reset":
+            os.chdir(self.to)
+        return super().reset(seed=seed)
+
+
 class Hears(Countdown):
     """Keeps the options of its last reset."""
 
@@ -226,6 +248,10 @@ class Faulty(Countdown):
                 return result[0][:2]
             case "old":
                 return (*result[:2], result[2] or result[3], result[4])
+            case "unsure":
+                return (*result[:-1], {"is_success": np.nan})
+            case "success_of_each":
+                return (*result[:-1], {"is_success": {"goal": True}})
             case "more":
                 return (*result, None)
             case "no_info":
@@ -273,6 +299,8 @@ for _name, _entry in {
     "Fails-v0": Fails,
     "Waits-v0": Waits,
     "Prints-v0": Prints,
+    "Spoils-v0": Spoils,
+    "Wanders-v0": Wanders,
     "Hears-v0": Hears,
     "Faulty-v0": Faulty,
     "Unclosable-v0": Unclosable,

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from functools import wraps
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from sac_runner.algorithm.policy import Policy
 from sac_runner.config.schema import Config
 from sac_runner.types import Batch, Metrics, UpdateNoise
 
+T = TypeVar("T")
 Method = Callable[["SAC", Batch, UpdateNoise], Metrics]
 
 
@@ -185,9 +187,9 @@ class SAC:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Continue where ``state_dict`` was taken."""
         for part, module in self._parts().items():
-            module.load_state_dict(_under(f"{part}.", state))
+            module.load_state_dict(under(f"{part}.", state))
         for name, optimizer in self._optimizers().items():
-            optimizer.load_state_dict(_under(f"adam.{name}.", state))
+            optimizer.load_state_dict(under(f"adam.{name}.", state))
 
     def load_weights(self, state: dict[str, Tensor]) -> None:
         """Start from the networks and statistics of another agent's ``state_dict``; the rest stays new.
@@ -196,8 +198,8 @@ class SAC:
             RuntimeError: They have other shapes.
         """
         for part in ("policy", "critic", "critic_target"):
-            self._parts()[part].load_state_dict(_under(f"{part}.", state))
-        moments = _under("reward_normalizer.moments.", state)  # what the critics' values are counted in
+            self._parts()[part].load_state_dict(under(f"{part}.", state))
+        moments = under("reward_normalizer.moments.", state)  # what the critics' values are counted in
         if isinstance(self.reward_normalizer, RewardNormalizer):
             self.reward_normalizer.moments.load_state_dict(moments)
         elif moments:
@@ -217,5 +219,6 @@ class SAC:
         return optimizers | ({"alpha": self.alpha.optimizer} if isinstance(self.alpha, AutoAlpha) else {})
 
 
-def _under(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+def under(prefix: str, state: dict[str, T]) -> dict[str, T]:
+    """What of ``state`` is named ``prefix`` and more, by the rest of its names."""
     return {name.removeprefix(prefix): x for name, x in state.items() if name.startswith(prefix)}

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from sac_runner.analysis.curves import NOWHERE
 from sac_runner.analysis.grouping import Group, Grouping
 from sac_runner.analysis.load import Run
 from sac_runner.config.convert import written
@@ -118,16 +119,17 @@ def _mixed(label: str, keys: list[str]) -> str:
 
 
 def _without_meta(runs: list[Run]) -> str:
-    names = [run.name for run in runs if not run.meta]
+    names = [run.name for run in runs if not run.meta and run.curve is not NOWHERE]
     return (
         f"meta.json is missing or damaged, so code and versions are unknown: {_listed(names, 'run')}" if names else ""
     )
 
 
 def _same_seeds(group: Group) -> str:
-    seeds = [written(run.seed) for run in group.runs]
+    seeds = [written(run.seed) for run in group.runs if run.curve is not NOWHERE]
     twice = [seed for seed in dict.fromkeys(seeds) if seeds.count(seed) > 1]
-    return f"{group.label} has seed {', '.join(twice)} more than once: not independent of each other" if twice else ""
+    counts = "more than once: runs of one seed count as one, by their mean"
+    return f"{group.label} has seed {', '.join(twice)} {counts}" if twice else ""
 
 
 def _shared_sources(group: Group) -> str:

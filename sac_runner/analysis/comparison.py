@@ -1,7 +1,7 @@
 """Groups of runs held against each other: scores, intervals and lines, of each environment by itself."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
@@ -11,10 +11,11 @@ import numpy as np
 from sac_runner.analysis import statistics
 from sac_runner.analysis.cautions import alike, cautions, of_the_step
 from sac_runner.analysis.copies import without_copies
-from sac_runner.analysis.curves import Line, line
+from sac_runner.analysis.curves import NOWHERE, Line, line
 from sac_runner.analysis.grouping import Group, Grouping, find_group, group_runs
 from sac_runner.analysis.load import LeftOut, Loaded, Run
 from sac_runner.analysis.statistics import FEW, Floats
+from sac_runner.config.convert import written
 from sac_runner.errors import WrongInput
 
 _WHOLE = 0.9  # of its env steps, from which on a curve counts as whole: not every row has every metric
@@ -49,7 +50,10 @@ class Better(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """A group's results; every number is NaN where no run is counted."""
+    """A group's results; every number is NaN where no run is counted.
+
+    Runs of one seed are not independent of each other: they count as one, by their mean.
+    """
 
     group: Group
     scores: list[Score]
@@ -58,7 +62,7 @@ class Row:
     interval: tuple[float, float] | None
     """None where seeds are few."""
     best: float
-    """IQM over runs; so is ``area``."""
+    """IQM over seeds; so is ``area``."""
     area: float
     minutes: float
     """Median."""
@@ -69,8 +73,8 @@ class Row:
 
     @property
     def finals(self) -> Floats:
-        """(counted runs,)."""
-        return np.array([score.final for score in self.scores])
+        """(seeds,)."""
+        return _by_seed(self.scores, "final")
 
     @property
     def reached(self) -> list[tuple[float, float]]:
@@ -188,7 +192,7 @@ def _taken_at(runs: list[Run]) -> float:
     """The last env step that all have come to which finished; if none has, those that go on, and else all."""
     finished = [run.curve.reach for run in runs if run.status.state == "finished" and not _is_torn(run)]
     going_on = [run.curve.reach for run in runs if run.status.state == "running"]
-    return min(finished or going_on or [run.curve.reach for run in runs])
+    return min(finished or going_on or [run.curve.reach for run in runs if run.curve is not NOWHERE])
 
 
 def _is_torn(run: Run) -> bool:
@@ -218,26 +222,32 @@ def _score(run: Run, begin: float, at: float, to_reach: float | None) -> Score:
 
 
 def _row(group: Group, scores: list[Score], base: list[Score], is_base: bool) -> Row:
-    finals = np.array([score.final for score in scores])
-    of_base = np.array([score.final for score in base])
-    few = len(scores) < FEW
+    finals = _by_seed(scores, "final")
     curves = [score.run.curve for score in scores]
 
-    def over(statistic: Callable[[Floats], Floats | float], values: Iterable[float]) -> float:
-        return float(statistic(np.array([*values]))) if scores else math.nan
+    def over(statistic: Callable[[Floats], Floats | float], name: str) -> float:
+        return float(statistic(_by_seed(scores, name))) if scores else math.nan
 
     return Row(
         group,
         scores,
-        over(statistics.iqm, finals),
-        None if few else statistics.iqm_interval(finals),
-        over(statistics.iqm, (score.best for score in scores)),
-        over(statistics.iqm, (score.area for score in scores)),
-        over(np.median, (score.minutes for score in scores)),
-        None if is_base or not scores or not base else _better([finals], [of_base]),
+        over(statistics.iqm, "final"),
+        None if len(finals) < FEW else statistics.iqm_interval(finals),
+        over(statistics.iqm, "best"),
+        over(statistics.iqm, "area"),
+        over(np.median, "minutes"),
+        None if is_base or not scores or not base else _better([finals], [_by_seed(base, "final")]),
         line([(curve.env_steps, curve.values) for curve in curves]),
         line([(curve.minutes, curve.values) for curve in curves]),
     )
+
+
+def _by_seed(scores: list[Score], name: str) -> Floats:
+    """(seeds,), the mean over each one's runs."""
+    values: dict[str, list[float]] = {}
+    for score in scores:
+        values.setdefault(written(score.run.seed), []).append(getattr(score, name))
+    return np.array([np.mean(own) for own in values.values()])
 
 
 def _better(finals: list[Floats], base: list[Floats]) -> Better:

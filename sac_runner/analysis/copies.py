@@ -55,5 +55,5 @@ def _is_one_run(one: Run, other: Run) -> bool:
     common, here, there = np.intersect1d(one.curve.env_steps, other.curve.env_steps, return_indices=True)
     warm_up = max(run.config.get("schedule.warmup_env_steps") or 0 for run in (one, other))
     learned = bool((common > warm_up).any())
-    whole = len(common) == len(one.curve.env_steps) == len(other.curve.env_steps)
+    whole = 0 < len(common) == len(one.curve.env_steps) == len(other.curve.env_steps)
     return np.array_equal(one.curve.values[here], other.curve.values[there]) and (learned or whole)

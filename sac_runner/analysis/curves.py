@@ -14,7 +14,7 @@ _POINTS = 150  # of a line at most; a picture shows no more
 
 
 class Curve(NamedTuple):
-    """A metric where it was measured; at least one point."""
+    """A metric where it was measured; at least one point but of a run that failed before."""
 
     env_steps: Floats
     """(points,), rising."""
@@ -25,8 +25,8 @@ class Curve(NamedTuple):
 
     @property
     def reach(self) -> float:
-        """Env steps at the last point."""
-        return float(self.env_steps[-1])
+        """Env steps at the last point, -1 where there is none."""
+        return float(self.env_steps[-1]) if len(self.env_steps) else -1.0
 
     def at(self, env_steps: float) -> float:
         """The value there, on the straight line between two points."""
@@ -51,6 +51,9 @@ class Curve(NamedTuple):
         """Env steps and minutes of the first point up to ``end`` that is at ``level`` or above; None if none is."""
         (there,) = np.nonzero((self.values >= level) & (self.env_steps <= end))
         return (float(self.env_steps[there[0]]), float(self.minutes[there[0]])) if len(there) else None
+
+
+NOWHERE = Curve(np.array([]), np.array([]), np.array([]))
 
 
 def read_curve(metrics: Path, tag: str, end: tuple[int, float]) -> tuple[Curve | None, Columns]:

@@ -9,28 +9,11 @@ from typing import Any
 from sac_runner.analysis.labels import labels_of
 from sac_runner.analysis.load import Run
 from sac_runner.analysis.settings import ABSENT, Setting, value_of
+from sac_runner.config.schema import ABOUT_A_START, NOT_LEARNED, OF_A_LINEAR_RATE
 from sac_runner.errors import WrongInput, command
 
-# How far a run goes, how it is watched, where it computes and where it lies: not what it learns.
-_ASIDE = (
-    "seed",
-    "total_env_steps",
-    "schedule.rounds",
-    "device",
-    "threads",
-    "compile_after_updates",
-    "outputs",
-    "resume",
-    "dry_run",
-    "env.id",
-    "env.name",
-    "env.timeout_s",
-    "env.vectorization",
-    "eval.every_env_steps",
-    "eval.every_rounds",
-)
-_GROUPS_ASIDE = ("run.", "log.", "checkpoint.", "stop.")
-_OF_A_LINEAR_RATE = ("agent.lr_final_share", "agent.lr_decay_env_steps")
+_ASIDE = (*NOT_LEARNED, *ABOUT_A_START, "seed", "env.id", "env.name", "env.vectorization")
+"""What the keys begin with that don't make another setting."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +114,7 @@ def _settings(runs: list[Run], configs: list[dict[str, Any]], keys: list[str]) -
 
 def _relevant(run: Run, swept: set[str], by: set[str]) -> dict[str, Any]:
     """The keys of its config that matter: ``swept``, of ``by`` or its groups, and all that decide what is learned."""
-    unused = () if run.config.get("agent.lr_schedule") == "linear" else _OF_A_LINEAR_RATE
+    unused = () if run.config.get("agent.lr_schedule") == "linear" else OF_A_LINEAR_RATE
     asked = swept | by
     aside = {key for key, x in run.config.items() if key in unused or x == {}}
     aside |= {key for key in run.config if _is_aside(key) and not by & set(_prefixes(key))}
@@ -142,7 +125,7 @@ def _relevant(run: Run, swept: set[str], by: set[str]) -> dict[str, Any]:
 
 
 def _is_aside(key: str) -> bool:
-    return key in _ASIDE or key.startswith(_GROUPS_ASIDE)
+    return key.startswith(_ASIDE)
 
 
 def _differing(keys: list[str], configs: list[dict[str, Any]]) -> list[str]:

@@ -10,14 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sac_runner.analysis.curves import Curve, read_curve
+from sac_runner.analysis.curves import NOWHERE, Curve, read_curve
 from sac_runner.config.convert import flat
 from sac_runner.errors import Damaged, RunnerError, WrongInput, command, warn
 from sac_runner.storage.find import find_run_or_sweep, list_runs, list_sweeps, run_label, typed_path
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.status import Status, status
 from sac_runner.storage.stored_config import plain_config
-from sac_runner.storage.sweep_directory import SweepDirectory, find_job
+from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob, find_job
 
 _DEPTH = 5  # outputs/sweeps/<sweep>/<setting>/<seed>
 
@@ -62,8 +62,10 @@ class _Place(NamedTuple):
     path: Path
     status: Callable[[], Status]
     """Asked for just before the curve is read: a run may go on meanwhile."""
-    setting: dict[str, str] | None
+    setting: dict[str, str] | None = None
     """What was swept, as typed, where the run is a job of a sweep."""
+    planned: Callable[[], dict[str, Any]] | None = None
+    """The config of such a job, for one that failed before it wrote its own."""
 
 
 def load(texts: list[str], outputs: Path, metric: str) -> Loaded:
@@ -88,41 +90,45 @@ def load(texts: list[str], outputs: Path, metric: str) -> Loaded:
                 raise WrongInput(RunDirectory(place.path).why_closed or "has not begun")
             run, there = _read(place, name, now, metric)
             tags.update(dict.fromkeys(there))
-            if run is None:
+            if run.curve is NOWHERE and now.state != "failed":
                 raise WrongInput(f"has no {metric} yet")
             runs.append(run)
         except RunnerError as e:
             why = e.message.replace(f"{place.path}{os.sep}", "")
             left_out.append(LeftOut(name, f"{now.cause}: {why}" if now.state == "failed" and now.cause else why))
-    if not runs:
+    measured = {run.env_id for run in runs if run.curve is not NOWHERE}
+    left_out += [LeftOut(run.name, run.status.cause or "failed") for run in runs if run.env_id not in measured]
+    if not measured:
         raise _nothing(metric, left_out, list(tags))
-    return Loaded(runs, left_out)
+    return Loaded([run for run in runs if run.env_id in measured], left_out)
 
 
-def _read(place: _Place, name: str, now: Status, metric: str) -> tuple[Run | None, list[str]]:
-    """The run, None where it has no ``metric`` yet, and all tags that it has.
+def _read(place: _Place, name: str, now: Status, metric: str) -> tuple[Run, list[str]]:
+    """The run, its curve ``NOWHERE`` where it has no ``metric`` yet, and all tags that it has.
 
     Raises:
         RunnerError: It can't be used.
     """
-    run = RunDirectory(place.path)
-    config = flat(plain_config(run))
+    run, curve, tags = RunDirectory(place.path), NOWHERE, list[str]()
+    if now.state == "failed" and place.planned is not None and not run.is_run:  # as it was made, or in its first reset
+        config = flat(place.planned())
+    else:
+        config = flat(plain_config(run))
     env_id = config.get("env.id")
     if not isinstance(env_id, str):
         raise Damaged("config.yaml names no env.id")
-    curve, columns = read_curve(run.path / "metrics.csv", metric, (now.env_steps, now.wall_time_s))
-    if columns.damaged:
-        warn(f"{run.path / 'metrics.csv'} has damaged rows, which are left out: {columns.damaged}")
-    if curve is None:
-        return None, columns.tags
+    if now.state != "failed" or os.path.lexists(run.path / "metrics.csv"):
+        read, columns = read_curve(run.path / "metrics.csv", metric, (now.env_steps, now.wall_time_s))
+        curve, tags = read or curve, columns.tags
     seed, meta = config.get("seed"), run.read_meta()
-    return Run(place.path, name, env_id, seed, config, meta, now, place.setting, curve), columns.tags
+    return Run(place.path, name, env_id, seed, config, meta, now, place.setting, curve), tags
 
 
 def _nothing(metric: str, left_out: list[LeftOut], tags: list[str]) -> WrongInput:
     known = [tag for tag in tags if "/" in tag]
     if known and metric not in known:
-        near = difflib.get_close_matches(metric, known, 1, 0.4) or ["eval/return_mean"]
+        begun = [tag for tag in ("eval/return_mean", *known) if tag.startswith(metric.rstrip("s"))]
+        near = begun or difflib.get_close_matches(metric, known, 1, 0.4) or ["eval/return_mean"]
         return WrongInput(f"no run has the metric {metric}; there are {', '.join(known)}", f"--metric {near[0]}")
     first = f"{left_out[0].name} {left_out[0].why}" if left_out else "no run"
     more = f", and {len(left_out) - 1} more" if len(left_out) > 1 else ""
@@ -149,7 +155,7 @@ def _places(texts: list[str], outputs: Path) -> list[_Place]:
 def _places_of(text: str, outputs: Path) -> list[_Place]:
     path = typed_path(text)
     exists = os.path.exists(path)  # Path.exists raises where it may not look
-    below = list(_below(path, _DEPTH)) if os.path.isdir(path) else []
+    below = list(_below(path, _DEPTH)) if text and os.path.isdir(path) else []
     if below:
         return below
     if glob.has_magic(text) and not exists:
@@ -159,7 +165,7 @@ def _places_of(text: str, outputs: Path) -> list[_Place]:
     except WrongInput as e:
         alike = [run for run in list_runs(outputs) if text and text in run_label(run)]
         if len(alike) > 1 and not exists:
-            raise WrongInput(e.message, f"{command('compare')} '*{text}*' (all of them)") from e
+            raise WrongInput(e.message, f"{command('compare')} '*{text}*'   # all of them") from e
         raise
 
 
@@ -196,7 +202,7 @@ def _below(folder: Path, depth: int) -> Iterator[_Place]:
 
 def _jobs(sweep: SweepDirectory) -> Iterator[_Place]:
     try:
-        yield from [_Place(sweep.path / job.path, partial(sweep.status, job), job.setting) for job in sweep.jobs()]
+        yield from [_job_place(sweep, job) for job in sweep.jobs()]
     except RunnerError as e:
         warn(f"{e.message}; its runs are taken as they are")
         yield from [_run_place(config.parent) for config in sorted(sweep.path.glob("*/*/config.yaml"))]
@@ -206,9 +212,12 @@ def _alone(run: Path) -> _Place:
     """A run that was named by itself, with its job if it lies in its sweep."""
     if (planned := find_job(run)) is None:
         return _run_place(run)
-    sweep, job = planned
-    return _Place(run, partial(sweep.status, job), job.setting)
+    return _job_place(*planned)._replace(path=run)
+
+
+def _job_place(sweep: SweepDirectory, job: SweepJob) -> _Place:
+    return _Place(sweep.path / job.path, partial(sweep.status, job), job.setting, partial(sweep.read_config, job))
 
 
 def _run_place(run: Path) -> _Place:
-    return _Place(run, partial(status, RunDirectory(run)), None)
+    return _Place(run, partial(status, RunDirectory(run)))

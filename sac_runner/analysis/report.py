@@ -185,7 +185,7 @@ def _runs_of(row: Row, key: str) -> Iterable[list[str]]:
             key + escape(row.group.label),
             escape(written(run.seed)),
             escape(now.state + (f": {now.cause}" if now.cause and now.cause != now.state else "")),
-            f"{run.curve.reach:,.0f}",
+            f"{max(run.curve.reach, 0):,.0f}",
             *map(number_or_dash, numbers),
             escape(str(run.path)),
         ]

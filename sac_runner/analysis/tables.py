@@ -18,7 +18,7 @@ SCORES = {
     "state": "of the run: finished, running, failed, stopped or killed",
     "counted": "a run: 1, or 0 if it ends before env_steps; a group: its counted runs",
     "env_steps": "where scores are taken",
-    "final": "the metric there; of a group the IQM over its counted runs, as in best and area",
+    "final": "the metric there; of a group the IQM over the seeds of its counted runs, as in best and area",
     "low": "95 % bootstrap interval of final, its lower end",
     "high": "and its upper end",
     "best": "the highest value up to there",

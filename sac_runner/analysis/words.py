@@ -7,7 +7,6 @@ from statistics import median
 from sac_runner.analysis.comparison import Better, Comparison, Panel, Row
 from sac_runner.analysis.grouping import Grouping
 from sac_runner.analysis.load import LeftOut
-from sac_runner.config.convert import written
 from sac_runner.text import columns, cut, number, plural, short
 
 _MORE_IS_BETTER = (
@@ -98,9 +97,7 @@ def score(row: Row) -> str:
     if not row.scores:
         return "-"
     if row.interval is None:
-        seeds = {written(score.run.seed) for score in row.scores}
-        what = plural(len(row.scores), "seed" if len(seeds) == len(row.scores) else "run")
-        return f"{what}: {' '.join(map(number, sorted(row.finals)))}"
+        return f"{plural(len(row.finals), 'seed')}: {' '.join(map(number, sorted(row.finals)))}"
     low, high = row.interval
     return f"{number(row.iqm)} [{number(low)}, {number(high)}]"
 
@@ -211,7 +208,7 @@ def _kind(row: Row, base: Row) -> str:
 
 def _ways(row: Row, base: Row) -> int:
     """In how many ways equal settings can come out; in two of them all runs of the one are above all of the other."""
-    return math.comb(len(row.scores) + len(base.scores), len(base.scores))
+    return math.comb(len(row.finals) + len(base.finals), len(base.finals))
 
 
 def _of_many(kinds: dict[str, list[Row]]) -> str:
@@ -226,7 +223,7 @@ def _of_many(kinds: dict[str, list[Row]]) -> str:
 
 
 def _seeds(rows: Sequence[Row]) -> str:
-    counts = sorted({len(row.scores) for row in rows})
+    counts = sorted({len(row.finals) for row in rows})
     return plural(counts[0], "seed") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
 
 

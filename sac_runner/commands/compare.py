@@ -69,6 +69,8 @@ def _compare(arguments: Sequence[str] | None) -> None:
     if not options.runs:
         raise WrongInput("which runs? RUN is missing", f"{command('compare')} last   # --help has more")
     outputs = outputs_folder(options.outputs)
+    if options.out == "":
+        raise WrongInput("--out names no folder", "--out DIR")
     if options.out is not None:
         _require_apart(typed_path(options.out))
 

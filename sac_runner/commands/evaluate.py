@@ -1,10 +1,12 @@
 """``sac-evaluate``: how good is the policy of a run?"""
 
 import argparse
+import contextlib
 import json
+import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from sac_runner.commands.arguments import Parser, add_episodes, add_run, open_door
@@ -33,22 +35,37 @@ def _parser() -> Parser:
 def _evaluate(arguments: Sequence[str] | None) -> None:
     options = _parser().read(arguments)
     _refuse_own_protocol(options)
-    run = RunDirectory(find_run(options.run, options.outputs))
+    run = RunDirectory(find_run(options.run, options.outputs).absolute())
 
     from sac_runner.playback.assess import assess
     from sac_runner.playback.verdict import verdict
 
-    assessment = assess(
-        run,
-        options.checkpoint,
-        episodes=options.episodes or _EPISODES,
-        seed=options.seed,
-        deterministic=not options.sampled,
-        as_trained=options.as_trained,
-        trusted=options.trust,
-        on_episode=_progress,
-    )
+    with _prints_on_stderr() if options.json else contextlib.nullcontext():
+        assessment = assess(
+            run,
+            options.checkpoint,
+            episodes=options.episodes or _EPISODES,
+            seed=options.seed,
+            deterministic=not options.sampled,
+            as_trained=options.as_trained,
+            trusted=options.trust,
+            on_episode=_progress,
+        )
     print(json.dumps(assessment.plain()) if options.json else verdict(assessment))
+
+
+@contextlib.contextmanager
+def _prints_on_stderr() -> Iterator[None]:
+    """What environments print goes to stderr, also where they have a process of their own, or print from C."""
+    sys.stdout.flush()
+    ours = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(ours, 1)
+        os.close(ours)
 
 
 def _refuse_own_protocol(options: argparse.Namespace) -> None:

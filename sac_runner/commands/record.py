@@ -9,6 +9,7 @@ from functools import partial
 from sac_runner.commands.arguments import Parser, add_episodes, add_run, open_door
 from sac_runner.errors import WrongInput
 from sac_runner.storage.find import find_run, typed_path
+from sac_runner.storage.names import shown
 from sac_runner.storage.run_directory import RunDirectory
 
 
@@ -29,14 +30,14 @@ def _record(arguments: Sequence[str] | None) -> None:
     options = _parser().read(arguments)
     if options.out is not None and options.out.suffix != ".mp4":
         raise WrongInput(f"--out {options.out} must end in .mp4", f"--out {options.out.with_suffix('.mp4')}")
-    run = RunDirectory(find_run(options.run, options.outputs))
+    run = RunDirectory(find_run(options.run, options.outputs).absolute())
     _draw_without_screen()
 
     from sac_runner.playback.show import Showing, record
 
     showing = Showing(options.checkpoint, options.episodes, options.seed, options.sampled, options.trust)
-    path = record(run, showing, options.out, partial(print, flush=True))
-    print(f"saved       {path}")
+    out = None if options.out is None else options.out.absolute()  # an environment may go elsewhere
+    print(f"saved       {shown(record(run, showing, out, partial(print, flush=True)))}")
 
 
 def _draw_without_screen() -> None:

@@ -1,6 +1,7 @@
 """``sac-train``: launch, sweep or continue runs. Every setting is a ``key=value``."""
 
 import contextlib
+import secrets
 import signal
 import sys
 from collections.abc import Callable
@@ -64,7 +65,7 @@ def _train_frozen(arguments: list[str]) -> None:
     try:
         sweep = SweepDirectory(file.parent.parent)
         config, folder = from_plain(data["config"]), job_folder(sweep.path, data["path"])
-        job = Job(config, data["overrides"], data["recipe"], {})
+        job = Job(config, data["overrides"], data["recipe"], {}, set())
     except (KeyError, TypeError, ValueError) as e:
         raise Damaged(f"{file} is not a job of a sweep") from e
     sweep.require_inside()
@@ -86,10 +87,9 @@ def _train_in(job: Job, run: RunDirectory, swept: dict[str, str] | None = None) 
 
 
 def _start(job: Job, swept: dict[str, str] | None = None) -> float:
-    from sac_runner.training.randomness import draw_root_seed
     from sac_runner.training.run import dry_run, train
 
-    seed = draw_root_seed() if job.config.seed is None else job.config.seed
+    seed = secrets.randbits(32) if job.config.seed is None else job.config.seed
     config = replace(job.config, seed=seed)  # a drawn seed is recorded with the run
     if config.dry_run:
         if config.run.dir is not None:
@@ -130,7 +130,9 @@ def _resume_sweep(session: Session, job: Job, sweep: SweepDirectory) -> None:
     planned = sweep.read_plan().get("launcher")
     if not isinstance(planned, dict):
         raise Damaged(f"{sweep.path / 'sweep.json'} does not say how its jobs were run")
-    parameters = job.launcher if "_target_" in job.launcher else planned | job.launcher
+    asked = {key: x for key, x in job.launcher.items() if f"hydra.launcher.{key}" in job.of_hydra}
+    another = "hydra/launcher" in job.of_hydra and ("cluster" in job.launcher) != ("cluster" in planned)
+    parameters = job.launcher if another else planned | asked
     session.resume(sweep, limits(parameters), executor(parameters), job.config.dry_run)
 
 

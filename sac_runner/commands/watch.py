@@ -23,7 +23,7 @@ def _parser() -> Parser:
 
 def _watch(arguments: Sequence[str] | None) -> None:
     options = _parser().read(arguments)
-    run = RunDirectory(find_run(options.run, options.outputs))
+    run = RunDirectory(find_run(options.run, options.outputs).absolute())
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
     from sac_runner.playback.show import Showing, watch

@@ -54,7 +54,9 @@ class Job:
     recipe: str | None
     """``experiment NAME`` or ``tuned for ENV``, if it follows one."""
     launcher: dict[str, Any]
-    """What the command line says of ``hydra.launcher``; all of it where it chooses one."""
+    """All of ``hydra.launcher``."""
+    of_hydra: set[str]
+    """The keys of Hydra's own that were typed, ``hydra/launcher`` and ``hydra.launcher.at_a_time`` among them."""
 
 
 def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: Callable[[], Path | None]) -> None:
@@ -70,7 +72,6 @@ def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: 
         WrongInput: The arguments don't compose.
         RunnerError: From ``run``.
     """
-    _outcome.cache_clear()
     meant, unknown = as_settings(arguments)
     if unknown:
         raise _command_line(meant).of_options(unknown)
@@ -151,14 +152,13 @@ def _explaining(typed: list[str], has_begun: Callable[[], bool]) -> Iterator[Non
 
 
 def _command_line(typed: list[str]) -> CommandLine:
-    return CommandLine(typed, CONF, _outcome, _sources)
+    return CommandLine(typed, CONF, cache(_outcome), _sources)
 
 
-@cache
 def _outcome(*overrides: str) -> tuple[dict[str, Any], dict[str, str]]:
     """What ``overrides`` compose to, and group -> choice; nothing where they don't.
 
-    Kept for one command line: each is 0.1 s, and to explain what is wrong asks for some several times.
+    A command line keeps them: each is 0.1 s, and to explain what is wrong asks for some several times.
     """
     plain: Any = {}
     choices: dict[str, str] = {}
@@ -184,11 +184,9 @@ def _job(cfg: DictConfig) -> Job:
         text = f"hydra/launcher={hydra_config.runtime.choices['hydra/launcher']} would neither plan nor watch the jobs"
         raise WrongInput(f"{text}: here it is local or slurm", train_command("hydra/launcher=local"))
     launcher: Any = OmegaConf.to_container(hydra_config.launcher, resolve=True)
-    given = set(map(key_of, hydra_config.overrides.hydra))
-    if "hydra/launcher" not in given:
-        launcher = {key: value for key, value in launcher.items() if f"hydra.launcher.{key}" in given}
+    of_hydra = set(map(key_of, hydra_config.overrides.hydra))
     chosen = recipe(dict(hydra_config.runtime.choices))
-    return Job(to_config(cfg, hydra_config), list(hydra_config.overrides.task), chosen, launcher)
+    return Job(to_config(cfg, hydra_config), list(hydra_config.overrides.task), chosen, launcher, of_hydra)
 
 
 def recipe(choices: dict[str, str | None]) -> str | None:
@@ -242,7 +240,6 @@ def compose_config(overrides: list[str]) -> Config:
     Raises:
         WrongInput: It does not compose, or has faults.
     """
-    _outcome.cache_clear()
     try:
         cfg = _composed(split(rewrite(overrides))[1])
         OmegaConf.set_struct(cfg, False)

@@ -13,6 +13,8 @@ from sac_runner.config.ranges import Within
 from sac_runner.config.schema import Config
 from sac_runner.errors import WrongInput
 
+_THOUSANDS = {"k": 1e3, "K": 1e3, "M": 1e6, "%": 0.01}
+_SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _NUMBER = re.compile(r"[+-]?\d[\d_]*(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 _INVALID = math.nan
 """In the place of a value that can't be: it compares false, so that no check between keys blames it again."""
@@ -89,7 +91,8 @@ def _convert(kind: Any, value: Any, key: str, faults: list[Fault]) -> Any:
         return value if value in get_args(kind) else _no_choice(kind, key, value, faults)
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            return _fault(key, value, "a list, such as [256, 256]", faults)
+            alone = (f"{key}=[{value}]",) if isinstance(value, int) else ()
+            return _fault(key, value, "a list, such as [256, 256]", faults, alone)
         return tuple(_convert(get_args(kind)[0], x, key, faults) for x in value)
     if origin is dict:
         return dict(value) if isinstance(value, dict) else _fault(key, value, "a mapping", faults)
@@ -167,7 +170,7 @@ def _scalar(kind: type, value: Any, key: str, faults: list[Fault]) -> Any:
         return float(value)
     if kind in (str, bool) and isinstance(value, kind):
         return value
-    mends = _in_thousands(key, value) if kind is int else _yes_or_no(key, value) if kind is bool else ()
+    mends = _in_digits(kind, key, value) if kind in (int, float) else _yes_or_no(key, value) if kind is bool else ()
     return _fault(key, value, _alternatives(kind), faults, mends)
 
 
@@ -179,10 +182,15 @@ def _yes_or_no(key: str, value: Any) -> tuple[str, ...]:
     return (f"{key}={said}",) if said else ()
 
 
-def _in_thousands(key: str, value: Any) -> tuple[str, ...]:
-    """``10k`` and ``1.5M`` in digits."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([kKM])", str(value))
-    return (f"{key}={round(float(found[1]) * (10**6 if found[2] == 'M' else 1000))}",) if found else ()
+def _in_digits(kind: type, key: str, value: Any) -> tuple[str, ...]:
+    """``10k`` and ``1.5M``, ``95%``, and ``2h`` of a key that is in minutes or seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([a-zA-Z]+|%)", str(value))
+    seconds = 60 if key.endswith("_minutes") else 1 if key.endswith("_s") else None
+    units = _THOUSANDS if seconds is None else {unit: x / seconds for unit, x in _SECONDS.items()}
+    if not found or found[2] not in units or (kind is int and found[2] == "%"):
+        return ()
+    x = float(f"{float(found[1]) * units[found[2]]:.12g}")  # 95 * 0.01 is not 0.95
+    return (f"{key}={round(x) if kind is int else written(x)}",)
 
 
 def _no_choice(kind: Any, key: str, value: Any, faults: list[Fault]) -> Any:

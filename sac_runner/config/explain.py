@@ -93,7 +93,8 @@ def in_the_command(remedy: str | None, typed: list[str]) -> str | None:
     words = shlex.split(remedy.removeprefix(train).removesuffix(prose).removesuffix(" ..."))
     settings = {key_of(word): word for word in words}
     whole = any(key in ("resume", "init_from") for key in settings)
-    if whole or not all(re.fullmatch(r"[\w./]+=(\[.*\]|[^,]+)", setting) for setting in settings.values()):
+    several = any(key_of(word) in settings and re.search(r"=[^[{'\"]*,", word) for word in typed)  # which is not known
+    if whole or several or not all(re.fullmatch(r"[\w./]+=(\[.*\]|[^,]+)", setting) for setting in settings.values()):
         return remedy
     keys = {word: "hydra.launcher.seeds" if word.startswith("seeds=") else key_of(word) for word in typed}
     last = {key: word for word, key in keys.items()}
@@ -126,7 +127,7 @@ def what_hydra_says(error: Exception, typed: list[str]) -> WrongInput:
     if within:
         group, choice = within[2], within[3]
         return WrongInput(f"{within[1]}.yaml has {group}: {choice} in its defaults: write override /{group}: {choice}")
-    there_is = train_command("--cfg hydra --package hydra.launcher, for what there is")
+    there_is = train_command("--cfg hydra --package hydra.launcher   # says what there is")
     return WrongInput(said, there_is if re.search(r"'hydra\.", said) else None)
 
 

@@ -39,10 +39,11 @@ def rewrite(arguments: list[str]) -> list[str]:
         WrongInput: ``seeds`` is no count, ``sweep`` names several, or Hydra is told where a run is to lie.
     """
     options, settings = split(arguments)
-    rewritten = []
+    rewritten, resumes = [], "resume" in map(key_of, settings)
     for argument in settings:
         key, equals, value = argument.partition("=")
-        if (key == "env.kwargs" or key.startswith("env.kwargs.")) and equals:
+        of_a_sweep = resumes and key.startswith("hydra.launcher.")  # whose own launcher says whether it has such a key
+        if ((key == "env.kwargs" or key.startswith("env.kwargs.")) and equals) or of_a_sweep:
             rewritten.append(f"++{argument}")
         elif key_of(key) == "seeds" and equals:
             rewritten.append(f"hydra.launcher.seeds={_seeds(value, arguments)}")

@@ -5,6 +5,14 @@ from typing import Annotated, Any, Literal
 
 from sac_runner.config.ranges import Count, NonNegative, Positive, PositiveInt, Share, Within
 
+ABOUT_A_START = ("resume", "dry_run", "outputs", "run.")  # keys begin so that say how, or where the run lies
+NOT_LEARNED = (
+    *("total_env_steps", "schedule.rounds", "device", "threads", "compile_after_updates", "env.timeout_s"),
+    *("log.", "eval.every_", "checkpoint.", "stop."),
+)
+"""Keys begin so that say how far a run goes, how it is watched and where it computes: not what it learns."""
+OF_A_LINEAR_RATE = ("agent.lr_final_share", "agent.lr_decay_env_steps")
+
 
 @dataclass(frozen=True)
 class EnvConfig:

@@ -1,6 +1,7 @@
 """Environments: the only place that calls ``gymnasium.make``, and the door where actions meet their bounds."""
 
 import contextlib
+import copy
 import difflib
 import inspect
 import multiprocessing
@@ -128,7 +129,9 @@ def _make(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
     if render_mode is not None and sys.platform == "linux" and not os.environ.get("DISPLAY"):
         os.environ.setdefault("MUJOCO_GL", "egl")  # not otherwise: where libEGL is missing, MuJoCo's import would fail
     _hear_mujoco(config.id)
-    kwargs = config.kwargs if render_mode is None else config.kwargs | {"render_mode": render_mode}
+    kwargs = copy.deepcopy(config.kwargs)  # an environment may take from a list or mapping, or add to it
+    if render_mode is not None:
+        kwargs["render_mode"] = render_mode
     try:
         return gym.make(config.id, max_episode_steps=config.max_episode_steps, **kwargs)
     except Exception as e:

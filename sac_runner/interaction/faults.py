@@ -52,7 +52,7 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
         try:
             answer = self.env.reset(seed=seed, options=options or None)  # a vector environment's mask is taken out
             obs, info = answer if isinstance(answer, (tuple, list)) else ()  # an observation alone may have two numbers
-            return self._checked(obs), _of_use(info)
+            return self._checked(obs), self._of_use(info)
         except EnvironmentFault:
             raise
         except (Exception, SystemExit) as e:  # the latter where the window of a game is closed
@@ -67,7 +67,7 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
         self._steps += 1
         try:
             obs, reward, terminated, truncated, info = self.env.step(action)
-            return self._checked(obs), self._number(reward), bool(terminated), bool(truncated), _of_use(info)
+            return self._checked(obs), self._number(reward), bool(terminated), bool(truncated), self._of_use(info)
         except EnvironmentFault:
             raise
         except (Exception, SystemExit) as e:  # the latter where the window of a game is closed
@@ -90,6 +90,15 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
         except (TypeError, ValueError):
             pass
         raise EnvironmentFault(f"{self._named()} returned reward {reprlib.repr(reward)}, which is not a number")
+
+    def _of_use(self, info: Any) -> dict[str, Any]:
+        """What is used of ``info``. A vector environment gathers all: 14 things of Humanoid, a sixth of each step."""
+        said = dict(info).get("is_success")
+        if said is None:
+            return {}
+        if np.ndim(said) == 0 and said in (0, 1):
+            return {"is_success": bool(said)}
+        raise EnvironmentFault(f"{self._named()} said is_success={reprlib.repr(said)}, which is neither true nor false")
 
     def _raised(self, error: BaseException) -> EnvironmentFault:
         file = traceback.extract_tb(error.__traceback__)[-1].filename
@@ -137,11 +146,6 @@ def place_of(error: BaseException) -> str:
     if not frames or frames[-1].filename == __file__ or frames[-1].filename.startswith("<frozen importlib"):
         return ""
     return f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno}, in {frames[-1].name})"
-
-
-def _of_use(info: Any) -> dict[str, Any]:
-    """What is used of ``info``. A vector environment gathers all of it: 14 things of Humanoid, a sixth of each step."""
-    return {key: x for key, x in dict(info).items() if key == "is_success"}
 
 
 class WorkerEnvs(AsyncVectorEnv):

@@ -13,6 +13,7 @@ from sac_runner.interaction.envs import evaluation_env, make_vector_env
 from sac_runner.interaction.faults import close
 from sac_runner.playback.stored import StoredPolicy, as_recorded, read_policy, require_trust
 from sac_runner.storage.metrics_file import read_points
+from sac_runner.storage.names import shown
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.device import configure_torch, resolve_device
 from sac_runner.training.evaluation import Evaluation, Protocol, evaluate
@@ -50,14 +51,14 @@ class Assessment:
 
     def changed(self) -> list[str]:
         """What is not as it was in training and can move bits: ``torch 2.12.0, here 2.13.0``."""
-        here = _what_moves_bits(provenance([], 0, self.device, torch.get_num_threads(), self.config.precision))
+        here = _what_moves_bits(provenance([], self.config, self.device, torch.get_num_threads()))
         there = _what_moves_bits(self.run.read_meta())
         return [f"{name} {there.get(name)}, here {x}" for name, x in here.items() if there.get(name) != x]
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
         values: dict[str, Any] = {
-            "run": str(self.run.path),
+            "run": str(shown(self.run.path)),
             "env": self.config.env.id,
             "checkpoint": {"kind": self.stored.checkpoint.kind, "env_steps": self.stored.checkpoint.env_steps},
             "recorded": self.stored.score,
@@ -117,14 +118,7 @@ def _evaluate(
     envs = make_vector_env(evaluation_env(config), protocol.num_envs)
     try:
         stored.require_fit(flatdim(envs.single_observation_space), flatdim(envs.single_action_space))
-        return evaluate(
-            stored.policy,
-            envs,
-            episodes=protocol.episodes,
-            seed=protocol.seed,
-            deterministic=protocol.deterministic,
-            on_episode=on_episode,
-        )
+        return evaluate(stored.policy, envs, protocol, on_episode=on_episode)
     finally:
         close(envs)
 

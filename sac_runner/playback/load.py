@@ -8,6 +8,7 @@ from gymnasium.spaces.utils import flatdim
 from numpy.typing import NDArray
 
 from sac_runner.config.schema import Config
+from sac_runner.errors import WrongInput
 from sac_runner.interaction.spaces import EnvSpaces
 from sac_runner.playback.stored import StoredPolicy, read_policy, read_spaces
 from sac_runner.storage.checkpoints import Checkpoint
@@ -83,7 +84,11 @@ def load_policy(
     """
     directory = RunDirectory(find_run(str(run), outputs))
     config = stored_config(directory)
-    stored = read_policy(directory, config, str(checkpoint), resolve_device(device))
+    try:
+        where = resolve_device(device)
+    except WrongInput as e:
+        raise WrongInput(e.message, 'load_policy(..., device="auto")') from e
+    stored = read_policy(directory, config, str(checkpoint), where)
     spaces = read_spaces(directory, config.env, trust)
     stored.require_fit(spaces.obs_dim, flatdim(spaces.action))
     return LoadedPolicy(stored, config, spaces, seed)

@@ -17,6 +17,7 @@ from sac_runner.playback.play import CPU, make_drawing_env, play_episode, truste
 from sac_runner.playback.stored import read_policy
 from sac_runner.playback.verdict import episode_line, policy_line
 from sac_runner.playback.window import WindowClosed, aborts, has_display, is_closed, is_unseen
+from sac_runner.storage.names import shown
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.video import Video
 
@@ -49,10 +50,10 @@ def watch(run: RunDirectory, showing: Showing, say: Callable[[str], None]) -> No
     """
     elsewhere = f"{_record_command(run, showing)}   # an mp4, which needs no screen"
     no_display = WrongInput("there is no display to open a window on", elsewhere)
+    config = trusted_config(run, showing.trusted)
     if not has_display():
         raise no_display
-    config = trusted_config(run, showing.trusted)
-    frames, shown = 0, None
+    frames, seen = 0, None
 
     def on_frame() -> None:
         """Count a frame that was seen; end where the window is gone."""
@@ -69,9 +70,9 @@ def watch(run: RunDirectory, showing: Showing, say: Callable[[str], None]) -> No
         for index, seed in enumerate(fresh_seeds(config, showing.episodes, showing.seed)):
             stored = read_policy(run, config, showing.checkpoint, CPU)
             stored.require_fit(flatdim(env.observation_space), flatdim(env.action_space))
-            if stored.checkpoint != shown:
-                shown = stored.checkpoint
-                say(policy_line(config, shown, run))
+            if stored.checkpoint != seen:
+                seen = stored.checkpoint
+                say(policy_line(config, seen, run))
             try:
                 episode = play_episode(stored.policy, env, seed, showing.sampled, on_frame)
             except EnvironmentFailed as e:
@@ -116,7 +117,7 @@ def record(run: RunDirectory, showing: Showing, out: Path | None, say: Callable[
 
 
 def _record_command(run: RunDirectory, showing: Showing) -> str:
-    return f"{command('record')} {shlex.quote(str(run.path))}{' --trust' * showing.trusted}"
+    return f"{command('record')} {shlex.quote(str(shown(run.path)))}{' --trust' * showing.trusted}"
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from sac_runner.interaction.collector import Episode
 from sac_runner.playback.assess import Assessment
 from sac_runner.storage.checkpoints import Checkpoint
 from sac_runner.storage.metrics_file import read_points
+from sac_runner.storage.names import shown
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.text import number, plural, spread
 from sac_runner.training.evaluation import Protocol
@@ -30,7 +31,7 @@ def verdict(assessment: Assessment) -> str:
 
 def policy_line(config: Config, checkpoint: Checkpoint, run: RunDirectory) -> str:
     """Which policy this is about."""
-    return f"{config.env.id}  {checkpoint.kind} checkpoint, {checkpoint.env_steps:,} env steps  {run.path}"
+    return f"{config.env.id}  {checkpoint.kind} checkpoint, {checkpoint.env_steps:,} env steps  {shown(run.path)}"
 
 
 def episode_line(index: int, seed: int, episode: Episode) -> str:

@@ -24,12 +24,10 @@ class Columns(NamedTuple):
     """Of all columns there are."""
     points: dict[str, dict[int, float]]
     """Wanted tag -> env steps -> value; a later row of the same step counts."""
-    damaged: int
-    """Rows that can't be read."""
 
 
 def read_columns(metrics: Path, wanted: Sequence[str]) -> Columns:
-    """The columns ``wanted``, as far as they can be read; a torn last row is that of a run that goes on.
+    """The columns ``wanted``, less rows that can't be read, of which it warns; a torn last one a run still writes.
 
     Raises:
         Damaged: There is no such file, or it has no env steps.
@@ -55,11 +53,13 @@ def read_columns(metrics: Path, wanted: Sequence[str]) -> Columns:
         for there, value in row:
             if math.isfinite(value):
                 there[step] = value
-    return Columns(names, points, damaged)
+    if damaged:
+        warn(f"{metrics} has damaged rows, which are left out: {damaged}")
+    return Columns(names, points)
 
 
 def read_points(run: RunDirectory, *tags: str) -> list[dict[int, float]]:
-    """Env steps -> value of each of ``tags``, empty where there is no file; of what is damaged it warns.
+    """Env steps -> value of each of ``tags``, empty where there is no file to read, of which it warns.
 
     Raises:
         DiskFailed: The file can't be read.
@@ -71,8 +71,6 @@ def read_points(run: RunDirectory, *tags: str) -> list[dict[int, float]]:
         if os.path.lexists(metrics):
             warn(e.message)
         return [{} for _ in tags]
-    if columns.damaged:
-        warn(f"{metrics} has damaged rows, which are left out: {columns.damaged}")
     return [columns.points[tag] for tag in tags]
 
 

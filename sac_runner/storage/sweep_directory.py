@@ -138,6 +138,18 @@ class SweepDirectory:
         """What the process of ``job`` is to run."""
         return self._folder / f"{job.number:04}.json"
 
+    def read_config(self, job: SweepJob) -> dict[str, Any]:
+        """What ``job`` was frozen to, as plain data.
+
+        Raises:
+            Damaged: It can't be read.
+            DiskFailed: Nor can its file.
+        """
+        config = read_signed(self.job_file(job)).get("config")
+        if not isinstance(config, dict):
+            raise Damaged(f"{self.job_file(job)} is not a job of a sweep")
+        return config
+
     def log_file(self, job: SweepJob) -> Path:
         """All that the processes of ``job`` printed."""
         return self._folder / f"{job.number:04}.log"

@@ -15,6 +15,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sac_runner.config.compose import recipe, to_config
+from sac_runner.config.convert import key_of
 from sac_runner.config.schema import Config
 from sac_runner.errors import WrongInput, say, train_command
 from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
@@ -81,7 +82,7 @@ class SweepLauncher(Launcher):
         """Of a grid that comes in parts, a sweep that is stopped would not know the rest."""
         sweeper = self.config.hydra.sweeper
         if sweeper.get("max_batch_size") is not None and "BasicSweeper" in sweeper.get("_target_", ""):
-            remedy = train_command("hydra.launcher.at_a_time=N -m ..., for so many jobs at a time")
+            remedy = train_command("-m hydra.launcher.at_a_time=N ...   # so many jobs at a time")
             raise WrongInput("hydra.sweeper.max_batch_size would freeze a sweep in parts", remedy)
 
     def _refuse_the_lowest(self) -> None:
@@ -96,6 +97,11 @@ class SweepLauncher(Launcher):
         """The same job again would count as another seed."""
         if "BasicSweeper" not in self.config.hydra.sweeper.get("_target_", ""):
             return
+        named = OverridesParser.create().parse_overrides(list(self.config.hydra.overrides.task))
+        keys = [key_of(override.get_key_element()) for override in named]
+        for key, override in zip(keys, named, strict=True):
+            if override.is_sweep_override() and keys.count(key) > 1:
+                raise WrongInput(f"{override.input_line}: {key} is named twice, which leaves the other's values out")
         seen = set()
         for job in jobs:
             values = tuple(values_of(job).items())
@@ -110,10 +116,17 @@ class SweepLauncher(Launcher):
             cfg.hydra.job.id = cfg.hydra.job.num = number
             bare = cfg.copy()
             del bare["hydra"]
-        try:
-            return Proposed(job, setting_of(job, fixed), to_config(bare, cfg.hydra), recipe(choices))
-        except WrongInput as e:
-            raise e.of(job) from e
+
+        def of_seed(seed: int | None) -> Config:
+            """What it composes to, with ``seed`` in place of its own."""
+            with open_dict(bare):
+                bare.seed = seed
+            try:
+                return to_config(bare, cfg.hydra)
+            except WrongInput as e:
+                raise e.of(job) from e
+
+        return Proposed(job, setting_of(job, fixed), of_seed(bare.seed), recipe(choices), of_seed)
 
 
 def _fixed(config: DictConfig) -> set[str]:

@@ -54,23 +54,19 @@ def seeds_of(first: int | None, count: int | None, swept: bool) -> list[int | No
     return [None] * count if first is None else list(range(first, first + count))
 
 
-def number_jobs(
-    earlier: list[SweepJob], settings: list[Setting], seeds: list[int], budgets: list[int | None]
-) -> list[SweepJob]:
-    """A job for each setting and seed, with a run directory of its own.
+def number_jobs(earlier: list[SweepJob], asked: list[tuple[Setting, int, int | None]]) -> list[SweepJob]:
+    """A job for each that is asked for, with a run directory of its own.
 
     Args:
         earlier: Jobs that the sweep has already.
-        settings: One for each job.
-        seeds: One for each job.
-        budgets: Env steps of each.
+        asked: Setting, seed and budget of env steps of each.
     """
     taken = {job.path for job in earlier}
     folders: dict[str, str] = {}
     for job in earlier:
         folders.setdefault(job.label, Path(job.path).parent.name)
     jobs: list[SweepJob] = []
-    for setting, seed, budget in zip(settings, seeds, budgets, strict=True):
+    for setting, seed, budget in asked:
         number = len(earlier) + len(jobs)
         label = SweepJob(number, "", setting, seed, budget).label
         path = _free_path(folders.get(label), folder_name(setting), seed, set(folders.values()), taken)

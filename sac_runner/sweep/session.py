@@ -19,7 +19,6 @@ from sac_runner.machine import MOST_THREADS, available_cores, available_memory, 
 from sac_runner.storage.find import find_run
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.new_folder import create_exclusively, nearest_there, refuse_where_none_can_be_made
-from sac_runner.storage.signed import read_signed
 from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
 from sac_runner.sweep.plan import Setting, number_jobs, seeds_of, sweep_path
 from sac_runner.sweep.probe import measure
@@ -50,6 +49,8 @@ class Proposed(NamedTuple):
     setting: Setting
     config: Config
     recipe: str | None
+    of_seed: Callable[[int], Config]
+    """Its config with another seed, and with what follows from that (``${seed}``)."""
 
 
 Execute = Callable[[SweepDirectory, list[SweepJob], Allotment], int | None]
@@ -83,16 +84,17 @@ class Session:
             WrongInput: A job can't be run, and the sweep is as it was; or the cluster refuses them.
         """
         by_seed = len({p.config.seed for p in proposed}) > 1
-        drawn = [(p, seed) for p in proposed for seed in seeds_of(p.config.seed, limits.seeds, by_seed)]
-        configs = [_frozen(p.config, seed) for p, seed in drawn]
+        asked = [(p, seed) for p in proposed for seed in seeds_of(p.config.seed, limits.seeds, by_seed)]
+        drawn = [(p, secrets.randbits(32) if seed is None else seed) for p, seed in asked]
+        configs = [_frozen(p.of_seed(seed)) for p, seed in drawn]
         now = time.strftime("%Y%m%d-%H%M%S")
         path = sweep_path(configs[0].outputs, now, swept, configs[0].run.name)
         if self.sweep is None and not configs[0].dry_run:  # before environments are tried out, which takes seconds
             refuse_where_none_can_be_made(path)
         allotment, needs = self._allot(configs, limits)
         configs = [replace(c, threads=allotment.threads if c.threads == "auto" else c.threads) for c in configs]
-        seeds = [c.seed for c in configs if c.seed is not None]
-        jobs = number_jobs(self._jobs, [p.setting for p, _ in drawn], seeds, [c.total_env_steps for c in configs])
+        asked_for = [(p.setting, seed, c.total_env_steps) for (p, seed), c in zip(drawn, configs, strict=True)]
+        jobs = number_jobs(self._jobs, asked_for)
         free = shutil.disk_usage(nearest_there(path)).free
         if configs[0].dry_run:
             print(_announcement(jobs, allotment, needs, free, None))
@@ -115,7 +117,7 @@ class Session:
             WrongInput: It is not a sweep, or what its jobs name is not there any more.
             Damaged: Its plan can't be read.
             RunInUse: Another process runs it.
-            DiskFailed: How many run at a time can't be written into its plan.
+            DiskFailed: How its jobs are run from here on can't be written into its plan.
         """
         sweep.require_inside()
         if not dry_run:
@@ -131,7 +133,8 @@ class Session:
         say(words)
         if left:
             allotment, _ = self._allot(_intact(sweep, left), limits)
-            now = {"at_a_time": allotment.at_a_time, "started": time.strftime("%FT%T%z")}
+            began = time.strftime("%FT%T%z")
+            now = {"at_a_time": allotment.at_a_time, "launcher": limits.launcher, "started": began}
             sweep.write_plan(sweep.read_plan() | now, jobs, [])
             self._execute(sweep, left, allotment, execute)
 
@@ -190,10 +193,10 @@ class Session:
         return next((code for code in codes if code in (70, 73, 74, 76)), 1 if left else 0)
 
 
-def _frozen(config: Config, seed: int | None) -> Config:
-    """What does not depend on when or where the job starts: its seed, and which run ``init_from=last`` is."""
+def _frozen(config: Config) -> Config:
+    """What does not depend on when the job starts: which run ``init_from=last`` is."""
     source = None if config.init_from is None else str(find_run(config.init_from, config.outputs).resolve())
-    return replace(config, seed=secrets.randbits(32) if seed is None else seed, init_from=source)
+    return replace(config, init_from=source)
 
 
 def _job_data(proposed: Proposed, config: Config, job: SweepJob) -> dict[str, Any]:
@@ -231,7 +234,7 @@ def frozen_config(sweep: SweepDirectory, job: SweepJob) -> Config:
         Damaged: It can't be read.
         WrongInput: It is of another version.
     """
-    return from_plain(read_signed(sweep.job_file(job))["config"])
+    return from_plain(sweep.read_config(job))
 
 
 def _announcement(jobs: list[SweepJob], allotment: Allotment, needs: list[Needs], free: int, path: Path | None) -> str:

@@ -127,8 +127,8 @@ def end_line(sweep: SweepDirectory, job: SweepJob, now: Status) -> str:
     if now.state == "stopped":
         saved = "" if now.cause and now.cause.endswith("not saved") else ", saved"
         return f"stopped  {job.path}  {now.cause or 'told to stop'}{at}{saved}"
-    cause = cut(now.cause or "ended without a word", _CAUSE)
-    return f"{now.state:<8} {job.path}  {cause}{at} -> {sweep.log_file(job)}"
+    cause, log = cut(now.cause or "ended without a word", _CAUSE), sweep.log_file(job)
+    return f"{now.state:<8} {job.path}  {cause}{at} -> {log if log.exists() else log.parent}"  # where SLURM's own are
 
 
 def _next(sweep: SweepDirectory, jobs: list[tuple[SweepJob, Status]]) -> list[str]:

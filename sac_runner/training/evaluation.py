@@ -72,26 +72,22 @@ class Protocol(NamedTuple):
 def evaluate(
     policy: Policy,
     envs: VectorEnv[Any, Any, Any],
+    protocol: Protocol,
     *,
-    episodes: int,
-    seed: int,
-    deterministic: bool,
     q_value: QValue | None = None,
     gamma: float = 1.0,
     on_episode: Callable[[int], None] = lambda finished: None,
     stop_requested: Callable[[], bool] = lambda: False,
 ) -> Evaluation:
-    """Play episodes 0 .. episodes - 1, the i-th always with reset seed and noise of ``seed + i``.
+    """Play the episodes of ``protocol``, the i-th always with reset seed and noise of ``seed + i``.
 
-    The batch is ``envs.num_envs`` throughout (rows of a product differ in their last bits between batch sizes), so
+    The batch is ``num_envs`` throughout (rows of a product differ in their last bits between batch sizes), so
     equal weights give equal numbers; slots that have no episode left play on and are not counted.
 
     Args:
         policy: In float32.
-        envs: Made for evaluation alone.
-        episodes: At least 1.
-        seed: Of episode 0.
-        deterministic: False samples actions.
+        envs: Made for evaluation alone, as many as ``protocol`` says.
+        protocol: Of at least 1 episode.
         q_value: Adds ``q_bias`` when given.
         gamma: Discount for ``q_bias``.
         on_episode: Told how many episodes are finished.
@@ -100,7 +96,7 @@ def evaluate(
     Raises:
         Interrupted: A stop was requested.
     """
-    slots = _Slots(envs.num_envs, seed)
+    episodes, slots = protocol.episodes, _Slots(envs.num_envs, protocol.seed)
     collector = Collector(envs, slots.next_seed)
     bias = _QBias(envs.num_envs, gamma)
     finished: dict[int, Episode] = {}
@@ -108,7 +104,7 @@ def evaluate(
     while len(finished) < episodes:
         if stop_requested():
             raise Interrupted
-        action = policy.act(collector.obs, None if deterministic else slots.draw(collector.action_shape))
+        action = policy.act(collector.obs, None if protocol.deterministic else slots.draw(collector.action_shape))
         if q_value is not None and bias.begins.any():
             bias.begin(q_value(collector.obs, action))
         step_of = list(slots.playing)
@@ -136,7 +132,7 @@ class _Slots:
     def __init__(self, count: int, seed: int) -> None:
         self._upcoming, self._seed = itertools.count(), seed
         self.playing = [0] * count
-        self._noises = [evaluation_noise(seed)] * count
+        self._noises: dict[int, np.random.Generator] = {}
 
     def next_seed(self, env: int, *_: int) -> int:
         """Begin the next episode in ``env``."""
@@ -147,7 +143,7 @@ class _Slots:
 
     def draw(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """A standard normal draw of ``shape`` for each of them."""
-        return np.stack([noise.standard_normal(shape, np.float32) for noise in self._noises])
+        return np.stack([noise.standard_normal(shape, np.float32) for _, noise in sorted(self._noises.items())])
 
 
 class _QBias:

@@ -22,6 +22,7 @@ from sac_runner.interaction.faults import close
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.machine import available_memory
 from sac_runner.storage.files import folder_size
+from sac_runner.storage.names import shown
 from sac_runner.storage.new_folder import nearest_there
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.text import duration
@@ -88,7 +89,7 @@ def needs(config: Config) -> tuple[float, int, int, int]:
     configure_torch(config, device)
     gpus = torch.cuda.device_count() if device.type == "cuda" and device.index is None else 0
     try:
-        with Trainer(config, config.seed or 0, device, Console(config)) as trainer:
+        with Trainer(config, device, Console(config)) as trainer:
             memory = replay_bytes(trainer.replay, config.total_env_steps)
             env_s, _ = _probe_steps(trainer)
             seconds = _seconds(config, env_s, _update_seconds(trainer)) or 0.0
@@ -136,7 +137,7 @@ def warn_of_disk(trainer: Trainer, run: RunDirectory) -> None:
     more = replay_bytes(trainer.replay, config.total_env_steps) - folder_size(run.replay)
     with contextlib.suppress(OSError):  # a disk that can't say it just now
         if more > (free := shutil.disk_usage(run.path).free):
-            text = f"the replay buffer of {run.path} will need {more / 1e6:,.1f} MB of disk more"
+            text = f"the replay buffer of {shown(run.path)} will need {more / 1e6:,.1f} MB of disk more"
             warn(f"{text}, {free / 1e6:,.1f} MB are free")
 
 

@@ -11,27 +11,28 @@ from typing import Any
 
 import torch
 
+from sac_runner.config.schema import Config
+
 _PACKAGES = ("sac-runner", "torch", "gymnasium", "mujoco", "Box2D", "numpy", "hydra-core", "safetensors")
 
 
-def provenance(overrides: list[str], seed: int, device: torch.device, threads: int, precision: str) -> dict[str, Any]:
+def provenance(overrides: list[str], config: Config, device: torch.device, threads: int) -> dict[str, Any]:
     """Plain data for JSON.
 
     Args:
         overrides: As the run took them.
-        seed: The root seed that is used.
+        config: With its seed.
         device: Resolved.
         threads: Of PyTorch.
-        precision: Of the updates' matrix products.
     """
     return {
         "started": time.strftime("%FT%T%z"),
         "command": [Path(sys.argv[0]).name, *(a for a in sys.argv[1:] if not a.startswith("hydra.sweep.dir="))],
         "overrides": overrides,
-        "seed": seed,
+        "seed": config.seed,
         "device": str(device),
         "threads": threads,
-        "precision": precision,
+        "precision": config.precision,
         "versions": {"python": platform.python_version(), **{name: version_of(name) for name in _PACKAGES}},
         "git": git_state(),
         "host": {"system": platform.platform(), "cores": os.cpu_count(), "gpu": _gpu(device)},

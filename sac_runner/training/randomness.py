@@ -15,11 +15,6 @@ def _sequence(root: int, *key: int) -> np.random.SeedSequence:
     return np.random.SeedSequence(root, spawn_key=key)
 
 
-def draw_root_seed() -> int:
-    """A seed from the operating system, in [0, 2^32)."""
-    return int(np.random.SeedSequence().generate_state(1)[0])
-
-
 def weights_generator(root: int) -> torch.Generator:
     """The generator of initial weights: PyTorch's, seeded from the root like the streams."""
     return torch.Generator().manual_seed(int(_sequence(root, _WEIGHTS).generate_state(1)[0]))

@@ -3,7 +3,7 @@
 import contextlib
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sac_runner.algorithm.agent import SAC
@@ -15,6 +15,7 @@ from sac_runner.storage import checkpoints
 from sac_runner.storage.checkpoints import Checkpoint, Kind
 from sac_runner.storage.events import EventLog
 from sac_runner.storage.metrics_file import MetricsFile, Written, read_points
+from sac_runner.storage.names import shown
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.segments import Segment
 from sac_runner.training import recovery
@@ -23,7 +24,7 @@ from sac_runner.training.metrics import METRICS, RolloutMeans, TrainMeans, check
 from sac_runner.training.pace import Pace
 from sac_runner.training.policies import UnsavedPolicies, arrays_of, finite
 from sac_runner.training.resume import from_its_weights
-from sac_runner.training.schedule import Counters, is_over, owes_updates, warmup_env_steps
+from sac_runner.training.schedule import Counters, Ending, ending, owes_updates, warmup_env_steps
 from sac_runner.training.state import ReplayOnDisk, TrainingState
 from sac_runner.types import Scalars
 
@@ -213,8 +214,9 @@ class Record:
         checkpoint: Checkpoint,
         state: TrainingState,
         stop_requested: Callable[[], bool] = lambda: False,
+        overrides: Sequence[str] = (),
     ) -> list[int]:
-        """Continue from ``checkpoint``.
+        """Continue from ``checkpoint``; ``overrides`` are what was typed to go on with.
 
         Returns:
             Environments whose episode could not be replayed exactly and was cut short.
@@ -227,27 +229,28 @@ class Record:
         kept, at = plain["record"], Counters(**plain["counters"])
         self.scores, self.latest, self._rows_digest = kept["scores"], kept["latest"], kept.get("rows")
         if plain["replay"] is None and self.needs_replay(at, plain["turn"] and Counters(**plain["turn"])):
-            text = f"{self.run.path} did not keep its replay buffer, so it can't be continued exactly"
-            raise WrongInput(text, train_command(from_its_weights(self.run)))
+            text = f"{shown(self.run.path)} did not keep its replay buffer, so it can't be continued exactly"
+            raise WrongInput(text, train_command(from_its_weights(self.run, overrides)))
         if arrays["collector.obs"].shape != state.collector.obs.shape:
-            raise WrongInput(f"{self.run.path} was trained on observations of another size than env.id has now")
+            raise WrongInput(f"{shown(self.run.path)} was trained on observations of another size than env.id has now")
         self._replay.load(recovery.listed_segments(checkpoint), arrays["collector.obs"], state.replay)
         self._train.load_state_dict(kept["train"], state.agent.device)
         self._rollout.load_state_dict(kept["rollout"])
         self.pace.load_state_dict(kept)
         self._has_replay = plain["replay"] is not None
-        self._ended_at = None if self._is_over(at) else kept.get("ended_at")
+        self._ended_at = None if self.ending(at) else kept.get("ended_at")
         cut = state.restore(arrays, plain, stop_requested)
         if cut:
             self._replay.forget_newest()
         return cut
 
-    def _is_over(self, counters: Counters) -> bool:
-        return is_over(self.config, counters, self.last_evaluation_at, self.last_return)
+    def ending(self, counters: Counters) -> Ending | None:
+        """Why the run is over at ``counters``; None where it is not."""
+        return ending(self.config, counters, self.last_evaluation_at, self.last_return)
 
     def needs_replay(self, counters: Counters, turn: Counters | None) -> bool:
         """Whether a run that is stopped there, within ``turn`` if any, has updates to make yet."""
-        return not self._is_over(counters) or owes_updates(self.config, counters, turn)
+        return self.ending(counters) is None or owes_updates(self.config, counters, turn)
 
     def _note(self, counters: Counters) -> dict[str, Any]:
         score = self.scores.get("final", {})

@@ -25,7 +25,7 @@ from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.text import duration, plural, spread
 from sac_runner.training.record import Record
 from sac_runner.training.resume import from_its_weights
-from sac_runner.training.schedule import Counters, is_finished, is_over
+from sac_runner.training.schedule import Counters, ending, is_finished
 
 
 def header(config: Config, overrides: list[str], recipe: str | None, action_dim: int, least_s: float = 0.0) -> str:
@@ -135,7 +135,7 @@ def finished_already(config: Config, run: RunDirectory, changes: Sequence[str] =
     counters = Counters(**{name: summary[name] for name in vars(Counters())})
     final = summary["scores"]["final"]
     judged = _before_the_end(run) or final
-    if not is_over(config, counters, judged["env_steps"], judged["return_mean"]):
+    if ending(config, counters, judged["env_steps"], judged["return_mean"]) is None:
         return None
     path = quote(str(shown(run.path)))
     reached = f"{shown(run.path)} is finished: return {_score(final)} at {counters.env_steps:,} env steps"

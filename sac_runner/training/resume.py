@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from sac_runner.algorithm.agent import SAC
+from sac_runner.algorithm.agent import SAC, under
 from sac_runner.config.compose import own_folders
 from sac_runner.config.convert import by_key, flat, from_plain, key_of, to_plain
-from sac_runner.config.schema import Config
+from sac_runner.config.schema import ABOUT_A_START, NOT_LEARNED, OF_A_LINEAR_RATE, Config
 from sac_runner.config.validate import validate
 from sac_runner.errors import Damaged, WrongInput, first_line, train_command
 from sac_runner.interaction.spaces import EnvSpaces
@@ -25,12 +25,7 @@ from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.stored_config import plain_config
 from sac_runner.storage.sweep_directory import find_job
 
-# What may change when a run continues: how long, how it is watched and where it computes, not what it learns.
-_CHANGEABLE = (
-    *("total_env_steps", "schedule.rounds", "device", "threads", "compile_after_updates", "env.timeout_s"),
-    *("log.", "eval.every_", "checkpoint.", "stop."),
-)
-_ABOUT_THE_START = ("resume", "init_from", "dry_run", "outputs", "run.")
+_ABOUT_THE_START = (*ABOUT_A_START, "init_from")
 _SHAPING = ("normalization", "agent.hidden_sizes", "agent.n_critics", "agent.critic_layer_norm")
 """Keys with other values of which there are other weights, so that those of the run don't fit."""
 _LISTED = 4
@@ -65,7 +60,7 @@ def continued_config(run: RunDirectory, overrides: list[str], composed: Config) 
     keys = list(by_key(overrides))
     stored, values = to_plain(stored_config(run)), flat(composed)
     _require_single_keys(overrides, run)
-    ignored = (*_ABOUT_THE_START, *_CHANGEABLE)
+    ignored = (*_ABOUT_THE_START, *NOT_LEARNED)
     same_schedule = ("schedule",) if composed.schedule.mode == stored["schedule"]["mode"] else ()
     asked = [key for key in keys if not key.startswith(ignored) and key not in same_schedule]
     refused = {key: found for key in asked if (found := _differences(flat(stored), values, key, ignored))}
@@ -79,12 +74,12 @@ def continued_config(run: RunDirectory, overrides: list[str], composed: Config) 
             train_command(from_its_weights(run, overrides)) if fit else None,
         )
     for key in keys:
-        if key.startswith(_CHANGEABLE):
+        if key.startswith(NOT_LEARNED):
             _set(stored, key, values[key])
     config = from_plain(stored)
     validate(config)
     if "total_env_steps" in keys:
-        _check_learning_rate(config, run)
+        _check_learning_rate(config, run, overrides)
     _check_budget(config, run, keys)
     return replace(config, resume=None, dry_run=composed.dry_run)
 
@@ -94,7 +89,7 @@ def _require_single_keys(overrides: list[str], run: RunDirectory) -> None:
     for override in overrides:
         key, value = key_of(override), override.partition("=")[2]
         named = re.match(r"\{\s*(\w+)", value)
-        if named and any(may.startswith(f"{key}.") for may in _CHANGEABLE):
+        if named and any(may.startswith(f"{key}.") for may in NOT_LEARNED):
             text = f"{override}: a run that goes on takes its keys one by one"
             raise WrongInput(text, train_command(f"resume={quote(str(run.path))} {key}.{named[1]}=..."))
 
@@ -111,13 +106,13 @@ def _check_budget(config: Config, run: RunDirectory, keys: Sequence[str]) -> Non
             raise WrongInput(text, train_command(f"resume={quote(str(run.path))}"))
 
 
-def _check_learning_rate(config: Config, run: RunDirectory) -> None:
+def _check_learning_rate(config: Config, run: RunDirectory, overrides: Sequence[str]) -> None:
     """A linear schedule keeps the end that the run began with; past it, at a rate of 0, nothing would be learned."""
     agent, end = config.agent, config.agent.lr_decay_env_steps
     if agent.lr_schedule == "linear" and agent.lr_final_share == 0 and end and (config.total_env_steps or 0) > end:
         raise WrongInput(
             f"the learning rate of {run.path.name} falls to 0 at {end:,} env steps: past them nothing would be learned",
-            train_command(from_its_weights(run)),
+            train_command(from_its_weights(run, overrides)),
         )
 
 
@@ -165,8 +160,8 @@ def difference(run: RunDirectory, config: Config, may_change: bool = False) -> l
         may_change: What may change when a run continues does not count.
     """
     anew = () if config.seed is not None else ("seed",)  # null: any seed will do
-    unused = () if config.agent.lr_schedule == "linear" else ("agent.lr_final_share", "agent.lr_decay_env_steps")
-    may = (*_CHANGEABLE, *unused) if may_change else unused
+    unused = () if config.agent.lr_schedule == "linear" else OF_A_LINEAR_RATE
+    may = (*NOT_LEARNED, *unused) if may_change else unused
     stored = stored_config(run)
     other = _other_start(stored.init_from, config)
     return [*other, *_differences(flat(stored), flat(config), "", (*_ABOUT_THE_START, *anew, *may))]
@@ -183,13 +178,9 @@ def _other_start(there: str | None, config: Config) -> list[str]:
     if there is not None and RunDirectory(Path(there)).is_run:
         same = os.path.samefile(there, here)
     else:  # moved since, or never there
-        same = there is not None and _own_name(Path(there)) == _own_name(here.resolve())
+        depth = 1 if find_job(here.resolve()) is None else 3  # of every setting of every sweep there is an s0
+        same = there is not None and Path(there).parts[-depth:] == here.resolve().parts[-depth:]
     return [] if same else [f"init_from: {there}, here {here}"]
-
-
-def _own_name(run: Path) -> tuple[str, ...]:
-    """What tells ``run`` from others wherever it is moved: of a job its sweep and setting too, as each is an ``s0``."""
-    return run.parts[-3 if re.fullmatch(r"s\d+", run.name) else -1 :]
 
 
 def _differences(there: dict[str, Any], here: dict[str, Any], asked: str, ignored: tuple[str, ...]) -> list[str]:
@@ -212,17 +203,24 @@ def require_same_spaces(run: RunDirectory, here: EnvSpaces) -> None:
     there, now = run.read_meta().get("spaces"), here.to_plain()
     if isinstance(there, dict) and (other := [key for key in now if there.get(key) != now[key]]):
         differs = f"{other[0]} was {there.get(other[0])}, now {now[other[0]]}"
-        raise WrongInput(f"{run.path} was trained in an environment of other spaces than env.id has now ({differs})")
+        raise WrongInput(
+            f"{shown(run.path)} was trained in an environment of other spaces than env.id has now ({differs})"
+        )
 
 
-def initialize(agent: SAC, run: RunDirectory) -> None:
+def initialize(agent: SAC, run: RunDirectory, overrides: Sequence[str] = ()) -> None:
     """``init_from``: start ``agent`` from the newest networks and statistics of ``run``.
+
+    Args:
+        agent: Of a new run.
+        run: Where they are.
+        overrides: As typed for the new one.
 
     Raises:
         WrongInput: There are none, or they have other shapes.
     """
-    arrays = run.checkpoint("latest").arrays("train")
-    state = {name.removeprefix("agent."): torch.from_numpy(x).to(agent.device) for name, x in arrays.items()}
+    arrays = under("agent.", run.checkpoint("latest").arrays("train"))
+    state = {name: torch.from_numpy(x).to(agent.device) for name, x in arrays.items()}
     try:
         agent.load_weights(state)
     except RuntimeError as e:
@@ -232,4 +230,5 @@ def initialize(agent: SAC, run: RunDirectory) -> None:
         other = [name for name in here if name.startswith(taken) and here[name] != there.get(name)]
         which = f"{other[0]} is {there.get(other[0], 'not there')}, here {here[other[0]]}" if other else first_line(e)
         text = f"the networks of init_from={run.path} have other shapes or normalization than this run's ({which})"
-        raise WrongInput(text, train_command(from_its_weights(run))) from e
+        fitting = [override for override in overrides if not key_of(override).startswith(_SHAPING)]
+        raise WrongInput(text, train_command(from_its_weights(run, fitting))) from e

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from shlex import quote
 
 from sac_runner.config.compose import to_yaml
@@ -32,7 +33,8 @@ from sac_runner.training.record import Record
 from sac_runner.training.recovery import newest_whole
 from sac_runner.training.report import closing, header, stopped
 from sac_runner.training.resume import initialize, require_same_spaces
-from sac_runner.training.trainer import Ending, Trainer
+from sac_runner.training.schedule import Ending
+from sac_runner.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -68,29 +70,29 @@ def train(
         RunnerError: Once the run's config is written, with its ``summary.json`` saying why, if the disk takes that.
             Before, a run to go on with is as it was (a damaged checkpoint is set aside), and a new one is none yet.
     """
-    seed = config.seed
-    assert seed is not None
     device, threads = set_up_torch(config)
-    console = Console(config)
-    with Trainer(config, seed, device, console) as trainer:
-        if not continued:
-            config = _begin_from_another(config, trainer)
-        require_fit(trainer, continued)
-        least_s = 0.0 if continued else least_seconds(trainer)
+    console, here = Console(config), Path.cwd()
+    with Trainer(config, device, console) as trainer, contextlib.ExitStack() as owned:
         env_spaces = spaces_of(config.env)
-        _warn_of_no_end(config)
-        glance = at_a_glance(trainer, env_spaces.action)
-        with own_directory() as lock, stop_on_signals() as stop, contextlib.ExitStack() as at_the_end:
-            run = RunDirectory(lock.run)
+        with contextlib.chdir(here):  # environments may go elsewhere, to their own files
+            if not continued:
+                config = _begin_from_another(config, trainer, overrides)
+            require_fit(trainer, continued)
+            least_s = 0.0 if continued else least_seconds(trainer)
+            _warn_of_no_end(config)
+            glance = at_a_glance(trainer, env_spaces.action)
+            lock = owned.enter_context(own_directory())
+            run = RunDirectory(lock.run.absolute())
+        with stop_on_signals() as stop, contextlib.ExitStack() as at_the_end:
             heed = partial(_asked, lock, stop)
             record = Record(config, run, hyperparameters(config, swept))
             try:
-                cut = _restored(record, trainer, env_spaces, heed) if continued else []
+                cut = _restored(record, trainer, env_spaces, heed, overrides) if continued else []
             except Interrupted:
                 console.say("stopped before it went on; the run is as it was")
                 return Outcome(run, record.last_return, stop.signal)
             died_of = how_it_died(run)
-            meta = provenance(overrides, seed, device, threads, config.precision)
+            meta = provenance(overrides, config, device, threads)
             run.write_start(to_yaml(config), meta | {"spaces": env_spaces.to_plain()})
             with crash_traces(run.path), _summarized(trainer, record, console):
                 console.keep_in(at_the_end.enter_context(contextlib.closing(Appended(run.path / "train.log", "ab"))))
@@ -113,12 +115,11 @@ def dry_run(config: Config, overrides: list[str], recipe: str | None, run: RunDi
     Raises:
         RunnerError: It could not start.
     """
-    assert config.seed is not None
     device, threads = set_up_torch(config)
-    with Trainer(config, config.seed, device, Console(config)) as trainer:
+    with Trainer(config, device, Console(config)) as trainer:
         done, env_spaces = None, spaces_of(config.env)
         if run is None:
-            _begin_from_another(config, trainer)
+            _begin_from_another(config, trainer, overrides)
         else:
             require_same_spaces(run, env_spaces)
             done = find(run.checkpoints, "latest")[-1].env_steps
@@ -133,20 +134,22 @@ def dry_run(config: Config, overrides: list[str], recipe: str | None, run: RunDi
             warn_of_disk(trainer, run)
 
 
-def _begin_from_another(config: Config, trainer: Trainer) -> Config:
+def _begin_from_another(config: Config, trainer: Trainer, overrides: list[str]) -> Config:
     """``init_from``, whose path is kept: ``last`` would soon mean another run."""
     if config.init_from is None:
         return config
     source = find_run(config.init_from, config.outputs)
-    initialize(trainer.agent, RunDirectory(source))
+    initialize(trainer.agent, RunDirectory(source), overrides)
     trainer.agent.begin(list(range(config.env.num_envs)), trainer.collector.obs)  # the other's statistics lack these
     return replace(config, init_from=str(source.resolve()))
 
 
-def _restored(record: Record, trainer: Trainer, spaces: EnvSpaces, heed: Callable[[], bool]) -> list[int]:
+def _restored(
+    record: Record, trainer: Trainer, spaces: EnvSpaces, heed: Callable[[], bool], overrides: list[str]
+) -> list[int]:
     """Go on from the newest checkpoint; the environments whose episode had to be cut short."""
     require_same_spaces(record.run, spaces)
-    return record.restore(newest_whole(record.run), trainer.state, heed)
+    return record.restore(newest_whole(record.run), trainer.state, heed, overrides)
 
 
 def _warn_of_no_end(config: Config) -> None:

@@ -1,10 +1,20 @@
 """When to act at random, how many updates follow a step, and when a run ends: functions of the counters alone."""
 
 from dataclasses import dataclass
+from enum import Enum
 from fractions import Fraction
 from functools import cache
 
 from sac_runner.config.schema import Config, PerRoundConfig, PerStepConfig, ScheduleConfig
+
+
+class Ending(Enum):
+    """Why a run came to its end."""
+
+    FINISHED = "finished"
+    AT_RETURN = "reached stop.at_return"
+    MAX_MINUTES = "reached stop.max_minutes"
+    STOPPED = "stopped"
 
 
 @dataclass
@@ -69,9 +79,11 @@ def is_good_enough(config: Config, evaluated_at: int, mean_return: float) -> boo
     return level is not None and evaluated_at > warmup_env_steps(config.schedule) and mean_return >= level
 
 
-def is_over(config: Config, counters: Counters, evaluated_at: int, mean_return: float) -> bool:
-    """Whether nothing is left to do but what comes at the end."""
-    return is_finished(config, counters) or is_good_enough(config, evaluated_at, mean_return)
+def ending(config: Config, counters: Counters, evaluated_at: int, mean_return: float) -> Ending | None:
+    """Why nothing is left to do but what comes at the end; None while there is."""
+    if is_good_enough(config, evaluated_at, mean_return):
+        return Ending.AT_RETURN
+    return Ending.FINISHED if is_finished(config, counters) else None
 
 
 def owes_updates(config: Config, counters: Counters, turn: Counters | None) -> bool:

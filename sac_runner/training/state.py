@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sac_runner.algorithm.agent import SAC
+from sac_runner.algorithm.agent import SAC, under
 from sac_runner.interaction.collector import Collector
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.storage.checkpoints import Arrays
@@ -63,19 +63,15 @@ class TrainingState:
         self.turn = None if plain["turn"] is None else Counters(**plain["turn"])
         self.updater.compiles = plain["compiles"]
         self.streams.load_state_dict(plain["streams"])
-        tensors = {name: torch.from_numpy(x).to(self.agent.device) for name, x in _under("agent.", arrays).items()}
+        tensors = {name: torch.from_numpy(x).to(self.agent.device) for name, x in under("agent.", arrays).items()}
         self.agent.load_state_dict(tensors)
-        cut = self.collector.load_state_dict(_under("collector.", arrays), plain["collector"], stop_requested)
+        cut = self.collector.load_state_dict(under("collector.", arrays), plain["collector"], stop_requested)
         for env in cut:
             self.replay.truncate_last(env)
         if cut:
             self.replay.start(self.collector.obs)
             self.agent.begin(cut, self.collector.obs[cut])
         return cut
-
-
-def _under(prefix: str, arrays: Arrays) -> Arrays:
-    return {name.removeprefix(prefix): x for name, x in arrays.items() if name.startswith(prefix)}
 
 
 class ReplayOnDisk:

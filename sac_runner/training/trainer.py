@@ -4,7 +4,6 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from enum import Enum
 
 import numpy as np
 import torch
@@ -21,17 +20,17 @@ from sac_runner.interaction.faults import close
 from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.training.console import Console
 from sac_runner.training.device import room_for
-from sac_runner.training.evaluation import evaluate
+from sac_runner.training.evaluation import Protocol, evaluate
 from sac_runner.training.learner import Learner
 from sac_runner.training.randomness import Streams, episode_seed, round_seed, weights_generator
 from sac_runner.training.record import Record
 from sac_runner.training.schedule import (
     Counters,
+    Ending,
     acts_randomly,
     ends_round,
     falls_due,
     is_finished,
-    is_good_enough,
     updates_due,
 )
 from sac_runner.training.state import TrainingState
@@ -39,32 +38,23 @@ from sac_runner.training.state import TrainingState
 _RETRY_S = 10  # in which the user may free some space
 
 
-class Ending(Enum):
-    """Why a run came to its end."""
-
-    FINISHED = "finished"
-    AT_RETURN = "reached stop.at_return"
-    MAX_MINUTES = "reached stop.max_minutes"
-    STOPPED = "stopped"
-
-
 class Trainer:
     """One run, from its first step to its end."""
 
-    def __init__(self, config: Config, seed: int, device: torch.device, console: Console) -> None:
+    def __init__(self, config: Config, device: torch.device, console: Console) -> None:
         """Make the environments, the buffer and the agent; write nothing.
 
         Args:
-            config: Validated.
-            seed: The root seed, ``config.seed``.
+            config: Validated, with a seed.
             device: Where the agent computes.
             console: Shows how far the run is.
         """
-        self.config, self.seed, self.device, self.console = config, seed, device, console
+        assert config.seed is not None
+        self.config, self.seed, self.device, self.console = config, config.seed, device, console
         self.record: Record
         self._failed_saves, self._policies_wait = 0, False
         self.counters = Counters()
-        self.streams = Streams(seed)
+        self.streams = Streams(self.seed)
         with contextlib.ExitStack() as undo:  # processes must not outlive a start that fails
             self.envs = make_vector_env(config.env, config.env.num_envs)
             undo.callback(self.envs.close)
@@ -82,7 +72,8 @@ class Trainer:
         with room_for(f"agent.hidden_sizes={sizes} with agent.n_critics={n}", smaller):
             self.agent = SAC(config, obs_dim, self.action_dim, weights_generator(self.seed), self.device)
         replay, bootstraps = config.replay, config.agent.bootstrap_at_time_limit
-        with room_for(f"replay.capacity={replay.capacity:,}", f"replay.capacity={replay.capacity // 1000} ..."):
+        fewer = f"replay.capacity={min(replay.capacity // 1000, 1_000_000)} ..."
+        with room_for(f"replay.capacity={replay.capacity:,}", fewer):
             self.replay = ReplayBuffer(replay.capacity, config.env.num_envs, obs_dim, self.action_dim, bootstraps)
             on_gpu = DeviceReplay(self.replay, self.device) if self.agent.is_on_gpu else None
         self.replay.start(self.collector.obs)
@@ -127,14 +118,14 @@ class Trainer:
         deadline = None if minutes is None else time.monotonic() + 60 * minutes
         if self.state.turn is not None:  # a stop came in the middle of it
             self._finish(self.state.turn)
-        while (ending := self._is_over()) is None:
+        while (ending := self.record.ending(self.counters)) is None:
             self.state.turn = replace(self.counters)
             self._collect()
             self._finish(self.state.turn)
             if self._stop_requested():
                 return Ending.STOPPED
             if deadline is not None and time.monotonic() >= deadline:
-                return self._is_over() or Ending.MAX_MINUTES
+                return self.record.ending(self.counters) or Ending.MAX_MINUTES
         return ending
 
     def _finish(self, before: Counters) -> None:
@@ -142,11 +133,6 @@ class Trainer:
         if self.counters.rounds == before.rounds:  # else its updates are made
             self._learn()
         self._what_falls_due(before)
-
-    def _is_over(self) -> Ending | None:
-        if is_good_enough(self.config, self.record.last_evaluation_at, self.record.last_return):
-            return Ending.AT_RETURN
-        return Ending.FINISHED if is_finished(self.config, self.counters) else None
 
     def _collect(self) -> None:
         """Lines 4 to 8: act, step, store; episodes that end are reset."""
@@ -234,9 +220,7 @@ class Trainer:
             evaluation = evaluate(
                 self.agent.policy,
                 self.eval_envs,
-                episodes=self.config.eval.episodes,
-                seed=self.config.eval.seed,
-                deterministic=self.config.eval.deterministic,
+                Protocol.in_training(self.config.eval),
                 q_value=self.agent.q_value,
                 gamma=self.config.agent.gamma,
                 on_episode=self.console.evaluating,

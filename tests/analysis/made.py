@@ -73,6 +73,9 @@ def make_run(
     return run
 
 
+_OF_A_RUN = ("steps", "state", "cause", "meta", "seconds_per_step")
+
+
 def make_sweep(folder, settings, seeds, curve, **common):
     """A sweep whose jobs are ``settings`` (typed -> config) x ``seeds``; ``curve(i, seed)`` gives the values of one.
 
@@ -80,16 +83,19 @@ def make_sweep(folder, settings, seeds, curve, **common):
     """
     sweep = SweepDirectory(folder)
     folder.mkdir(parents=True)
-    jobs = []
+    jobs, frozen = [], []
     for i, (typed, config) in enumerate(settings.items()):
         for seed in range(seeds):
             setting = dict(part.split("=", 1) for part in typed.split()) if typed else {}
             path = f"{typed.replace('=', '-').replace(' ', '_') or 'default'}/s{seed}"
             jobs.append(SweepJob(len(jobs), path, setting, seed, None))
+            frozen.append(
+                {"config": plain(seed=seed, **{k: x for k, x in common.items() if k not in _OF_A_RUN}, **config)}
+            )
             values = curve(i, seed)
             if values is not None:
                 make_run(folder / path, values, seed=seed, **common, **config)
-    sweep.write_plan({"name": folder.name, "started": "2026-01-02T00:00:00+0000"}, jobs, [{} for _ in jobs])
+    sweep.write_plan({"name": folder.name, "started": "2026-01-02T00:00:00+0000"}, jobs, frozen)
     return sweep
 
 

@@ -8,12 +8,14 @@ import pytest
 from scipy import stats
 
 from sac_runner.analysis.comparison import compare
+from sac_runner.analysis.figures import draw
 from sac_runner.analysis.load import load
 from sac_runner.analysis.statistics import band, iqm_interval
 from sac_runner.analysis.tables import scores_csv
 from sac_runner.analysis.words import differences, lines
 from sac_runner.errors import WrongInput
 from sac_runner.storage.lock import RunLock
+from sac_runner.storage.sweep_directory import Ended
 from tests.analysis.made import ALPHAS, META, VERSIONS, alpha_sweep, make_run, make_sweep
 
 METRIC = "eval/return_mean"
@@ -314,8 +316,15 @@ def test_a_score_of_the_runs_that_did_not_fail_is_called_so():
     made("diverged", [1.0], seed=7, state="failed", steps=[0], cause="a number became NaN", **FIXED)
     lost = "1 of 3 runs of alpha=fixed failed and is not counted: its score is that of the others"
     assert panel().cautions == [lost]
+    died = make_sweep(Path("runs/died"), {"alpha=fixed": FIXED}, 1, lambda *_: None)
+    died.write_end(died.jobs()[0], Ended(70, "in its first reset"))
+    lost = "2 of 4 runs of alpha=fixed failed and are not counted: its score is that of the others"
+    assert panel().cautions == [lost]
+    assert {row.group.label: len(row.scores) for row in panel().rows} == {"alpha=auto": 3, "alpha=fixed": 2}
+    assert ("died/alpha-fixed/s0", "failed at 0 (in its first reset)") in panel().short
+    assert draw(compared()).png
     made("full disk", [1.0] * 4, seed=8, state="failed", cause="No space left on device", **FIXED)  # and is counted
-    assert panel().cautions == [lost.replace("3 runs", "4 runs")]
+    assert panel().cautions == [lost.replace("4 runs", "5 runs")]
 
 
 def test_a_run_that_ended_by_its_score_is_named():

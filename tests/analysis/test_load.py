@@ -7,6 +7,7 @@ import pytest
 from sac_runner.analysis.load import load
 from sac_runner.errors import WrongInput
 from sac_runner.storage.lock import RunLock
+from sac_runner.storage.sweep_directory import Ended
 from tests.analysis.made import ALPHAS, make_run, make_sweep
 from tests.support import as_nobody
 
@@ -83,7 +84,7 @@ def test_what_names_nothing(outputs):
     assert "nix" in refusal(outputs, "nix")
     assert "nix" in refusal(outputs, "last", "nix")  # a mistyped one is not passed over
     assert "*nix*" in refusal(outputs, "*nix*")
-    assert "'*ant*' (all of them)" in refusal(outputs, "ant")
+    assert "'*ant*'   # all of them" in refusal(outputs, "ant")
     assert "no runs" in refusal(Path("elsewhere"), "last")
     Path("empty").mkdir()
     assert "empty" in refusal(outputs, "empty")
@@ -108,18 +109,44 @@ def test_a_sweep_without_its_plan_still_has_its_runs(outputs, capsys):
     assert names(outputs, f"{plan.parent}/alpha-auto/s0") == SWEEP[:1]
 
 
-def test_jobs_that_have_not_begun_or_failed_before_they_did_are_named(outputs):
-    from sac_runner.storage.sweep_directory import Ended
-
+def test_a_job_that_failed_before_it_was_measured_is_one_of_its_setting(outputs):
     values = {(0, 0): [1.0, 2.0], (1, 0): [1.0, 2.0]}
     folder = outputs / "sweeps" / "20260104-000000_half"
     sweep = make_sweep(folder, dict(list(ALPHAS.items())[:2]), 2, lambda i, seed: values.get((i, seed)))
     sweep.write_end(sweep.jobs()[1], Ended(139, "killed by signal 11"))
     loaded = load([str(folder)], outputs, METRIC)
-    assert len(loaded.runs) == 2
-    named = {x.name.partition("/")[2]: x.why for x in loaded.left_out}
-    assert named.keys() == {"alpha-auto/s1", "alpha-fixed_0.05/s1"}
-    assert "signal 11" in named["alpha-auto/s1"] and named["alpha-fixed_0.05/s1"] == "has not begun"
+    assert loaded.left_out == [(f"{folder.name}/alpha-fixed_0.05/s1", "has not begun")]
+    first, failed, other = loaded.runs
+    assert failed.curve.reach == -1 and failed.config == first.config | {"seed": 1} != other.config
+    assert failed.status.cause == "killed by signal 11"
+    sweep.job_file(sweep.jobs()[1]).unlink()
+    (unknown, _) = load([str(folder)], outputs, METRIC).left_out
+    assert unknown.name.endswith("alpha-auto/s1") and "killed by signal 11: " in unknown.why
+    assert "no run has the metric eval/nope" in refusal(outputs, str(folder), metric="eval/nope")
+
+
+def test_of_an_environment_in_which_all_failed_there_is_nothing_to_compare(outputs):
+    settings = {"env=a": {"env": {"id": "A-v0"}}, "env=b": {"env": {"id": "B-v0"}}}
+    sweep = make_sweep(outputs / "sweeps" / "ab", settings, 1, lambda i, seed: None if i else [1.0, 2.0])
+    sweep.write_end(sweep.jobs()[1], Ended(70, "the rotor came off"))
+    loaded = load(["outputs/sweeps/ab"], outputs, METRIC)
+    assert [run.env_id for run in loaded.runs] == ["A-v0"] and loaded.left_out == [
+        ("ab/env-b/s0", "the rotor came off")
+    ]
+    alone = make_sweep(outputs / "sweeps" / "b", {"env=b": settings["env=b"]}, 1, lambda *_: None)
+    alone.write_end(alone.jobs()[0], Ended(70, "the rotor came off"))
+    assert "there is nothing to compare: b/env-b/s0 the rotor came off" in refusal(outputs, "outputs/sweeps/b")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("eval/return", "mean"), ("eval/returns", "mean"), ("eval/return_ma", "max"), ("nope", "mean")]
+)
+def test_a_metric_that_is_not_there_is_answered_with_the_nearest(outputs, typed, meant):
+    assert f"try: --metric eval/return_{meant}" in refusal(outputs, "last", metric=typed)
+
+
+def test_nothing_is_no_name(outputs):
+    assert 'no run has "" in its name' in refusal(outputs, "")
 
 
 def spoil(path, how):

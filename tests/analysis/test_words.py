@@ -85,11 +85,17 @@ def test_few_seeds_say_how_little_they_prove(seeds, times):
     assert " 1.00 " in table[1]  # without an interval
 
 
-@pytest.mark.parametrize(("seeds", "text"), [((3, 3), "2 runs: 1 2"), ((3, 3, 4), "3 runs: 1 2 3")])
-def test_runs_of_which_some_have_the_same_seed_are_not_called_seeds(seeds, text):
+@pytest.mark.parametrize(("seeds", "text"), [((3, 3), "1 seed: 1.5"), ((3, 3, 4), "2 seeds: 1.5 3")])
+def test_runs_of_one_seed_count_as_one_by_their_mean(seeds, text):
     for i, seed in enumerate(seeds):
         make_run(Path(f"sweeps/{i}"), [1.0 + i], seed=seed)
-    assert f"   {text}   " in said()[2], said()
+    assert f"   {len(seeds)}   {text}   " in said()[2], said()
+
+
+def test_runs_of_one_seed_prove_nothing():
+    for i in range(10):
+        make_run(Path(f"sweeps/{i}"), [1000.0 * (i % 2)], seed=i // 4, agent={"tau": 0.1 * (1 + i % 2)})
+    assert "too few seeds to tell" in said()[5], said()
 
 
 def test_of_groups_with_few_seeds_the_weakest_proof_is_told():

@@ -166,7 +166,7 @@ def _resumed(folder):
     """All that a run knows that goes on."""
     run = RunDirectory(folder)
     config = stored_config(run)
-    with Trainer(config, config.seed, CPU, Console(config, io.StringIO())) as trainer:
+    with Trainer(config, CPU, Console(config, io.StringIO())) as trainer:
         record = Record(config, run, {})
         assert record.restore(newest_whole(run), trainer.state) == []
         record.open()

@@ -45,7 +45,7 @@ def digest(policy):
 def train_watched(folder, each_step, stops):
     """Train ``LIVE`` in ``folder``, from the start or on from its checkpoint; ``each_step`` is given the trainer."""
     run = RunDirectory(folder)
-    with Trainer(LIVE, LIVE.seed, CPU, Console(LIVE, io.StringIO())) as trainer:
+    with Trainer(LIVE, CPU, Console(LIVE, io.StringIO())) as trainer:
         record = Record(LIVE, run, {})
         if run.is_run:
             record.restore(newest_whole(run), trainer.state)

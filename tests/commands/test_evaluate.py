@@ -1,5 +1,7 @@
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from sac_runner.commands.evaluate import main
 from sac_runner.playback.assess import fresh_seeds
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.signed import signed
+from tests.runs import BUDGET, train
 from tests.storage.written import change_config
 from tests.support import config
 
@@ -91,6 +94,16 @@ def evaluated(call, *arguments):
     answer = call(main, *arguments, "--json")
     assert answer.code == 0, answer.err
     return json.loads(answer.out)  # one object and nothing else
+
+
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+def test_what_an_environment_prints_is_no_json(vectorization, tmp_path):
+    env = ["env=custom", "env.id=tests.scripted:Prints-v0", f"env.vectorization={vectorization}", "env.num_envs=1"]
+    assert train(*env, *BUDGET, f"run.dir={tmp_path / 'run'}").code == 0
+    call = "from sac_runner.commands.evaluate import main; main()"
+    asked = [sys.executable, "-c", call, str(tmp_path / "run"), "--trust", "--episodes", "1", "--json"]
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=60)
+    assert json.loads(done.stdout)["episodes"] == 1 and '{"needs": "nothing"}' in done.stderr
 
 
 def test_default_is_the_best_checkpoint_on_fresh_seeds(run, call):

@@ -22,6 +22,7 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 
+from sac_runner.commands import evaluate
 from sac_runner.commands import train as command
 from sac_runner.config.compose import CONF, compose_config
 from sac_runner.errors import RunInUse, WrongInput
@@ -30,6 +31,7 @@ from sac_runner.storage import new_folder
 from sac_runner.storage.checkpoints import find
 from sac_runner.storage.lock import RunLock
 from sac_runner.storage.names import shown
+from sac_runner.storage.prune import prune_replay
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.sweep_directory import Ended, find_job
 from sac_runner.training.preflight import _time
@@ -300,16 +302,18 @@ def test_the_last_line_names_a_run_elsewhere_by_its_path(elsewhere):
 
 
 def test_the_header_says_how_long_the_updates_take_at_least(elsewhere):
-    short = ["eval.episodes=1", "eval.max_episode_steps=5", "eval.num_envs=1", "stop.max_minutes=1e-6", "threads=1"]
-    started = partial(train, "env=pendulum", *short, "schedule.warmup_env_steps=1")
+    fails = ["env=custom", "env.id=tests.scripted:Fails-v0", "env.kwargs.at=1", "threads=1"]
+    started = partial(train, *fails, "schedule.warmup_env_steps=1")
     minutes = re.search(r"1,000,000 env steps, at least ([\d,]+) min", started("total_env_steps=1e6").err)
     assert 10 < int(minutes[1].replace(",", "")) < 10_000
     assert "at least" not in started("total_env_steps=2000").err
-    assert "at least" not in started("total_env_steps=1e6", "stop.at_return=5").err
-    rounds = partial(train, "env=pendulum", *short, "schedule=per_round")
-    assert re.search(r", at least [\d,]+ min", rounds("total_env_steps=null").err)
-    either = rounds("total_env_steps=1e5")
-    assert either.code == 0 and "at least" not in either.err
+    for stop in ("stop.at_return=5", "stop.max_minutes=1"):
+        assert "at least" not in started("total_env_steps=1e6", stop).err
+    rounds = partial(train, *fails, "schedule=per_round")
+    assert re.search(
+        r"\d rounds, as many env steps as it takes, at least [\d,]+ min", rounds("total_env_steps=null").err
+    )
+    assert re.search(r"\d rounds, at most 100,000 env steps\n", rounds("total_env_steps=1e5").err)
 
 
 def test_the_name_of_a_run_says_what_was_overridden():
@@ -397,6 +401,33 @@ def test_init_from_starts_from_the_weights_and_statistics_of_another_run(normali
     assert RunDirectory(Path("second")).read_summary()["env_steps"] == 1
 
 
+def test_what_an_environment_is_made_with_stays_as_it_was_typed(elsewhere):
+    kwargs = ["env.kwargs.goal=[0]", "env.kwargs.options={mode: fast}"]
+    run = trained("env=custom", "env.id=tests.scripted:Spoils-v0", *kwargs, *BUDGET)
+    assert yaml.safe_load(run.config_text())["env"]["kwargs"] == {"goal": [0], "options": {"mode": "fast"}}
+
+
+@pytest.mark.parametrize("when", ["made", "reset"])
+def test_an_environment_that_works_in_another_folder_takes_no_file_of_the_run_there(elsewhere, when, capsys):
+    assets = elsewhere / "assets"
+    assets.mkdir()
+    kwargs = [f"env.kwargs.when={when}", f"env.kwargs.to={assets}"]
+    wanders = ["env=custom", "env.id=tests.scripted:Wanders-v0", *kwargs, *BUDGET]
+    for arguments in (
+        [*wanders, "run.name=first"],
+        ["resume=first", "total_env_steps=90"],
+        [*wanders, "init_from=first", "run.dir=mine"],
+    ):
+        answer = train(*arguments)
+        assert answer.code == 0, answer.err
+        os.chdir(elsewhere)
+    evaluate.main(["mine", "--trust", "--episodes", "1"])
+    assert "best of 2 evaluations of 1 episode each" in capsys.readouterr().out
+    os.chdir(elsewhere)
+    assert not [*assets.iterdir()] and RunDirectory(Path("mine")).read_summary()["env_steps"] == 60
+    assert the_run().read_summary()["env_steps"] == 90
+
+
 def test_a_run_that_began_from_another_goes_on_without_it(finished):
     source = finished.path.resolve()
     assert train(*TINY, "init_from=last", "run.dir=second").code == 0
@@ -407,6 +438,10 @@ def test_a_run_that_began_from_another_goes_on_without_it(finished):
 
 
 def test_what_is_offered_in_place_of_a_change_begins_anew_from_the_weights(finished):
+    for change in ("env.kwargs.g=9", "alpha.lr=1e-2"):
+        text = refused(*TINY, "init_from=last", change, "agent.hidden_sizes=[4]", "normalization=obs", "run.dir=new")
+        assert f"{change} " in f"{text.splitlines()[1]} " and "'agent.hidden_sizes=[8,8]'" in text
+        assert "normalization" not in text.splitlines()[1]
     text = refused("resume=last", "seed=3", "log.every_env_steps=10")
     offered = shlex.split(text.splitlines()[1].removeprefix("  try: sac-train "))
     assert offered[0] == f"init_from={shown(finished.path)}" and {*TINY, "seed=3"} - {"outputs=outputs"} <= {*offered}
@@ -421,6 +456,12 @@ def test_what_is_offered_after_another_choice_has_no_key_of_the_earlier_one(else
     assert "alpha=fixed" in offered and "total_env_steps=90" in offered and "target_entropy" not in text.splitlines()[1]
     assert train(*offered, "run.dir=new").code == 0
     assert "try:" not in refused("resume=job", "agent.hidden_sizes=[9]")
+
+
+def test_a_run_without_its_replay_buffer_offers_its_weights_and_the_budget_that_is_asked_for(finished):
+    prune_replay(finished, Path("outputs"))
+    offered = refused("resume=last", "total_env_steps=70").splitlines()[1]
+    assert "init_from=" in offered and "total_env_steps=70" in offered and "total_env_steps=60" not in offered
 
 
 def test_a_run_whose_replay_buffer_is_damaged_offers_its_weights(finished):
@@ -572,6 +613,18 @@ def test_run_dir_that_began_from_another_run_is_refused():
     assert "init_from: None, here a" in refused(*TINY, "run.dir=plain", "init_from=./a")
 
 
+def test_run_dir_that_began_from_a_job_is_told_from_one_of_another_sweep(finished):
+    for name in ("a", "b"):
+        sweep, (job,) = write_sweep(Path("outputs/sweeps", name), "alpha=auto")
+        shutil.copytree(finished.path, sweep.run(job).path, dirs_exist_ok=True)
+    begun, theirs = [*TINY, "run.dir=job"], f"sweeps/b/{job.path}"
+    assert train(*begun, f"init_from=sweeps/a/{job.path}").code == 0
+    Path("elsewhere").mkdir()
+    Path("outputs/sweeps/a").rename("elsewhere/a")
+    assert f"here outputs/{theirs}" in refused(*begun, f"init_from={theirs}")
+    assert " is finished: return " in train(*begun, f"init_from=elsewhere/a/{job.path}").err
+
+
 def test_run_dir_with_a_drawn_seed_continues_too():
     assert stopped_at(33, *TINY, "seed=null", "run.dir=job").code == 143
     assert train(*TINY, "seed=null", "run.dir=job").code == 0
@@ -700,6 +753,8 @@ def test_a_dry_run_of_a_run_that_goes_on_says_what_is_left(finished, hurried):
     whole = stored_config(finished)
     assert _time(whole, 100.0, 0.0, 0) == "about 1:40:00, evaluation aside"
     assert _time(whole, 100.0, 0.0, 45) == "about 25:00 more, evaluation aside"
+    short = replace(whole, stop=replace(whole.stop, max_minutes=10.0))
+    assert _time(short, 100.0, 0.0, 45) == "about 10:00 more, evaluation aside"
 
 
 def test_a_run_directory_that_may_not_be_read_is_refused(monkeypatch):

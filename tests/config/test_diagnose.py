@@ -219,6 +219,12 @@ VALUES = [
         "=-1 must",
         "try: sac-train 'agent.hidden_sizes=[128,128]' seed=3\n",
     ),
+    ("agent.hidden_sizes=64", "must be a list", "try: sac-train 'agent.hidden_sizes=[64]'\n"),
+    ("agent.gamma=95%", "agent.gamma=95% must be a number", "try: sac-train agent.gamma=0.95\n"),
+    ("stop.max_minutes=2h", "=2h must be a number", "try: sac-train stop.max_minutes=120\n"),
+    ("env.timeout_s=1.5min", "=1.5min must be a number", "try: sac-train env.timeout_s=90\n"),
+    ("checkpoint.every_minutes=30s", "=30s must be a number", "try: sac-train checkpoint.every_minutes=0.5\n"),
+    ("seed=9%", "seed=9% must be a whole number or null", "try: sac-train seed=0\n"),
     ("total_env_steps=10k env=pendulum", "=10k must be", "try: sac-train total_env_steps=10000 env=pendulum\n"),
     ("normalization.obs=yes seed=3", "must be true or false", "try: sac-train normalization.obs=true seed=3\n"),
     ("normalization.obs=off", "must be true or false", "try: sac-train normalization.obs=false\n"),
@@ -268,7 +274,7 @@ VALUES = [
     ("-m agent.tau=7,8", "job agent.tau=7: agent.tau=7 must be above 0", "try: sac-train -m agent.tau=0.1\n"),
     ("-m agent.tau=7,8,1e-1,0.2 seed=0,1", "try: sac-train -m agent.tau=1e-1,0.2 seed=0,1\n"),
     ("-m agent.tau=.2,7 seed=0", "job agent.tau=7 seed=0: agent.tau=7", "try: sac-train -m agent.tau=.2 seed=0\n"),
-    ("-m agent.tau=7,0.1 agent.tau=7,0.2", "try: sac-train -m agent.tau=0.2\n"),
+    ("-m agent.tau=7,0.1 agent.tau=7,0.2", "agent.tau=7,0.1: agent.tau is named twice"),
     ("-m agent.gamma=0.9,foo agent.tau=0.01,7", "tau=7 must", "try: sac-train -m agent.gamma=0.9 agent.tau=0.01\n"),
     ("-m alpha.mode=fixed,auto", "error: job alpha.mode=fixed: alpha.mode comes with alpha=fixed,auto\n"),
     ("-m env=pendulum,pendulun", "pendulun does not exist", "try: sac-train -m env=pendulum\n"),
@@ -381,6 +387,10 @@ CHOICES = [
     (
         "-m env=pendulum alpha=auto,auto",
         "job env=pendulum alpha=auto comes twice: name each value once",
+    ),
+    (
+        "-m env=pendulum alpha=fixed alpha.value=0.1,0.2 alpha.value=0.3",
+        "alpha.value=0.1,0.2: alpha.value is named twice",
     ),
 ]
 RUNS = [
@@ -620,6 +630,11 @@ def test_hints_print_the_form_of_the_command_that_was_typed(scripts, name, monke
 )
 def test_a_remedy_that_is_settings_keeps_what_was_typed(remedy, whole):
     assert in_the_command(remedy, ["device=a", "seed=1", "device=b", "-m"]) == whole
+
+
+def test_a_remedy_that_is_of_one_of_several_values_stays_by_itself():
+    remedy = "sac-train device=auto ..."  # in place of which of them is not known
+    assert in_the_command(remedy, ["device=a,b", "-m"]) == remedy
 
 
 def test_lists_of_a_sweep_stay_as_they_are_typed():

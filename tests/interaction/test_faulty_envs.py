@@ -82,6 +82,8 @@ def test_a_reward_that_is_no_number_is_named(failure, what, reward, kind):
         ("old", "step", "returned 4 values from step; obs, reward, terminated, truncated, info are 5"),
         ("more", "step", "returned more than 5 values from step; obs, reward, terminated, truncated, info are 5"),
         ("no_info", "step", "returned what can't be used: 'NoneType' object is not iterable"),
+        ("unsure", "step", "said is_success=nan, which is neither true nor false"),
+        ("success_of_each", "step", "said is_success={'goal': True}, which is neither true nor false"),
         ("none", "reset", "did not return two values; reset must return (obs, info)"),
         ("alone", "reset", "did not return two values; reset must return (obs, info)"),
         ("two_numbers", "reset", "did not return two values; reset must return (obs, info)"),

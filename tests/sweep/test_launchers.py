@@ -171,10 +171,11 @@ def test_a_launcher_that_is_not_there_and_an_option_that_it_has_not_are_answered
 
 
 def test_seeds_is_a_sweep_by_itself_from_the_first_seed_on(sweeps):
-    ending, said = sweeps.train(*TINY, "seeds=2", "seed=7", "run.name=twice")
+    ending, said = sweeps.train(*TINY, "seeds=2", "seed=7", "run.name=twice", "eval.seed=${seed}")
     assert ending.code == 0 and said.splitlines()[0] == "2 runs: 1 setting x 2 seeds"
     assert sweeps.sweep.path.name.endswith("_twice")
     assert [*sweeps.runs()] == ["default/s7", "default/s8"]
+    assert [config_of(run)["eval"]["seed"] for run in sweeps.runs().values()] == [7, 8]  # which follows it
 
 
 def test_seeds_may_be_drawn_and_are_recorded(sweeps):

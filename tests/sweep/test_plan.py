@@ -11,7 +11,8 @@ from sac_runner.sweep.plan import folder_name, number_jobs, seeds_of, setting_of
 
 
 def paths(settings, seeds, earlier=()):
-    return [job.path for job in number_jobs(list(earlier), settings, seeds, [None] * len(seeds))]
+    asked = [(setting, seed, None) for setting, seed in zip(settings, seeds, strict=True)]
+    return [job.path for job in number_jobs(list(earlier), asked)]
 
 
 def test_a_setting_is_what_is_not_the_same_for_every_job():
@@ -61,13 +62,13 @@ def test_settings_of_one_folder_name_keep_their_seeds_together():
 
 
 def test_a_setting_that_a_sweeper_tries_again_has_a_run_of_its_own():
-    first = number_jobs([], [{"agent.lr": "1e-3"}], [0], [100])
-    (again,) = number_jobs(first, [{"agent.lr": "1e-3"}], [0], [100])
+    first = number_jobs([], [({"agent.lr": "1e-3"}, 0, 100)])
+    (again,) = number_jobs(first, [({"agent.lr": "1e-3"}, 0, 100)])
     assert again == SweepJob(1, "lr-1e-3-2/s0", {"agent.lr": "1e-3"}, 0, 100)
 
 
 def test_a_later_batch_of_a_setting_joins_its_folder():
-    first = number_jobs([], [{"agent.lr": "1e-3"}], [0], [None])
+    first = number_jobs([], [({"agent.lr": "1e-3"}, 0, None)])
     assert paths([{"agent.lr": "1e-3"}], [1], first) == ["lr-1e-3/s1"]
 
 
@@ -96,7 +97,6 @@ def test_no_two_jobs_share_a_folder_whatever_is_swept(values):
 
 @given(st.lists(st.tuples(st.sampled_from("ab-"), st.integers(0, 2)), max_size=6), st.integers(0, 6))
 def test_it_makes_no_difference_in_how_many_batches_jobs_come(values, cut):
-    settings, seeds = [{"env.kwargs.x": x} for x, _ in values], [seed for _, seed in values]
-    first = number_jobs([], settings[:cut], seeds[:cut], [None] * len(seeds[:cut]))
-    rest = number_jobs(first, settings[cut:], seeds[cut:], [None] * len(seeds[cut:]))
-    assert [*first, *rest] == number_jobs([], settings, seeds, [None] * len(seeds))
+    asked = [({"env.kwargs.x": x}, seed, None) for x, seed in values]
+    first = number_jobs([], asked[:cut])
+    assert [*first, *number_jobs(first, asked[cut:])] == number_jobs([], asked)

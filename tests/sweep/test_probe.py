@@ -36,6 +36,13 @@ def test_what_is_the_same_is_measured_once(answers):
     assert len(asked[0]["to_try"]) == 1 and len(asked[0]["to_measure"]) == 2
 
 
+def test_updates_of_each_precision_are_measured(answers):
+    lines, asked = answers
+    lines += ['{"needs": [1.0, 2, 3, 0]}', '{"needs": [0.5, 2, 3, 0]}']
+    found = probe.measure([config(precision="highest"), config(precision="medium")])
+    assert [needs.seconds for needs in found] == [1.0, 0.5] and len(asked[0]["to_measure"]) == 2
+
+
 def test_of_many_sizes_some_are_measured_and_every_world_is_tried(answers):
     lines, asked = answers
     lines += ['{"needs": [1.0, 2, 3, 0]}'] * 4

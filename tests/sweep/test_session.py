@@ -1,5 +1,7 @@
 """What a session decides before any job starts, with what the probe would answer."""
 
+from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -34,6 +36,10 @@ def machine(monkeypatch):
     return has
 
 
+def _of_seed(config, seed):
+    return replace(config, seed=seed)
+
+
 @pytest.fixture
 def run(machine, tmp_path, monkeypatch):
     """Run a sweep of these configs whose jobs do nothing; returns its directory and what it was allotted."""
@@ -48,7 +54,7 @@ def run(machine, tmp_path, monkeypatch):
 
         taus = [f"{i}" for i, _ in enumerate(configs)]
         proposed = [
-            Proposed([f"agent.tau={tau}", "seed=9"], {"agent.tau": tau}, c, "a recipe")
+            Proposed([f"agent.tau={tau}", "seed=9"], {"agent.tau": tau}, c, "a recipe", partial(_of_seed, c))
             for tau, c in zip(taus, configs, strict=True)
         ]
         with Session(["sac-train", "-m"]) as session:
@@ -156,8 +162,8 @@ def test_a_sweep_that_goes_on_with_fewer_at_a_time_says_so_in_its_plan(run):
     sweep, _ = run(*several(4), at_a_time=4)
     plan, jobs = sweep.read_plan(), sweep.jobs()
     with Session([]) as session:
-        session.resume(sweep, Limits(None, 1, None, {}), lambda *_: None, dry_run=False)
-    assert sweep.read_plan() == plan | {"at_a_time": 1} and sweep.jobs() == jobs
+        session.resume(sweep, Limits(None, 1, None, {"at_a_time": 1}), lambda *_: None, dry_run=False)
+    assert sweep.read_plan() == plan | {"at_a_time": 1, "launcher": {"at_a_time": 1}} and sweep.jobs() == jobs
 
 
 def test_a_job_that_can_not_be_read_keeps_no_other_from_going_on(run):

@@ -282,6 +282,26 @@ def test_what_a_cluster_refuses_is_named(here, scripts):
     assert answer.code == 2 and "invalid partition specified: gpu" in answer.err and "Traceback" not in answer.err
 
 
+def test_a_sweep_that_was_refused_goes_on_with_another_option_and_all_others_as_they_were(here, scripts):
+    refuses, accepts = "echo sbatch: error: invalid partition >&2; exit 1", SBATCH.format(folder=scripts.folder)
+    scripts.script("sbatch", refuses)
+    asked = ["hydra.launcher.partition=gpu", "hydra.launcher.mem_gb=32", "hydra.launcher.timeout_min=600"]
+    assert train(*TINY, "seeds=2", SLURM, *asked).code == 2
+
+    def take_back():
+        assert soon(lambda: (scripts.folder / "submitted").exists())
+        scripts.queue("")
+
+    for change in (["hydra.launcher.partition=cpu"], [SLURM, "hydra.launcher.timeout_min=90"], []):
+        scripts.script("sbatch", accepts)
+        while_it_runs(take_back, "resume=last", *change)
+        flags = dict(re.findall(r"^#SBATCH --([\w-]+)=(.*)$", scripts.submitted, re.M))
+        minutes = "600" if "partition" in "".join(change) else "90"
+        assert {"partition": "cpu", "mem": "32GB", "time": minutes}.items() <= flags.items()
+        (scripts.folder / "submitted").unlink()
+    assert here.sweep.read_plan()["launcher"]["partition"] == "cpu"
+
+
 def test_a_job_that_a_cluster_has_is_followed_and_not_run_a_second_time_or_removed(here, scripts, monkeypatch, capsys):
     def empty_the_queue():
         assert soon(lambda: (scripts.folder / "submitted").exists())

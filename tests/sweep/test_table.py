@@ -104,9 +104,10 @@ def test_what_is_not_done_is_named_with_its_cause_and_what_goes_on_with_it(sweep
     ran(sweep, jobs[2], status="running")
     sweep.write_end(jobs[2], Ended(137, "killed by signal 9 (out of memory?)"))
     ran(sweep, jobs[3], status="stopped", cause="Ctrl-C", env_steps=50)
+    sweep.log_file(jobs[1]).write_text("error: the rotor came off")
     text = summarize(sweep)
     assert f"failed   a/s1  the rotor came off at 1,234 -> {sweep.log_file(jobs[1])}" in text
-    assert f"failed   a/s2  killed by signal 9 (out of memory?) at 1,000 -> {sweep.log_file(jobs[2])}" in text
+    assert f"failed   a/s2  killed by signal 9 (out of memory?) at 1,000 -> {sweep.path}/jobs\n" in text
     assert "stopped  a/s3  Ctrl-C at 50, saved" in text
     assert text.splitlines()[0].startswith("20260101-120000_alpha: 5 runs, 1 done, 2 failed, 1 stopped, 1 waiting, ")
     assert text.splitlines()[-1].startswith(f"next     sac-train resume={sweep.path} (only these 4) | sac-compare ")

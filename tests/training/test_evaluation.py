@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sac_runner.training.evaluation import Evaluation, evaluate
+from sac_runner.training.evaluation import Evaluation, Protocol, evaluate
 from sac_runner.training.metrics import METRICS
 from sac_runner.training.randomness import evaluation_noise
 from tests.scripted import countdown_length, countdown_reward, countdown_success
@@ -38,7 +38,7 @@ def impatient(envs):
 def run(policy=None, num_envs=1, episodes=6, deterministic=True, seed=SEED, env_id=COUNTDOWN, **options):
     envs = options.pop("envs", None) or vector_env(env_id, num_envs)
     policy = policy or standard_normal_policy()
-    return evaluate(policy, impatient(envs), episodes=episodes, seed=seed, deterministic=deterministic, **options)
+    return evaluate(policy, impatient(envs), Protocol(episodes, deterministic, seed, envs.num_envs), **options)
 
 
 def countdown_rewards(seed):

@@ -166,7 +166,7 @@ class Unfinished:
         """``folder`` holds the state that it had after ``number`` operations and its best policy, and can go on."""
         run = RunDirectory(folder)
         assert find(run.checkpoints, "latest")  # so the command goes on
-        with Trainer(self.config, self.config.seed, CPU, Console(self.config, io.StringIO())) as trainer:
+        with Trainer(self.config, CPU, Console(self.config, io.StringIO())) as trainer:
             record = Record(self.config, run, {})
             assert record.restore(newest_whole(run), trainer.state) == []
             steps = trainer.counters.env_steps

@@ -181,7 +181,7 @@ def test_three_that_do_not_fit_but_not_in_a_row_end_nothing(tmp_path, whole, dis
 def test_a_policy_that_did_not_fit_is_saved_later_as_it_was(tmp_path):
     run = RunDirectory(tmp_path)
     c = config()
-    with Trainer(c, 0, CPU, Console(c)) as trainer:
+    with Trainer(c, CPU, Console(c)) as trainer:
         record = Record(c, run, {})
         record.open()
         record.keep(trainer.counters, trainer.agent)
@@ -333,7 +333,7 @@ def test_a_signal_while_a_run_comes_back_leaves_it_as_it_was(tmp_path, whole, ha
 @pytest.mark.parametrize("where", ["policy", "critic"])
 def test_no_checkpoint_holds_a_weight_that_is_no_number(tmp_path, where):
     c = config()
-    with Trainer(c, 0, CPU, Console(c)) as trainer:
+    with Trainer(c, CPU, Console(c)) as trainer:
         record = Record(c, RunDirectory(tmp_path), {})
         record.open()
         part = trainer.agent.policy.actor.mean.bias if where == "policy" else trainer.agent.critic.out.bias

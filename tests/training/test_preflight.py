@@ -47,7 +47,7 @@ def test_the_disk_of_a_run_that_goes_on_holds_most_of_it_already(monkeypatch):
     monkeypatch.setattr(preflight, "_disk", lambda config, memory: (memory, memory - 1))
     asked = config(agent={"hidden_sizes": [8]}, replay={"batch_size": 4})
     for done, too_little in ((None, True), (40, False)):
-        with Trainer(asked, 0, CPU, Console(asked)) as trainer:
+        with Trainer(asked, CPU, Console(asked)) as trainer:
             lines = preflight.preflight(trainer, trainer.envs.single_action_space, done)
             assert ("(too little)" in lines) == too_little
 
@@ -56,7 +56,7 @@ def test_a_run_that_goes_on_longer_than_its_disk_has_room_for_is_warned_of(monke
     run = write_run(tmp_path / "run")
     write_checkpoints(run)
     asked = config(total_env_steps=400, agent={"hidden_sizes": [8]})
-    with Trainer(asked, 0, CPU, Console(asked)) as trainer:
+    with Trainer(asked, CPU, Console(asked)) as trainer:
         more = preflight.replay_bytes(trainer.replay, 400) - folder_size(run.replay)
         for free, words in ((more, ""), (more - 1, f"the replay buffer of {run.path} will need 0.0 MB of disk more")):
             monkeypatch.setattr(preflight.shutil, "disk_usage", lambda folder, free=free: SimpleNamespace(free=free))
@@ -67,14 +67,14 @@ def test_a_run_that_goes_on_longer_than_its_disk_has_room_for_is_warned_of(monke
 def test_what_would_fit_is_offered(monkeypatch):
     monkeypatch.setattr(preflight, "available_memory", lambda: 500)
     asked = config(total_env_steps=400, replay={"capacity": 100_000})
-    with Trainer(asked, 0, CPU, Console(asked)) as trainer, pytest.raises(WrongInput) as refused:
+    with Trainer(asked, CPU, Console(asked)) as trainer, pytest.raises(WrongInput) as refused:
         preflight.require_fit(trainer, continued=False)
     assert "replay.capacity=40 ..." in refused.value.remedy
 
 
 def test_a_target_entropy_out_of_reach_is_refused_but_for_a_run_that_has_begun_with_it():
     for asked in (config(alpha={"target_entropy": 0.69}), config(alpha={"target_entropy": 0.7})):
-        with Trainer(asked, 0, CPU, Console(asked)) as trainer:
+        with Trainer(asked, CPU, Console(asked)) as trainer:
             preflight.require_fit(trainer, continued=True)
             if asked.alpha.target_entropy < 0.693:
                 preflight.require_fit(trainer, continued=False)

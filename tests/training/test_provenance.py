@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from sac_runner.training import provenance as module
+from tests.support import config
 
 
 @pytest.fixture
@@ -40,7 +41,5 @@ def test_without_an_answer_of_git_nothing_is_said_of_the_commit(clone, fails):
 
 def test_the_gpu_that_rounds_is_named(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"the GPU of index {device.index}")
-    gpus = [
-        module.provenance([], 0, torch.device(name), 1, "highest")["host"]["gpu"] for name in ("cpu", "cuda", "cuda:1")
-    ]
+    gpus = [module.provenance([], config(), torch.device(x), 1)["host"]["gpu"] for x in ("cpu", "cuda", "cuda:1")]
     assert gpus == [None, "the GPU of index None", "the GPU of index 1"]

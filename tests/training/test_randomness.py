@@ -8,7 +8,6 @@ import torch
 from sac_runner.interaction.collector import Collector
 from sac_runner.training.randomness import (
     Streams,
-    draw_root_seed,
     episode_seed,
     evaluation_noise,
     weights_generator,
@@ -82,11 +81,6 @@ def test_evaluation_noise_depends_on_its_own_seed_alone():
     assert first == again != other
 
 
-def test_root_seeds_are_drawn_apart():
-    seeds = {draw_root_seed() for _ in range(20)}
-    assert len(seeds) == 20 and all(0 <= seed < 2**32 for seed in seeds)
-
-
 def test_no_global_generator_is_drawn_from():
     def state():
         kind, keys, *rest = np.random.get_state()
@@ -99,5 +93,4 @@ def test_no_global_generator_is_drawn_from():
         collect.step(Streams(0).warmup.uniform(-1, 1, (2, 1)).astype(np.float32))
     agent.policy.act(random_batch().obs.numpy(), random_noise().action.numpy())
     agent.update(random_batch(), random_noise())
-    draw_root_seed()
     assert state() == before

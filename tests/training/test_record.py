@@ -123,7 +123,7 @@ def test_the_time_of_an_end_counts_where_the_run_goes_on(tmp_path, monkeypatch):
 
 def test_no_checkpoint_is_on_the_disk_before_its_rows(record, monkeypatch):
     room = short_of_room(monkeypatch, record._csv._file, 3)
-    with Trainer(record.config, 0, CPU, Console(record.config)) as trainer:
+    with Trainer(record.config, CPU, Console(record.config)) as trainer:
         record.row(trainer.counters)
         with pytest.raises(DiskFailed, match="metrics.csv"):
             record.checkpoint(trainer.state)
@@ -135,7 +135,7 @@ def test_no_checkpoint_is_on_the_disk_before_its_rows(record, monkeypatch):
 
 def end(record, env_steps, mean=None):
     """The end of a run at ``env_steps``; without ``mean`` a stop comes in its evaluation."""
-    with Trainer(record.config, 0, CPU, Console(record.config)) as trainer:
+    with Trainer(record.config, CPU, Console(record.config)) as trainer:
         trainer.counters.env_steps = env_steps
         record.begin_end(trainer.counters)
         if mean is not None:

@@ -265,7 +265,7 @@ def test_an_episode_that_can_not_be_played_again_is_cut_short_and_said_so(tmp_pa
     state = advance(run, tmp_path / "run", stop_at=20)
     within = [env for env in range(2) if state["collector"]["episode_length"][env] > 0]
     directory = RunDirectory(tmp_path / "run")
-    with Trainer(run, 0, CPU, Console(run)) as trainer:
+    with Trainer(run, CPU, Console(run)) as trainer:
         record = Record(run, directory, {})
         cut = record.restore(directory.checkpoint("latest"), trainer.state)
         assert cut == [0, 1] and within
@@ -275,7 +275,7 @@ def test_an_episode_that_can_not_be_played_again_is_cut_short_and_said_so(tmp_pa
         record.open()
         trainer.run(record, lambda: trainer.counters.env_steps >= 30)
         record.close(True)
-    with Trainer(run, 0, CPU, Console(run)) as trainer:  # what was cut stays cut
+    with Trainer(run, CPU, Console(run)) as trainer:  # what was cut stays cut
         Record(run, directory, {}).restore(directory.checkpoint("latest"), trainer.state)
         assert trainer.replay.truncated[9, within].all()
 
@@ -298,6 +298,8 @@ def test_past_the_end_of_a_learning_rate_a_run_goes_on_unless_it_is_zero(tmp_pat
     run.write_start(to_yaml(config(agent=agent, total_env_steps=100)), {})
     with pytest.raises(WrongInput, match="falls to 0 at 100 env steps") if refused else nullcontext():
         assert continued_config(run, [f"total_env_steps={total}"], longer).total_env_steps == total
+    run.write_start(to_yaml(config(agent=agent | {"lr_decay_env_steps": 50}, total_env_steps=100)), {})
+    assert continued_config(run, [], longer).total_env_steps == 100  # as it was accepted at its start
 
 
 def test_a_signal_in_an_end_that_is_made_up_for_brings_no_buffer_back(tmp_path):

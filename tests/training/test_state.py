@@ -17,7 +17,7 @@ def test_an_episode_cut_short_is_truncated_in_the_buffer_and_begun_anew_by_the_a
         eval={"every_env_steps": None, "max_episode_steps": 5},
         total_env_steps=20,
     )
-    with Trainer(c, 0, CPU, Console(c)) as trainer, Trainer(c, 0, CPU, Console(c)) as restored:
+    with Trainer(c, CPU, Console(c)) as trainer, Trainer(c, CPU, Console(c)) as restored:
         record = Record(c, RunDirectory(tmp_path), {})
         record.open()
         trainer.run(record, lambda: False)

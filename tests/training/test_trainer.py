@@ -16,7 +16,7 @@ from sac_runner.interaction.replay import ReplayBuffer
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.training.compilation import Updater
 from sac_runner.training.console import Console
-from sac_runner.training.evaluation import Evaluation, evaluate
+from sac_runner.training.evaluation import Evaluation, Protocol, evaluate
 from sac_runner.training.learner import Learner
 from sac_runner.training.preflight import _updates_seconds, least_seconds
 from sac_runner.training.randomness import episode_seed
@@ -46,7 +46,7 @@ def ended(folder, **overrides):
 def ran_to(folder, overrides):
     c = config(**{"eval": {"every_env_steps": None}} | overrides)
     folder.mkdir(exist_ok=True)
-    with Trainer(c, c.seed, CPU, Console(c)) as trainer:
+    with Trainer(c, CPU, Console(c)) as trainer:
         record = Record(c, RunDirectory(folder), {})
         record.open()
         ending = trainer.run(record, lambda: False)
@@ -147,8 +147,8 @@ def test_everything_random_in_a_run_follows_its_seed(tmp_path):
 
 def test_the_first_weights_of_a_run_follow_its_seed():
     def first(seed):
-        c = config()
-        with Trainer(c, seed, CPU, Console(c)) as trainer:
+        c = config(seed=seed)
+        with Trainer(c, CPU, Console(c)) as trainer:
             return weights(trainer.agent.policy.actor) | weights(trainer.agent.critic)
 
     ours, again, theirs = map(first, (1, 1, 2))
@@ -189,11 +189,11 @@ def test_what_changes_with_time_follows_the_env_steps(tmp_path):
 
 
 def test_an_evaluation_in_training_is_that_of_its_protocol(tmp_path):
-    protocol = {"episodes": 3, "seed": 7, "deterministic": False}
-    evaluation = {"every_env_steps": None, "num_envs": 2, "max_episode_steps": 5, **protocol}
+    protocol = Protocol(episodes=3, deterministic=False, seed=7, num_envs=2)
+    evaluation = {"every_env_steps": None, "max_episode_steps": 5, **protocol._asdict()}
     trainer = ran(tmp_path, eval=evaluation, agent={"gamma": 0.5}, seed=3, total_env_steps=20)
     envs = vector_env("Pendulum-v1", 2, max_episode_steps=5)
-    again = evaluate(trainer.agent.policy, envs, **protocol, q_value=trainer.agent.q_value, gamma=0.5)
+    again = evaluate(trainer.agent.policy, envs, protocol, q_value=trainer.agent.q_value, gamma=0.5)
     assert again.scores().items() <= trainer.record.scores["final"].items()
 
 
@@ -203,7 +203,7 @@ def test_every_episode_of_a_round_has_the_seed_of_its_round(tmp_path, env_id, nu
     rounds = PER_ROUND | {"rounds": 3, "episodes_per_round": per_round, "updates_per_round": 1}
     env = {"id": env_id, "max_episode_steps": 4, "episode_seed": "per_round", "num_envs": num_envs}
     c = config(env=env, schedule=rounds, total_env_steps=None, seed=42)
-    with Trainer(c, 42, CPU, Console(c)) as trainer:
+    with Trainer(c, CPU, Console(c)) as trainer:
         seeds = list(trainer.collector.seeds)
         ask = trainer.collector.episode_seed
         trainer.collector.episode_seed = lambda *which: seeds.append(ask(*which)) or seeds[-1]
@@ -216,8 +216,8 @@ def test_every_episode_of_a_round_has_the_seed_of_its_round(tmp_path, env_id, nu
 
 def test_seeds_of_episodes_follow_the_episode_or_the_round():
     for kind, seed in (("per_episode", episode_seed(42, 2, 5)), ("per_round", 42 + 9 // 2)):
-        c = config(env={"episode_seed": kind}, schedule=PER_ROUND, total_env_steps=None)
-        with Trainer(c, 42, CPU, Console(c)) as trainer:
+        c = config(env={"episode_seed": kind}, schedule=PER_ROUND, total_env_steps=None, seed=42)
+        with Trainer(c, CPU, Console(c)) as trainer:
             assert trainer.collector.episode_seed(2, 5, 9) == seed
 
 
@@ -384,7 +384,7 @@ def test_an_episode_cut_on_resume_stays_cut(tmp_path):
 
 def test_telling_how_long_a_run_takes_changes_no_bit_of_it():
     c = config(total_env_steps=5000)
-    with Trainer(c, 0, CPU, Console(c)) as trainer:
+    with Trainer(c, CPU, Console(c)) as trainer:
         before = knowledge(trainer)
         assert least_seconds(trainer) > 0
         assert knowledge(trainer) == before

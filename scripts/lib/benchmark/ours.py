@@ -42,7 +42,7 @@ def trainer(*overrides: str) -> Iterator[Trainer]:
     config = compose_config(list(overrides))
     device = resolve_device(config.device)
     configure_torch(config, device)
-    with Trainer(config, config.seed or 0, device, Console(config, io.StringIO())) as made:
+    with Trainer(config, device, Console(config, io.StringIO())) as made:
         made.record = _NoRecord()  # type: ignore[assignment]
         yield made
 

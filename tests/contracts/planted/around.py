@@ -155,7 +155,7 @@ COMMANDS = [
     ),
     (
         "a resume may change what was learned",
-        "sac_runner/training/resume.py",
+        "sac_runner/config/schema.py",
         '"checkpoint.", "stop.")',
         '"checkpoint.", "stop.", "agent.")',
         f"{OF_COMMAND}resume_refuses_what_would_change_what_was_learned",
@@ -222,8 +222,8 @@ COMMANDS = [
     (
         "what a command line composes to is kept though its files have changed",
         "sac_runner/config/compose.py",
-        "    _outcome.cache_clear()\n    try:\n",
-        "    try:\n",
+        "def _outcome(",
+        "@cache\ndef _outcome(",
         "tests/config/test_diagnose.py::test_an_explanation_is_of_the_files_as_they_are",
     ),
     (

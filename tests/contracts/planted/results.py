@@ -22,8 +22,8 @@ EVALUATIONS = [
     (
         "an evaluation's seeds depend on the run's",
         TRAINER,
-        "seed=self.config.eval.seed,",
-        "seed=self.config.eval.seed + self.seed,",
+        "Protocol.in_training(self.config.eval),",
+        "Protocol.in_training(self.config.eval)._replace(seed=self.seed),",
         f"{OF_TRAINER}an_evaluation_in_training_is_that_of_its_protocol",
     ),
     (

@@ -12,8 +12,8 @@ SWEEPS = [
     (
         "every seed of a setting is the first one",
         SESSION,
-        "_frozen(p.config, seed) for p, seed in drawn",
-        "_frozen(p.config, p.config.seed) for p, seed in drawn",
+        "_frozen(p.of_seed(seed)) for p, seed in drawn",
+        "_frozen(p.config) for p, seed in drawn",
         f"{OF_LAUNCHERS}a_sweep_makes_a_run_for_each_setting_and_seed",
     ),
     (

@@ -97,7 +97,7 @@ CHANCE = [
     (
         "all runs draw what seed 0 draws",
         TRAINER,
-        "Streams(seed)",
+        "Streams(self.seed)",
         "Streams(0)",
         f"{OF_TRAINER}everything_random_in_a_run_follows_its_seed",
     ),
@@ -198,7 +198,7 @@ ENDINGS = [
     (
         "a run that is over and started again has another end",
         RECORD,
-        'None if self._is_over(at) else kept.get("ended_at")',
+        'None if self.ending(at) else kept.get("ended_at")',
         'kept.get("ended_at")',
         "tests/training/test_resume.py::test_the_best_policy_of_an_end_is_kept_once_the_disk_takes_it",
     ),
