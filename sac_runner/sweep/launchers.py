@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.plugins.launcher import Launcher
@@ -97,11 +98,11 @@ class SweepLauncher(Launcher):
         """The same job again would count as another seed."""
         if "BasicSweeper" not in self.config.hydra.sweeper.get("_target_", ""):
             return
-        named = OverridesParser.create().parse_overrides(list(self.config.hydra.overrides.task))
+        named = _typed(self.config)
         keys = [key_of(override.get_key_element()) for override in named]
-        for key, override in zip(keys, named, strict=True):
-            if override.is_sweep_override() and keys.count(key) > 1:
-                raise WrongInput(f"{override.input_line}: {key} is named twice, which leaves the other's values out")
+        for i, (key, override) in enumerate(zip(keys, named, strict=True)):
+            if override.is_sweep_override() and key in keys[i + 1 :]:
+                raise WrongInput(f"{override.input_line}: {key} is named once more after it, and only that would count")
         seen = set()
         for job in jobs:
             values = tuple(values_of(job).items())
@@ -129,11 +130,16 @@ class SweepLauncher(Launcher):
         return Proposed(job, setting_of(job, fixed), of_seed(bare.seed), recipe(choices), of_seed)
 
 
+def _typed(config: DictConfig, more: Sequence[str] = ()) -> list[Override]:
+    """The overrides of the command line, ``${seed}`` in them as it is, and ``more``."""
+    typed: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+    return OverridesParser.create().parse_overrides([*typed, *more])
+
+
 def _fixed(config: DictConfig) -> set[str]:
     """``key=value`` of what has one value for all jobs, on the command line or in ``hydra.sweeper.params``."""
     params: Any = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create({}))
-    given = [*config.hydra.overrides.task, *(f"{key}={value}" for key, value in params.items())]
-    parsed = OverridesParser.create().parse_overrides(given)
+    parsed = _typed(config, [f"{key}={value}" for key, value in params.items()])
     swept = {override.get_key_element().lstrip("+~") for override in parsed if override.is_sweep_override()}
     single = [override for override in parsed if override.get_key_element().lstrip("+~") not in swept]
     as_typed = {(override.input_line or "").lstrip("+~") for override in single}

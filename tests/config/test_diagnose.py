@@ -274,7 +274,7 @@ VALUES = [
     ("-m agent.tau=7,8", "job agent.tau=7: agent.tau=7 must be above 0", "try: sac-train -m agent.tau=0.1\n"),
     ("-m agent.tau=7,8,1e-1,0.2 seed=0,1", "try: sac-train -m agent.tau=1e-1,0.2 seed=0,1\n"),
     ("-m agent.tau=.2,7 seed=0", "job agent.tau=7 seed=0: agent.tau=7", "try: sac-train -m agent.tau=.2 seed=0\n"),
-    ("-m agent.tau=7,0.1 agent.tau=7,0.2", "agent.tau=7,0.1: agent.tau is named twice"),
+    ("-m agent.tau=7,0.1 agent.tau=7,0.2", "agent.tau=7,0.1: agent.tau is named once more"),
     ("-m agent.gamma=0.9,foo agent.tau=0.01,7", "tau=7 must", "try: sac-train -m agent.gamma=0.9 agent.tau=0.01\n"),
     ("-m alpha.mode=fixed,auto", "error: job alpha.mode=fixed: alpha.mode comes with alpha=fixed,auto\n"),
     ("-m env=pendulum,pendulun", "pendulun does not exist", "try: sac-train -m env=pendulum\n"),
@@ -390,7 +390,7 @@ CHOICES = [
     ),
     (
         "-m env=pendulum alpha=fixed alpha.value=0.1,0.2 alpha.value=0.3",
-        "alpha.value=0.1,0.2: alpha.value is named twice",
+        "alpha.value=0.1,0.2: alpha.value is named once more",
     ),
 ]
 RUNS = [
