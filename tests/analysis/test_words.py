@@ -94,7 +94,7 @@ def test_runs_of_one_seed_count_as_one_by_their_mean(seeds, text):
 
 def test_runs_of_one_seed_prove_nothing():
     for i in range(10):
-        make_run(Path(f"sweeps/{i}"), [1000.0 * (i % 2)], seed=i // 4, agent={"tau": 0.1 * (1 + i % 2)})
+        make_run(Path(f"sweeps/{i}"), [1000.0 * (i % 2) + i], seed=i // 4, agent={"tau": 0.1 * (1 + i % 2)})
     assert "too few seeds to tell" in said()[5], said()
 
 

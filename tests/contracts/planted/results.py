@@ -183,4 +183,25 @@ REPORTS = [
         "axes.plot(list(mean), sorted(mean.values()),",
         "tests/analysis/test_figures.py::test_the_curve_of_a_run_is_drawn_as_it_is",
     ),
+    (
+        "a job that failed before it was measured is none of its setting",
+        "sac_runner/analysis/load.py",
+        'run.curve is NOWHERE and now.state != "failed"',
+        "run.curve is NOWHERE",
+        "tests/analysis/test_load.py::test_a_job_that_failed_before_it_was_measured_is_one_of_its_setting",
+    ),
+    (
+        "runs of one seed prove as much as seeds",
+        "sac_runner/analysis/words.py",
+        "math.comb(len(row.finals) + len(base.finals), len(base.finals))",
+        "math.comb(len(row.scores) + len(base.scores), len(base.scores))",
+        "tests/analysis/test_words.py::test_runs_of_one_seed_prove_nothing",
+    ),
+    (
+        "any word of an environment is a success",
+        "sac_runner/interaction/faults.py",
+        "np.ndim(said) == 0 and said in (0, 1)",
+        "True",
+        "tests/interaction/test_faulty_envs.py::test_an_answer_of_other_values_than_there_must_be_is_named",
+    ),
 ]

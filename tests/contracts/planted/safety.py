@@ -91,4 +91,40 @@ SAFETY = [
         "        except ZeroDivisionError as e:\n            failures.append(e)\n",
         "tests/sweep/test_session.py::test_a_job_that_can_not_be_read_keeps_no_other_from_going_on",
     ),
+    (
+        "an environment changes the config of its run",
+        "sac_runner/interaction/envs.py",
+        "copy.deepcopy(config.kwargs)",
+        "config.kwargs",
+        "tests/commands/test_train.py::test_what_an_environment_is_made_with_stays_as_it_was_typed",
+    ),
+    (
+        "an environment that works in another folder takes the checkpoints along",
+        "sac_runner/training/run.py",
+        "RunDirectory(lock.run.absolute())",
+        "RunDirectory(lock.run)",
+        "tests/commands/test_train.py::test_an_environment_that_works_in_another_folder_takes_no_file_of_the_run_there",
+    ),
+    (
+        "a thread that an environment left keeps the process",
+        "sac_runner/commands/arguments.py",
+        "        os._exit(code)  #",
+        "        pass  #",
+        "tests/commands/test_arguments.py::test_a_thread_that_an_environment_left_does_not_keep_a_command",
+    ),
+    (
+        "an option of a cluster stays as it was planned whatever a resume asks for",
+        "sac_runner/commands/train.py",
+        "job.launcher if another else planned | asked",
+        "job.launcher if another else planned",
+        "tests/sweep/test_slurm.py::"
+        "test_a_sweep_that_was_refused_goes_on_with_another_option_and_all_others_as_they_were",
+    ),
+    (
+        "a stopped run whose learning rate falls to zero does not go on",
+        "sac_runner/training/resume.py",
+        '    if "total_env_steps" in keys:\n',
+        "    if True:\n",
+        "tests/training/test_resume.py::test_past_the_end_of_a_learning_rate_a_run_goes_on_unless_it_is_zero",
+    ),
 ]
