@@ -163,7 +163,22 @@ def measured(folder):
 
 def curves(folder):
     """Tag -> (env steps, value) as TensorBoard shows them, those of ``perf/`` aside."""
-    accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    tags = [tag for tag in events_of(folder).Tags()["scalars"] if not tag.startswith("perf/")]
+    return {tag: event_curve(folder, tag) for tag in tags}
+
+
+def policy(run):
+    """The bytes of its newest policy."""
+    return (run.checkpoint("latest").path / "policy.safetensors").read_bytes()
+
+
+def events_of(folder):
+    """What TensorBoard reads in ``folder``."""
+    accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0})
     accumulator.Reload()
-    tags = [tag for tag in accumulator.Tags()["scalars"] if not tag.startswith("perf/")]
-    return {tag: [(event.step, event.value) for event in accumulator.Scalars(tag)] for tag in tags}
+    return accumulator
+
+
+def event_curve(folder, tag):
+    """Step and value of each point that TensorBoard shows of ``tag``."""
+    return [(event.step, event.value) for event in events_of(folder).Scalars(tag)]

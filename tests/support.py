@@ -199,3 +199,10 @@ def as_nobody():
         yield
     finally:
         os.seteuid(0)
+
+
+def flip(path):
+    """Change one bit in the middle of a file."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(bytes(data))

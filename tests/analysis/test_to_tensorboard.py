@@ -3,7 +3,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.util import tensor_util
 
@@ -11,6 +10,7 @@ from sac_runner.analysis.comparison import compare
 from sac_runner.analysis.load import load
 from sac_runner.analysis.to_tensorboard import write_groups
 from tests.analysis.made import alpha_sweep, make_run
+from tests.runs import event_curve, events_of
 
 METRIC = "eval/return_mean"
 
@@ -18,16 +18,6 @@ METRIC = "eval/return_mean"
 def written(root):
     comparison = compare(load([str(root)], Path("outputs"), METRIC), METRIC, None, None, None, None)
     return comparison, write_groups(comparison, root.parent / "out")
-
-
-def read(folder):
-    accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0})
-    accumulator.Reload()
-    return accumulator
-
-
-def curve(folder, tag):
-    return [(event.step, event.value) for event in read(folder).Scalars(tag)]
 
 
 def test_each_group_is_a_run_with_its_middle_and_its_band(tmp_path):
@@ -38,7 +28,7 @@ def test_each_group_is_a_run_with_its_middle_and_its_band(tmp_path):
     for row in comparison.panels[0].rows:
         place, line = folder / row.group.label.replace("=", "-"), row.over_steps
         for tag, values in ((METRIC, line.iqm), (f"{METRIC}_low", line.band[0]), (f"{METRIC}_high", line.band[1])):
-            steps, found = zip(*curve(place, tag), strict=True)
+            steps, found = zip(*event_curve(place, tag), strict=True)
             assert steps == tuple(line.x) and found == pytest.approx(values.tolist(), rel=1e-6)
     assert sorted(before.path.rglob("*")) == files  # outside the runs
 
@@ -47,14 +37,14 @@ def test_their_relative_time_is_that_of_training(tmp_path):
     for i in range(2):
         make_run(tmp_path / "runs" / str(i), [1.0, 2.0, 3.0], seed=i, seconds_per_step=0.06)
     _, folder = written(tmp_path / "runs")
-    times = [event.wall_time for event in read(folder / "all-runs").Scalars(METRIC)]
+    times = [event.wall_time for event in events_of(folder / "all-runs").Scalars(METRIC)]
     assert np.diff(times) == pytest.approx([60, 60], abs=1e-3)
 
 
 def test_the_margin_chart_is_of_tags_there_are(tmp_path):
     alpha_sweep(tmp_path / "sweeps", seeds=5, points=6)
     _, folder = written(tmp_path / "sweeps")
-    accumulator = read(folder / "alpha-auto")
+    accumulator = events_of(folder / "alpha-auto")
     (event,) = accumulator.Tensors("custom_scalars__config__")
     layout = layout_pb2.Layout.FromString(tensor_util.make_ndarray(event.tensor_proto).item())
     margin, lines = layout.category[0].chart
@@ -71,7 +61,7 @@ def test_few_seeds_have_no_band_and_a_group_without_a_counted_run_no_curve(tmp_p
     make_run(tmp_path / "runs/gone", [1.0], state="killed", agent={"tau": 0.1})
     _, folder = written(tmp_path / "runs")
     (place,) = folder.iterdir()
-    assert read(place).Tags()["scalars"] == [METRIC]
+    assert events_of(place).Tags()["scalars"] == [METRIC]
 
 
 def test_environments_have_a_folder_each_and_names_that_become_alike_too(tmp_path):

@@ -37,7 +37,7 @@ from sac_runner.storage.sweep_directory import Ended, find_job
 from sac_runner.training.preflight import _time
 from sac_runner.training.recovery import drop_older
 from sac_runner.training.resume import stored_config
-from tests.runs import BUDGET, SIZE, TINY, measured, metrics_rows, the_run, train, trained
+from tests.runs import BUDGET, SIZE, TINY, measured, metrics_rows, policy, the_run, train, trained
 from tests.storage.written import write_sweep
 from tests.support import config
 
@@ -72,10 +72,6 @@ def finished(finished_once, elsewhere):
     """A copy of it, under outputs/ in the working directory."""
     shutil.copytree(finished_once / "outputs", elsewhere / "outputs")
     return the_run()
-
-
-def latest_policy(run):
-    return (run.checkpoint("latest").path / "policy.safetensors").read_bytes()
 
 
 def refused(*arguments, code=2):
@@ -127,7 +123,7 @@ def test_every_recipe_trains(experiment):
 
 def test_worker_processes_train_the_same_run_as_one_process():
     policies = [
-        latest_policy(RunDirectory(Path("outputs/runs") / kind))
+        policy(RunDirectory(Path("outputs/runs") / kind))
         for kind in ("sync", "async")
         if train(*TINY, "env.num_envs=2", f"env.vectorization={kind}", f"run.dir=outputs/runs/{kind}").code == 0
     ]
@@ -335,15 +331,15 @@ def test_a_drawn_seed_is_recorded_and_repeats_the_run():
     assert isinstance(seed, int) and first.read_meta()["seed"] == seed and first.path.name.endswith(f"_s{seed}")
     assert train(*TINY, f"seed={seed}", "run.dir=again").code == 0
     again = RunDirectory(Path("again"))
-    assert latest_policy(again) == latest_policy(first)
+    assert policy(again) == policy(first)
     assert metrics_rows(again.path) == metrics_rows(first.path)
     assert train(*TINY, "seed=null", "run.dir=other").code == 0
-    assert latest_policy(RunDirectory(Path("other"))) != latest_policy(first)
+    assert policy(RunDirectory(Path("other"))) != policy(first)
 
 
 def test_a_run_with_the_same_config_is_the_same_run(finished):
     assert train(*TINY, *EVERY_20, "run.dir=again").code == 0
-    assert latest_policy(RunDirectory(Path("again"))) == latest_policy(finished)
+    assert policy(RunDirectory(Path("again"))) == policy(finished)
 
 
 @pytest.mark.parametrize(
@@ -575,7 +571,7 @@ def test_run_dir_begins_continues_finishes_and_then_says_so(elsewhere):
     assert {path: path.stat().st_mtime_ns for path in run.path.rglob("*")} == before
 
     assert train(*TINY, "run.dir=at_once").code == 0
-    assert latest_policy(run) == latest_policy(RunDirectory(Path("at_once")))
+    assert policy(run) == policy(RunDirectory(Path("at_once")))
     assert metrics_rows(run.path) == metrics_rows("at_once")
 
 
@@ -643,7 +639,7 @@ def test_resume_extends_a_finished_run(finished):
     summary = finished.read_summary()
     assert (summary["env_steps"], summary["updates"], summary["status"]) == (100, 80, "finished")
     assert train(*TINY, *EVERY_20, "total_env_steps=100", "run.dir=at_once").code == 0
-    assert latest_policy(finished) == latest_policy(RunDirectory(Path("at_once")))
+    assert policy(finished) == policy(RunDirectory(Path("at_once")))
     assert metrics_rows(finished.path) == metrics_rows("at_once")
     assert yaml.safe_load(finished.config_text())["total_env_steps"] == 100
     assert [c.env_steps for c in find(finished.checkpoints, "kept")] == [20, 40, 60, 80, 100]

@@ -8,6 +8,7 @@ from sac_runner.errors import Damaged, DiskFailed, WrongInput
 from sac_runner.storage import checkpoints, files
 from sac_runner.storage.checkpoints import find, save
 from sac_runner.storage.signed import digest, signed
+from tests.support import flip
 
 ARRAYS = {
     "policy": {
@@ -77,7 +78,7 @@ def test_what_is_dropped_is_found_no_more_and_then_deleted(tmp_path):
 def test_saving_the_same_again_touches_nothing(tmp_path):
     before = save_some(tmp_path).path.stat().st_ino
     assert save_some(tmp_path).path.stat().st_ino == before
-    flip_a_bit(save_some(tmp_path).path / "state.json")
+    flip(save_some(tmp_path).path / "state.json")
     assert save_some(tmp_path).plain("state") == PLAIN["state"]
 
 
@@ -159,17 +160,11 @@ def test_what_a_killed_save_leaves_is_no_checkpoint_and_in_nobodys_way(tmp_path)
     assert not torn.exists() and checkpoint.arrays("policy")
 
 
-def flip_a_bit(path):
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 4
-    path.write_bytes(bytes(data))
-
-
 def cut(path):
     path.write_bytes(path.read_bytes()[:-1])
 
 
-@pytest.mark.parametrize("damage", [flip_a_bit, cut, lambda path: path.unlink(), lambda path: path.write_bytes(b"")])
+@pytest.mark.parametrize("damage", [flip, cut, lambda path: path.unlink(), lambda path: path.write_bytes(b"")])
 @pytest.mark.parametrize("file", ["policy.safetensors", "train.safetensors", "state.json"])
 def test_a_damaged_file_is_found_and_named(tmp_path, damage, file):
     checkpoint = save_some(tmp_path)

@@ -17,7 +17,7 @@ from sac_runner.storage.signed import read_signed
 from sac_runner.storage.sweep_directory import SweepDirectory, SweepJob
 from sac_runner.training.resume import from_its_weights
 from tests.processes import Server, alive, soon
-from tests.runs import BUDGET, TINY
+from tests.runs import BUDGET, TINY, policy
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and looks for processes in /proc")
 FAULTY = ["env=custom", "env.id=tests.scripted:Faulty-v0", "env.kwargs.at=40", *BUDGET]
@@ -61,10 +61,6 @@ class Sweeps:
 
     def policies(self):
         return {path: policy(run) for path, run in self.runs().items()}
-
-
-def policy(run):
-    return (run.checkpoint("latest").path / "policy.safetensors").read_bytes()
 
 
 def config_of(run):

@@ -11,8 +11,8 @@ import pytest
 
 from sac_runner.storage.sweep_directory import SweepDirectory
 from tests.processes import ROOT, soon
-from tests.runs import TINY
-from tests.sweep.test_launchers import CAUSES, FAULTS, FAULTY, policy
+from tests.runs import TINY, policy
+from tests.sweep.test_launchers import CAUSES, FAULTS, FAULTY
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")]
 COMMAND = [sys.executable, "-m", "sac_runner.commands.train"]

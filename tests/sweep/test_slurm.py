@@ -31,7 +31,7 @@ from sac_runner.sweep.session import Limits, Session
 from sac_runner.sweep.slurm import check
 from sac_runner.sweep.slurm_job import STOPPED
 from tests.processes import ROOT, soon
-from tests.runs import BUDGET, TINY, train
+from tests.runs import BUDGET, TINY, policy, train
 from tests.storage.written import write_sweep
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
@@ -104,10 +104,6 @@ def owner(run):
 
 def parent(process):
     return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def policy(run):
-    return (run.checkpoint("latest").path / "policy.safetensors").read_bytes()
 
 
 def first_step(here):

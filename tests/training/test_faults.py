@@ -23,7 +23,7 @@ from sac_runner.training.console import Console
 from sac_runner.training.record import Record
 from sac_runner.training.trainer import Trainer
 from tests.runs import TINY, Answer, advance, metrics_rows, train
-from tests.support import CPU, config
+from tests.support import CPU, config, flip
 
 EVERY_10 = [*TINY, "checkpoint.every_env_steps=10", "eval.every_env_steps=20"]
 
@@ -196,12 +196,6 @@ def test_a_policy_that_did_not_fit_is_saved_later_as_it_was(tmp_path):
         (kept,) = find(run.checkpoints, "kept")
         np.testing.assert_array_equal(kept.arrays("policy")["actor.mean.bias"], before)
         record.close(True)
-
-
-def flip(path):
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 4
-    path.write_bytes(bytes(data))
 
 
 @pytest.fixture(scope="module")
