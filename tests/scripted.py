@@ -250,6 +250,10 @@ class Faulty(Countdown):
                 return (*result[:2], result[2] or result[3], result[4])
             case "unsure":
                 return (*result[:-1], {"is_success": np.nan})
+            case "one":
+                return (*result[:-1], {"is_success": np.array([True])})
+            case "nobody":
+                return (*result[:-1], {"is_success": None})
             case "success_of_each":
                 return (*result[:-1], {"is_success": {"goal": True}})
             case "more":

@@ -42,7 +42,7 @@ def cautions(grouping: Grouping, metric: str, counted: list[Run]) -> list[str]:
         _differs("device", _device, "minutes can't be compared", grouping),
         *[_differs(key, _of_config(key), "minutes can't be compared", grouping) for key in _HOW_FAST],
         _none_finished(runs),
-        *[_same_seeds(group) for group in grouping.groups],
+        *[_same_seeds(group, counted) for group in grouping.groups],
         *[_shared_sources(group) for group in grouping.groups],
         *[_survivors(group, counted) for group in grouping.groups],
     ]
@@ -89,7 +89,7 @@ def of_the_step(at: float, counted: list[Run], metric: str, chosen: bool) -> lis
 
 def alike(grouping: Grouping) -> list[str]:
     """What all runs share of the code and the versions of torch and gymnasium."""
-    runs = [run for group in grouping.groups for run in group.runs]
+    runs = [run for group in grouping.groups for run in group.runs if run.curve is not NOWHERE]
     aspects = {"code": _code, **{name: _version_of(name) for name in ("torch", "gymnasium")}}
     values = {name: {aspect(run) for run in runs} for name, aspect in aspects.items()}
     return [name for name, seen in values.items() if len(seen) == 1 and _UNKNOWN not in seen]
@@ -125,8 +125,8 @@ def _without_meta(runs: list[Run]) -> str:
     )
 
 
-def _same_seeds(group: Group) -> str:
-    seeds = [written(run.seed) for run in group.runs if run.curve is not NOWHERE]
+def _same_seeds(group: Group, counted: list[Run]) -> str:
+    seeds = [written(run.seed) for run in group.runs if run in counted]
     twice = [seed for seed in dict.fromkeys(seeds) if seeds.count(seed) > 1]
     counts = "more than once: runs of one seed count as one, by their mean"
     return f"{group.label} has seed {', '.join(twice)} {counts}" if twice else ""

@@ -223,7 +223,7 @@ def _score(run: Run, begin: float, at: float, to_reach: float | None) -> Score:
 
 def _row(group: Group, scores: list[Score], base: list[Score], is_base: bool) -> Row:
     finals = _by_seed(scores, "final")
-    curves = [score.run.curve for score in scores]
+    curves = [[score.run.curve for score in own] for own in _seeds(scores)]
 
     def over(statistic: Callable[[Floats], Floats | float], name: str) -> float:
         return float(statistic(_by_seed(scores, name))) if scores else math.nan
@@ -237,17 +237,22 @@ def _row(group: Group, scores: list[Score], base: list[Score], is_base: bool) ->
         over(statistics.iqm, "area"),
         over(np.median, "minutes"),
         None if is_base or not scores or not base else _better([finals], [_by_seed(base, "final")]),
-        line([(curve.env_steps, curve.values) for curve in curves]),
-        line([(curve.minutes, curve.values) for curve in curves]),
+        line([[(curve.env_steps, curve.values) for curve in own] for own in curves]),
+        line([[(curve.minutes, curve.values) for curve in own] for own in curves]),
     )
 
 
 def _by_seed(scores: list[Score], name: str) -> Floats:
     """(seeds,), the mean over each one's runs."""
-    values: dict[str, list[float]] = {}
+    return np.array([np.mean([getattr(score, name) for score in own]) for own in _seeds(scores)])
+
+
+def _seeds(scores: list[Score]) -> list[list[Score]]:
+    """Those of each seed together."""
+    seeds: dict[str, list[Score]] = {}
     for score in scores:
-        values.setdefault(written(score.run.seed), []).append(getattr(score, name))
-    return np.array([np.mean(own) for own in values.values()])
+        seeds.setdefault(written(score.run.seed), []).append(score)
+    return list(seeds.values())
 
 
 def _better(finals: list[Floats], base: list[Floats]) -> Better:

@@ -3,8 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from sac_runner.analysis.grouping import Group, Grouping
 from sac_runner.analysis.load import LeftOut, Run
 from sac_runner.analysis.settings import value_of
@@ -48,12 +46,13 @@ def _how_alike(run: Run, first: Run) -> str:
 
 
 def _is_one_run(one: Run, other: Run) -> bool:
-    """Whether they have the same values wherever both were measured, a policy that had learned among them.
+    """Whether they have the same return wherever both were evaluated, a policy that had learned among them.
 
-    A run that is continued has no measurement of its own at the end that it had before.
+    A run that is continued has no evaluation of its own at the end that it had before.
     """
-    common, here, there = np.intersect1d(one.curve.env_steps, other.curve.env_steps, return_indices=True)
+    here, there = one.evaluations, other.evaluations
+    common = here.keys() & there.keys()
     warm_up = max(run.config.get("schedule.warmup_env_steps") or 0 for run in (one, other))
-    learned = bool((common > warm_up).any())
-    whole = 0 < len(common) == len(one.curve.env_steps) == len(other.curve.env_steps)
-    return np.array_equal(one.curve.values[here], other.curve.values[there]) and (learned or whole)
+    learned = any(step > warm_up for step in common)
+    whole = 0 < len(common) == len(here) == len(there)
+    return (learned or whole) and all(here[step] == there[step] for step in common)

@@ -10,6 +10,7 @@ from sac_runner.analysis.statistics import FEW, Floats, band, iqm
 from sac_runner.storage.metrics_file import Columns, read_columns
 
 _WALL_TIME = "perf/wall_time_s"
+RETURN = "eval/return_mean"
 _POINTS = 150  # of a line at most; a picture shows no more
 
 
@@ -68,7 +69,7 @@ def read_curve(metrics: Path, tag: str, end: tuple[int, float]) -> tuple[Curve |
         Damaged: There is no such file, or it has no env steps.
         DiskFailed: It can't be read.
     """
-    columns = read_columns(metrics, [tag, _WALL_TIME])
+    columns = read_columns(metrics, [tag, _WALL_TIME, RETURN])
     points, clock = columns.points[tag], columns.points[_WALL_TIME]
     if not points:
         return None, columns
@@ -88,8 +89,13 @@ class Line(NamedTuple):
     """None where seeds are few."""
 
 
-def line(curves: Sequence[tuple[Floats, Floats]]) -> Line | None:
-    """Between the latest beginning and the earliest end; None where that is nowhere, or not known."""
+def line(seeds: Sequence[Sequence[tuple[Floats, Floats]]]) -> Line | None:
+    """Between the latest beginning and the earliest end; None where that is nowhere, or not known.
+
+    Args:
+        seeds: The curves (x, y) of each seed, whose mean is one curve.
+    """
+    curves = [curve for own in seeds for curve in own]
     if not curves or any(np.isnan(x).any() for x, _ in curves):
         return None
     begin, end = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
@@ -98,5 +104,5 @@ def line(curves: Sequence[tuple[Floats, Floats]]) -> Line | None:
     grid = np.unique(np.concatenate([x for x, _ in curves]).clip(begin, end))
     if len(grid) > _POINTS:
         grid = np.linspace(begin, end, _POINTS)
-    values = np.array([np.interp(grid, x, y) for x, y in curves])
-    return Line(grid, iqm(values), None if len(curves) < FEW else band(values))
+    values = np.array([np.mean([np.interp(grid, x, y) for x, y in own], axis=0) for own in seeds])
+    return Line(grid, iqm(values), None if len(seeds) < FEW else band(values))

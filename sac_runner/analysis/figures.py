@@ -158,7 +158,7 @@ def _legend(axes: "Axes", panel: Panel, of_group: dict[str, tuple[str, Any]]) ->
 def _entries(panel: Panel) -> list[tuple[Row | None, str]]:
     """Rows with their words, as many as can be told apart; then how many more there are."""
     rows = sorted(panel.rows, key=lambda row: -row.iqm if row.scores else np.inf)
-    words = [f"{cut(row.group.label, 60)} ({plural(len(row.scores), 'seed')})" for row in rows]
+    words = [f"{cut(row.group.label, 60)} ({plural(len(row.finals), 'seed')})" for row in rows]
     entries: list[tuple[Row | None, str]] = [
         (row, textwrap.fill(text, 34)) for row, text in zip(rows, words, strict=True)
     ]

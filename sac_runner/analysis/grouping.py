@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import re
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 from sac_runner.analysis.labels import labels_of
 from sac_runner.analysis.load import Run
 from sac_runner.analysis.settings import ABSENT, Setting, value_of
+from sac_runner.config.convert import key_of
 from sac_runner.config.schema import ABOUT_A_START, NOT_LEARNED, OF_A_LINEAR_RATE
 from sac_runner.errors import WrongInput, command
 
+_FOLLOWS_THE_SEED = re.compile(r"\$\\?\{\s*seed\b")  # as typed, or as a sweeper writes it
 _ASIDE = (*NOT_LEARNED, *ABOUT_A_START, "seed", "env.id", "env.name", "env.vectorization")
 """What the keys begin with that don't make another setting."""
 
@@ -114,8 +117,9 @@ def _settings(runs: list[Run], configs: list[dict[str, Any]], keys: list[str]) -
 
 def _relevant(run: Run, swept: set[str], by: set[str]) -> dict[str, Any]:
     """The keys of its config that matter: ``swept``, of ``by`` or its groups, and all that decide what is learned."""
-    unused = () if run.config.get("agent.lr_schedule") == "linear" else OF_A_LINEAR_RATE
+    unused: tuple[str, ...] = () if run.config.get("agent.lr_schedule") == "linear" else OF_A_LINEAR_RATE
     asked = swept | by
+    unused = (*unused, *(key_of(x) for x in run.meta.get("overrides", []) if _FOLLOWS_THE_SEED.search(str(x))))
     aside = {key for key, x in run.config.items() if key in unused or x == {}}
     aside |= {key for key in run.config if _is_aside(key) and not by & set(_prefixes(key))}
     relevant = {key: x for key, x in run.config.items() if key in asked or key not in aside}

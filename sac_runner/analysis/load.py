@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sac_runner.analysis.curves import NOWHERE, Curve, read_curve
+from sac_runner.analysis.curves import NOWHERE, RETURN, Curve, read_curve
 from sac_runner.config.convert import flat
 from sac_runner.errors import Damaged, RunnerError, WrongInput, command, warn
 from sac_runner.storage.find import find_run_or_sweep, list_runs, list_sweeps, run_label, typed_path
@@ -39,6 +39,8 @@ class Run:
     setting: dict[str, str] | None
     """What was swept, as typed, where the run is a job of a sweep."""
     curve: Curve
+    evaluations: dict[int, float]
+    """Env steps -> mean return, whatever the curve is of: what tells one run from another."""
 
 
 class LeftOut(NamedTuple):
@@ -109,7 +111,7 @@ def _read(place: _Place, name: str, now: Status, metric: str) -> tuple[Run, list
     Raises:
         RunnerError: It can't be used.
     """
-    run, curve, tags = RunDirectory(place.path), NOWHERE, list[str]()
+    run, curve, tags, evaluations = RunDirectory(place.path), NOWHERE, list[str](), dict[int, float]()
     if now.state == "failed" and place.planned is not None and not run.is_run:  # as it was made, or in its first reset
         config = flat(place.planned())
     else:
@@ -119,9 +121,9 @@ def _read(place: _Place, name: str, now: Status, metric: str) -> tuple[Run, list
         raise Damaged("config.yaml names no env.id")
     if now.state != "failed" or os.path.lexists(run.path / "metrics.csv"):
         read, columns = read_curve(run.path / "metrics.csv", metric, (now.env_steps, now.wall_time_s))
-        curve, tags = read or curve, columns.tags
+        curve, tags, evaluations = read or curve, columns.tags, columns.points[RETURN]
     seed, meta = config.get("seed"), run.read_meta()
-    return Run(place.path, name, env_id, seed, config, meta, now, place.setting, curve), tags
+    return Run(place.path, name, env_id, seed, config, meta, now, place.setting, curve, evaluations), tags
 
 
 def _nothing(metric: str, left_out: list[LeftOut], tags: list[str]) -> WrongInput:

@@ -21,14 +21,15 @@ _NOTHING_FROM_ELSEWHERE = "default-src 'none'; style-src 'unsafe-inline'; img-sr
 _HOW = {
     "score": "A run's score is the metric at the env step that the table names, on the straight line between the "
     "evaluations before and after. It is the last step that all finished runs came to (while none has finished, those "
-    "that go on), unless --at chose another. Runs that end before it are left out and named.",
-    "IQM": "The interquartile mean: the mean of the runs' scores without the lowest and the highest quarter, each "
-    "rounded down, so of fewer than 4 runs it is their mean.",
-    "interval, band": "95 % percentile bootstrap over runs: 10,000 resamples for scores, 1,000 for bands, fixed random "
-    f"numbers. There is none below {FEW} seeds. Of few seeds it is too narrow: simulated on normal scores it holds the "
-    "true IQM 90 times in 100 with 5 seeds, 93 with 10.",
+    "that go on), unless --at chose another. Runs that end before it are left out and named. Runs of one seed in a "
+    "group count as one, by their mean.",
+    "IQM": "The interquartile mean: the mean of the seeds' scores without the lowest and the highest quarter, each "
+    "rounded down, so of fewer than 4 seeds it is their mean.",
+    "interval, band": "95 % percentile bootstrap over seeds: 10,000 resamples for scores, 1,000 for bands, fixed "
+    f"random numbers. There is none below {FEW} seeds. Of few seeds it is too narrow: simulated on normal scores it "
+    "holds the true IQM 90 times in 100 with 5 seeds, 93 with 10.",
     "area": "The area under a run's curve, from the first evaluation to the score's step, over the env steps between "
-    "them: a mean return. IQM over runs.",
+    "them: a mean return. IQM over seeds.",
     "to a level": "Env steps of the first evaluation at or above it: the median over the runs that came to it up to "
     "the score's step, and how many did. Where not all did, the median flatters.",
     "P(better)": "The probability that a run of the group scores more than one of the baseline, ties by half; 0.5 is "
@@ -38,8 +39,8 @@ _HOW = {
     "of P(better), which few seeds make too narrow. Comparisons are not corrected for their number.",
     "best": "The highest evaluation up to the score's step, or the score if that is higher, chosen by itself: expect "
     "less of it. In the table of runs and in scores.csv.",
-    "minutes": "Wall time of the run up to the score's step, evaluation included; median over runs. It means something "
-    "only where the machine and what else it did were the same.",
+    "minutes": "Wall time of the run up to the score's step, evaluation included; median over seeds. It means "
+    "something only where the machine and what else it did were the same.",
 }
 
 

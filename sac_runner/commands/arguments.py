@@ -1,6 +1,7 @@
 """What the commands beside ``train`` share: options, answers to wrong ones, and the way out."""
 
 import argparse
+import atexit
 import contextlib
 import difflib
 import math
@@ -9,13 +10,17 @@ import re
 import shlex
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import NoReturn
 
 from sac_runner.errors import RunnerError, WrongInput, command, say
+from sac_runner.storage.names import typed_in
 
+_PATIENCE_S = 5.0  # with threads that may have something to save
 _NEGATIVE = re.compile(r"-\.?\d[\d.,_]*([eE][+-]?\d+)?")
 _SETTING = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*)=(.*)")
 
@@ -150,7 +155,8 @@ def open_door(body: Callable[[], None]) -> None:
     """Run a command; an expected failure becomes at most three lines and its exit code."""
     before, code = threading.enumerate(), 0
     try:
-        body()
+        with typed_in(Path.cwd()):
+            body()
     except RunnerError as e:
         say("\n".join(f"error: {e}".splitlines()[:3]))
         code = e.exit_code
@@ -161,10 +167,16 @@ def open_door(body: Callable[[], None]) -> None:
         code = 1
     except SystemExit as e:
         code = e.code if isinstance(e.code, int) else int(e.code is not None)
+        if isinstance(e.code, str):
+            say(e.code)
     except Exception:
         traceback.print_exc()
         code = 1
-    if any(not thread.daemon and thread not in before for thread in threading.enumerate()):
+    left, until = [x for x in threading.enumerate() if not x.daemon and x not in before], time.monotonic() + _PATIENCE_S
+    for thread in left:
+        thread.join(max(until - time.monotonic(), 0.0))
+    if any(thread.is_alive() for thread in left):
+        atexit._run_exitfuncs()
         with contextlib.suppress(OSError):
             sys.stdout.flush()
         os._exit(code)  # a thread that an environment left behind would keep the process for ever

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sac_runner.commands.arguments import open_door, version_line
 from sac_runner.config.compose import Job, from_command_line
@@ -20,7 +20,7 @@ from sac_runner.errors import Damaged, WrongInput, say, train_command, warn
 from sac_runner.storage.checkpoints import find
 from sac_runner.storage.find import find_run_or_sweep
 from sac_runner.storage.lock import RunLock
-from sac_runner.storage.new_folder import make_run_directory, refuse_where_none_can_be_made, require_startable
+from sac_runner.storage.new_folder import make_run_directory, require_startable
 from sac_runner.storage.run_directory import RunDirectory
 from sac_runner.storage.signed import read_signed
 from sac_runner.storage.sweep_directory import SweepDirectory, find_job, job_folder
@@ -65,7 +65,7 @@ def _train_frozen(arguments: list[str]) -> None:
     try:
         sweep = SweepDirectory(file.parent.parent)
         config, folder = from_plain(data["config"]), job_folder(sweep.path, data["path"])
-        job = Job(config, data["overrides"], data["recipe"], {}, set())
+        job = Job(config, data["overrides"], data["recipe"], {}, {})
     except (KeyError, TypeError, ValueError) as e:
         raise Damaged(f"{file} is not a job of a sweep") from e
     sweep.require_inside()
@@ -92,10 +92,7 @@ def _start(job: Job, swept: dict[str, str] | None = None) -> float:
     seed = secrets.randbits(32) if job.config.seed is None else job.config.seed
     config = replace(job.config, seed=seed)  # a drawn seed is recorded with the run
     if config.dry_run:
-        if config.run.dir is not None:
-            require_startable(Path(config.run.dir))
-        else:
-            refuse_where_none_can_be_made(Path(config.outputs, "runs", "NEW"))
+        require_startable(config, job.overrides)
         dry_run(config, job.overrides, job.recipe)
         return 0.0
     with contextlib.ExitStack() as owned:
@@ -112,6 +109,9 @@ def _resume(session: Session, job: Job, which: str) -> float:
     if SweepDirectory(found).is_sweep:
         _resume_sweep(session, job, SweepDirectory(found))
         return 0.0
+    if asked := [override for key, override in job.of_hydra.items() if key.startswith("hydra.launcher.")]:
+        text = f"{asked[0].lstrip('+')}: {found} is a run, and no launcher's"
+        raise WrongInput(text, train_command(f"resume={quote(str(found))}"))
     run = RunDirectory(found)
     with _owned(job, run) as lock:
         from sac_runner.training.resume import continued_config
@@ -130,10 +130,19 @@ def _resume_sweep(session: Session, job: Job, sweep: SweepDirectory) -> None:
     planned = sweep.read_plan().get("launcher")
     if not isinstance(planned, dict):
         raise Damaged(f"{sweep.path / 'sweep.json'} does not say how its jobs were run")
-    asked = {key: x for key, x in job.launcher.items() if f"hydra.launcher.{key}" in job.of_hydra}
-    another = "hydra/launcher" in job.of_hydra and ("cluster" in job.launcher) != ("cluster" in planned)
-    parameters = job.launcher if another else planned | asked
+    parameters = _on_top(planned, job)
     session.resume(sweep, limits(parameters), executor(parameters), job.config.dry_run)
+
+
+def _on_top(planned: dict[str, Any], job: Job) -> dict[str, Any]:
+    """A sweep's launcher with what this command asks of it; or another one, or one from a file of the user's own."""
+    chosen = job.of_hydra.get("hydra/launcher", "").partition("=")[2]
+    if chosen and (chosen not in ("local", "slurm") or (chosen == "slurm") != ("cluster" in planned)):
+        return job.launcher
+    typed = {key.removeprefix("hydra.launcher.").partition(".")[0] for key in job.of_hydra}
+    asked = {key: x for key, x in job.launcher.items() if key in typed}
+    within = {key: planned[key] | x for key, x in asked.items() if isinstance(x, dict) and key in planned}
+    return planned | asked | within
 
 
 def _changes(job: Job) -> list[str]:

@@ -29,7 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from sac_runner.config.command_line import CommandLine
-from sac_runner.config.convert import convert, key_of, to_plain
+from sac_runner.config.convert import by_key, convert, key_of, to_plain
 from sac_runner.config.origin import Groups, find_groups, foreign_env
 from sac_runner.config.rewrite import as_settings, config_folders, prints, rewrite, split
 from sac_runner.config.schema import Config
@@ -55,8 +55,8 @@ class Job:
     """``experiment NAME`` or ``tuned for ENV``, if it follows one."""
     launcher: dict[str, Any]
     """All of ``hydra.launcher``."""
-    of_hydra: set[str]
-    """The keys of Hydra's own that were typed, ``hydra/launcher`` and ``hydra.launcher.at_a_time`` among them."""
+    of_hydra: dict[str, str]
+    """Key -> override of Hydra's own that was typed, such as ``hydra/launcher`` and ``hydra.launcher.at_a_time``."""
 
 
 def from_command_line(arguments: list[str], run: Callable[[Job], float], sweep: Callable[[], Path | None]) -> None:
@@ -184,7 +184,7 @@ def _job(cfg: DictConfig) -> Job:
         text = f"hydra/launcher={hydra_config.runtime.choices['hydra/launcher']} would neither plan nor watch the jobs"
         raise WrongInput(f"{text}: here it is local or slurm", train_command("hydra/launcher=local"))
     launcher: Any = OmegaConf.to_container(hydra_config.launcher, resolve=True)
-    of_hydra = set(map(key_of, hydra_config.overrides.hydra))
+    of_hydra = by_key(hydra_config.overrides.hydra)
     chosen = recipe(dict(hydra_config.runtime.choices))
     return Job(to_config(cfg, hydra_config), list(hydra_config.overrides.task), chosen, launcher, of_hydra)
 

@@ -14,7 +14,8 @@ from sac_runner.config.schema import Config
 from sac_runner.errors import WrongInput
 
 _THOUSANDS = {"k": 1e3, "K": 1e3, "M": 1e6, "%": 0.01}
-_SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+_SECONDS = dict.fromkeys(("s", "sec", "second", "seconds"), 1) | dict.fromkeys(("m", "min", "minute", "minutes"), 60)
+_SECONDS |= dict.fromkeys(("h", "hour", "hours"), 3600) | dict.fromkeys(("d", "day", "days"), 86400)
 _NUMBER = re.compile(r"[+-]?\d[\d_]*(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 _INVALID = math.nan
 """In the place of a value that can't be: it compares false, so that no check between keys blames it again."""
@@ -184,12 +185,13 @@ def _yes_or_no(key: str, value: Any) -> tuple[str, ...]:
 
 def _in_digits(kind: type, key: str, value: Any) -> tuple[str, ...]:
     """``10k`` and ``1.5M``, ``95%``, and ``2h`` of a key that is in minutes or seconds."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([a-zA-Z]+|%)", str(value))
+    found = re.fullmatch(r"(-?\d+(?:\.\d+)?) ?([a-zA-Z]+|%)", str(value))
     seconds = 60 if key.endswith("_minutes") else 1 if key.endswith("_s") else None
     units = _THOUSANDS if seconds is None else {unit: x / seconds for unit, x in _SECONDS.items()}
-    if not found or found[2] not in units or (kind is int and found[2] == "%"):
+    unit = None if found is None else found[2] if seconds is None else found[2].lower()
+    if found is None or unit not in units or (kind is int and unit == "%"):
         return ()
-    x = float(f"{float(found[1]) * units[found[2]]:.12g}")  # 95 * 0.01 is not 0.95
+    x = float(f"{float(found[1]) * units[unit]:.12g}")  # 95 * 0.01 is not 0.95
     return (f"{key}={round(x) if kind is int else written(x)}",)
 
 

@@ -43,7 +43,7 @@ def rewrite(arguments: list[str]) -> list[str]:
     for argument in settings:
         key, equals, value = argument.partition("=")
         of_a_sweep = resumes and key.startswith("hydra.launcher.")  # whose own launcher says whether it has such a key
-        if ((key == "env.kwargs" or key.startswith("env.kwargs.")) and equals) or of_a_sweep:
+        if equals and (key == "env.kwargs" or key.startswith("env.kwargs.") or of_a_sweep):
             rewritten.append(f"++{argument}")
         elif key_of(key) == "seeds" and equals:
             rewritten.append(f"hydra.launcher.seeds={_seeds(value, arguments)}")

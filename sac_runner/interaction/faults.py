@@ -52,7 +52,8 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
         try:
             answer = self.env.reset(seed=seed, options=options or None)  # a vector environment's mask is taken out
             obs, info = answer if isinstance(answer, (tuple, list)) else ()  # an observation alone may have two numbers
-            return self._checked(obs), self._of_use(info)
+            dict(info)  # anything else fails as it does in a step
+            return self._checked(obs), {}
         except EnvironmentFault:
             raise
         except (Exception, SystemExit) as e:  # the latter where the window of a game is closed
@@ -67,7 +68,8 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
         self._steps += 1
         try:
             obs, reward, terminated, truncated, info = self.env.step(action)
-            return self._checked(obs), self._number(reward), bool(terminated), bool(truncated), self._of_use(info)
+            ends = bool(terminated), bool(truncated)
+            return self._checked(obs), self._number(reward), *ends, self._of_use(dict(info), any(ends))
         except EnvironmentFault:
             raise
         except (Exception, SystemExit) as e:  # the latter where the window of a game is closed
@@ -91,13 +93,13 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
             pass
         raise EnvironmentFault(f"{self._named()} returned reward {reprlib.repr(reward)}, which is not a number")
 
-    def _of_use(self, info: Any) -> dict[str, Any]:
+    def _of_use(self, info: dict[str, Any], ended: bool) -> dict[str, Any]:
         """What is used of ``info``. A vector environment gathers all: 14 things of Humanoid, a sixth of each step."""
-        said = dict(info).get("is_success")
-        if said is None:
+        said = info.get("is_success")
+        if said is None or not ended:
             return {}
-        if np.ndim(said) == 0 and said in (0, 1):
-            return {"is_success": bool(said)}
+        if np.size(said) == 1 and np.asarray(said).item() in (0, 1):
+            return {"is_success": bool(np.asarray(said).item())}
         raise EnvironmentFault(f"{self._named()} said is_success={reprlib.repr(said)}, which is neither true nor false")
 
     def _raised(self, error: BaseException) -> EnvironmentFault:

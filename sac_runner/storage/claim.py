@@ -34,7 +34,7 @@ class Claim:
             self.other = None if newest is None else _living_owner(newest, clock)
             if self.other is not None:
                 return
-            self._path = run / f".owner-{number + 1}"
+            self._path = run.absolute() / f".owner-{number + 1}"  # environments may have the process go elsewhere
             try:
                 descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
             except FileExistsError:  # another start was faster

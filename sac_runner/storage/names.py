@@ -1,6 +1,8 @@
 """Names of runs on disk: made of ``[A-Za-z0-9._-]`` only, so that each is a bare Hydra value and a shell word."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sac_runner.config.convert import by_key, key_of
@@ -8,6 +10,7 @@ from sac_runner.config.convert import by_key, key_of
 TIME = re.compile(r"\d{8}-\d{6}")
 """When a run or sweep was started, in its name."""
 _LONGEST, _SHORT = 100, 40
+_typed_in: list[Path] = []
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 # Overrides that say how or where a run goes, not what it is.
@@ -50,7 +53,17 @@ def run_path(outputs: str, env: str, time: str, overrides: list[str], name: str 
     return Path(outputs) / "runs" / safe_name(env) / "_".join(filter(None, [time, middle, f"s{seed}"]))
 
 
+@contextmanager
+def typed_in(here: Path) -> Iterator[None]:
+    """A command that was typed in the folder ``here``, wherever its environments have the process go."""
+    _typed_in.append(here)
+    try:
+        yield
+    finally:
+        _typed_in.pop()
+
+
 def shown(path: Path) -> Path:
-    """``path`` as the user would type it: relative to the working directory where it lies below."""
-    absolute, here = path.resolve(), Path.cwd()
+    """``path`` as the user would type it: relative to where the command was typed if it lies below."""
+    absolute, here = path.resolve(), _typed_in[-1] if _typed_in else Path.cwd()
     return absolute.relative_to(here) if absolute.is_relative_to(here) else absolute

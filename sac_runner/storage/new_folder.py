@@ -33,10 +33,29 @@ def make_run_directory(config: Config, overrides: list[str]) -> Path:
     """
     if config.run.dir is not None:
         return own_directory(Path(config.run.dir))
+    return create_exclusively(_made_up(config, overrides))
+
+
+def require_startable(config: Config, overrides: list[str]) -> None:
+    """What ``make_run_directory`` would say, as far as that can be known before anything is made.
+
+    Raises:
+        WrongInput: ``run.dir`` holds anything of its own, or there is a place that can't be written.
+    """
+    if config.run.dir is None:
+        refuse_where_none_can_be_made(_made_up(config, overrides))
+    elif not os.path.lexists(config.run.dir):
+        with _of_run_dir():
+            refuse_where_none_can_be_made(Path(config.run.dir))
+    elif not _is_unused(Path(config.run.dir)):
+        raise _no_run(Path(config.run.dir))
+
+
+def _made_up(config: Config, overrides: list[str]) -> Path:
     env = config.env.name or config.env.id
     assert env is not None and config.seed is not None
     now = time.strftime("%Y%m%d-%H%M%S")
-    return create_exclusively(run_path(config.outputs, env, now, overrides, config.run.name, config.seed))
+    return run_path(config.outputs, env, now, overrides, config.run.name, config.seed)
 
 
 def own_directory(path: Path) -> Path:
@@ -53,19 +72,6 @@ def own_directory(path: Path) -> Path:
         with RunLock(path):
             raise RunInUse(f"{path} was begun by another start meanwhile", "the same command again")
     raise _no_run(path)
-
-
-def require_startable(path: Path) -> None:
-    """What ``own_directory`` would say of ``path``, as far as that can be known before anything is made.
-
-    Raises:
-        WrongInput: It holds anything of its own, or can't be looked into, or can't be made.
-    """
-    if not os.path.lexists(path):
-        with _of_run_dir():
-            refuse_where_none_can_be_made(path)
-    elif not _is_unused(path):
-        raise _no_run(path)
 
 
 @contextlib.contextmanager

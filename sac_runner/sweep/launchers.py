@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -118,7 +119,7 @@ class SweepLauncher(Launcher):
             bare = cfg.copy()
             del bare["hydra"]
 
-        def of_seed(seed: int | None) -> Config:
+        def of_seed(seed: int) -> Config:
             """What it composes to, with ``seed`` in place of its own."""
             with open_dict(bare):
                 bare.seed = seed
@@ -127,7 +128,9 @@ class SweepLauncher(Launcher):
             except WrongInput as e:
                 raise e.of(job) from e
 
-        return Proposed(job, setting_of(job, fixed), of_seed(bare.seed), recipe(choices), of_seed)
+        first = bare.seed
+        config = replace(of_seed(0 if first is None else first), seed=first)  # to be drawn
+        return Proposed(job, setting_of(job, fixed), config, recipe(choices), of_seed)
 
 
 def _typed(config: DictConfig, more: Sequence[str] = ()) -> list[Override]:

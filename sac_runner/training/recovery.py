@@ -1,6 +1,7 @@
 """Which checkpoint a run goes on from, what was left lying about where it ended, and what it needs no more."""
 
 import contextlib
+from collections.abc import Sequence
 
 from sac_runner.errors import Damaged, WrongInput, train_command, warn
 from sac_runner.storage import checkpoints
@@ -12,8 +13,12 @@ from sac_runner.training.resume import from_its_weights
 from sac_runner.training.state import ReplayOnDisk
 
 
-def newest_whole(run: RunDirectory) -> Checkpoint:
+def newest_whole(run: RunDirectory, overrides: Sequence[str] = ()) -> Checkpoint:
     """The newest checkpoint of ``run`` that is whole; damaged ones after it are set aside, and said so.
+
+    Args:
+        run: To go on with.
+        overrides: As typed for that.
 
     Raises:
         Damaged: None is whole; all are as they were.
@@ -37,7 +42,7 @@ def newest_whole(run: RunDirectory) -> Checkpoint:
     newest, why = damaged[0]
     with contextlib.suppress(Damaged):
         newest.verify()  # then only its replay buffer is damaged
-        why.remedy = train_command(from_its_weights(run))
+        why.remedy = train_command(from_its_weights(run, overrides))
     raise why
 
 

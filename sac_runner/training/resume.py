@@ -230,5 +230,13 @@ def initialize(agent: SAC, run: RunDirectory, overrides: Sequence[str] = ()) -> 
         other = [name for name in here if name.startswith(taken) and here[name] != there.get(name)]
         which = f"{other[0]} is {there.get(other[0], 'not there')}, here {here[other[0]]}" if other else first_line(e)
         text = f"the networks of init_from={run.path} have other shapes or normalization than this run's ({which})"
-        fitting = [override for override in overrides if not key_of(override).startswith(_SHAPING)]
+        first = ("policy.actor.hidden.0.weight", "critic.hidden.0.weight")  # whose second size is that of the input
+        other_env = any(there[name][1] != here[name][1] for name in first if name in there and name in here)
+        shaping = ("experiment", *_SHAPING, *(("env", "tuned") if other_env else ()))
+        fitting = [x for x in overrides if not _touches(key_of(x), shaping)]
         raise WrongInput(text, train_command(from_its_weights(run, fitting))) from e
+
+
+def _touches(key: str, keys: Sequence[str]) -> bool:
+    """Whether ``key`` is one of ``keys``, or a group or a part of one."""
+    return any(f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.") for other in keys)

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -116,8 +117,10 @@ def dry_run(config: Config, overrides: list[str], recipe: str | None, run: RunDi
         RunnerError: It could not start.
     """
     device, threads = set_up_torch(config)
+    here = Path.cwd()
     with Trainer(config, device, Console(config)) as trainer:
         done, env_spaces = None, spaces_of(config.env)
+        os.chdir(here)  # where the environments may not have stayed
         if run is None:
             _begin_from_another(config, trainer, overrides)
         else:
@@ -149,7 +152,7 @@ def _restored(
 ) -> list[int]:
     """Go on from the newest checkpoint; the environments whose episode had to be cut short."""
     require_same_spaces(record.run, spaces)
-    return record.restore(newest_whole(record.run), trainer.state, heed, overrides)
+    return record.restore(newest_whole(record.run, overrides), trainer.state, heed, overrides)
 
 
 def _warn_of_no_end(config: Config) -> None:

@@ -16,11 +16,22 @@ LOW = {"mode": "fixed", "value": 0.05}
 POINT = Curve(np.array([0.0]), np.array([0.0]), np.array([0.0]))
 
 
-def a_run(seed=0, setting=None, **config):
+def a_run(seed=0, setting=None, overrides=(), **config):
     """A run with this config; ``setting`` is what its sweep swept."""
     keys = flat(plain(seed=seed, **config))
     status = Status("finished", None, 0, 0.0, {})
-    return Run(Path(f"r{seed}"), f"r{seed}", keys["env.id"], seed, keys, {}, status, setting, POINT)
+    return Run(
+        Path(f"r{seed}"),
+        f"r{seed}",
+        keys["env.id"],
+        seed,
+        keys,
+        {"overrides": [*overrides]},
+        status,
+        setting,
+        POINT,
+        {},
+    )
 
 
 def labels(runs, by=None):

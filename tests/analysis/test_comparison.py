@@ -124,6 +124,20 @@ def test_a_line_goes_on_as_far_as_its_own_group_does():
     assert np.array_equal(line.band, band(values)) and line.iqm.tolist() == [1, 2, 5]
 
 
+def test_the_line_of_a_group_is_of_its_seeds():
+    for i, (seed, end) in enumerate([(0, 1.0), (0, 3.0), (0, 5.0), (1, 9.0), (1, 11.0)]):
+        made(f"r{i}", [0.0, end], seed=seed)
+    (row,) = panel().rows
+    assert row.over_steps.band is None and row.over_steps.iqm.tolist() == [0.0, (3.0 + 10.0) / 2]
+    assert row.interval is None and row.iqm == 6.5 and len(row.scores) == 5
+
+
+def test_a_run_that_is_not_counted_is_no_second_one_of_its_seed():
+    flat_runs(3, 10)
+    made("cut", [99.0, 99.0], seed=0, state="stopped", cause="Ctrl-C")
+    assert not any("more than once" in caution for caution in panel().cautions)
+
+
 def test_long_curves_are_thinned_evenly():
     made("r", list(np.linspace(0, 1, 1001)))
     line = panel().rows[0].over_steps

@@ -98,6 +98,13 @@ def test_each_environment_is_grouped_by_itself():
     assert [x.label for x in other.groups] == ["agent.tau=0.1", "agent.tau=0.005"]
 
 
+@pytest.mark.parametrize("typed", ["${seed}", "$\\{seed\\}", "${oc.decode:'1${seed}'}"])
+def test_what_follows_the_seed_is_no_setting(typed):
+    runs = [a_run(seed, overrides=[f"eval.seed={typed}"], eval={"seed": seed}) for seed in (3, 4)]
+    assert labels(runs) == {"all runs": [3, 4]}
+    assert len(labels([replace(run, meta={}) for run in runs])) == 2
+
+
 def test_grouping_by_keys_and_by_groups_of_keys():
     runs = [a_run(0), a_run(1, agent={"tau": 0.1}), a_run(2, alpha=FIXED), a_run(3, alpha=LOW)]
     assert labels(runs, ["agent.tau"]) == {"agent.tau=0.005": [0, 2, 3], "agent.tau=0.1": [1]}

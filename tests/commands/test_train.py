@@ -412,11 +412,15 @@ def test_an_environment_that_works_in_another_folder_takes_no_file_of_the_run_th
     for arguments in (
         [*wanders, "run.name=first"],
         ["resume=first", "total_env_steps=90"],
+        [*wanders, "init_from=first", "run.dir=mine", "dry_run=true"],
         [*wanders, "init_from=first", "run.dir=mine"],
+        ["resume=mine", "total_env_steps=90", "dry_run=true"],
     ):
         answer = train(*arguments)
         assert answer.code == 0, answer.err
         os.chdir(elsewhere)
+        if "dry_run=true" not in arguments:
+            assert re.search(r"^saved    (outputs/runs/|mine )", answer.err, re.M), answer.err
     evaluate.main(["mine", "--trust", "--episodes", "1"])
     assert "best of 2 evaluations of 1 episode each" in capsys.readouterr().out
     os.chdir(elsewhere)
@@ -438,6 +442,10 @@ def test_what_is_offered_in_place_of_a_change_begins_anew_from_the_weights(finis
         text = refused(*TINY, "init_from=last", change, "agent.hidden_sizes=[4]", "normalization=obs", "run.dir=new")
         assert f"{change} " in f"{text.splitlines()[1]} " and "'agent.hidden_sizes=[8,8]'" in text
         assert "normalization" not in text.splitlines()[1]
+    for wrong in (["env=lunarlander"], ["agent={hidden_sizes: [4]}"], ["agent.hidden_sizes=[4]"]):
+        offered = refused(*TINY, "init_from=last", *wrong, "run.dir=new").splitlines()[1]
+        assert train(*shlex.split(offered.removeprefix("  try: sac-train ")), "dry_run=true").code == 0
+    assert "hydra.launcher.at_a_time=2: " in refused("resume=last", "hydra.launcher.at_a_time=2")
     text = refused("resume=last", "seed=3", "log.every_env_steps=10")
     offered = shlex.split(text.splitlines()[1].removeprefix("  try: sac-train "))
     assert offered[0] == f"init_from={shown(finished.path)}" and {*TINY, "seed=3"} - {"outputs=outputs"} <= {*offered}
@@ -465,7 +473,7 @@ def test_a_run_whose_replay_buffer_is_damaged_offers_its_weights(finished):
     for segment in finished.replay.iterdir():
         segment.write_bytes(b"?")
     text = refused("resume=last", "total_env_steps=70")
-    assert "is damaged: it does not match its checkpoint" in text
+    assert "is damaged: it does not match its checkpoint" in text and "total_env_steps=70" in text
     offered = shlex.split(text.splitlines()[1].removeprefix("  try: sac-train "))
     assert train(*offered, "run.dir=new").code == 0
     for checkpoint in finished.checkpoints.glob("latest-*"):
@@ -848,12 +856,15 @@ def test_a_run_that_goes_on_from_an_end_is_locked_before_its_environments_are_ma
         (["init_from=last", "agent.hidden_sizes=[4]"], "other shapes"),
         (["run.dir=taken"], "exists and is not a run"),
         (["outputs=taken/thesis.tex"], "Not a directory"),
+        (["outputs=taken/full"], "Not a directory"),
         (["run.dir=taken/thesis.tex/run"], "Not a directory"),
     ],
 )
 def test_a_dry_run_refuses_what_a_start_would(finished, arguments, said, hurried):
     Path("taken").mkdir()
     Path("taken/thesis.tex").write_text("years of work")
+    Path("taken/full/runs").mkdir(parents=True)
+    Path("taken/full/runs/pendulum").write_text("no folder")
     for dry in ([], ["dry_run=true"]):
         assert said in refused(*TINY, *arguments, *dry)
 

@@ -222,6 +222,8 @@ VALUES = [
     ("agent.hidden_sizes=64", "must be a list", "try: sac-train 'agent.hidden_sizes=[64]'\n"),
     ("agent.gamma=95%", "agent.gamma=95% must be a number", "try: sac-train agent.gamma=0.95\n"),
     ("stop.max_minutes=2h", "=2h must be a number", "try: sac-train stop.max_minutes=120\n"),
+    ("stop.at_return=-1k", "=-1k must be a number", "try: sac-train stop.at_return=-1000\n"),
+    ("stop.max_minutes=2Hours", "must be a number", "try: sac-train stop.max_minutes=120\n"),
     ("env.timeout_s=1.5min", "=1.5min must be a number", "try: sac-train env.timeout_s=90\n"),
     ("checkpoint.every_minutes=30s", "=30s must be a number", "try: sac-train checkpoint.every_minutes=0.5\n"),
     ("seed=9%", "seed=9% must be a whole number or null", "try: sac-train seed=0\n"),

@@ -94,6 +94,15 @@ def test_an_answer_of_other_values_than_there_must_be_is_named(failure, what, wh
     assert text.endswith(said) and text.startswith("env 0, in ")
 
 
+@pytest.mark.parametrize(("what", "at", "success"), [("unsure", 2, None), ("one", 3, True), ("nobody", 3, None)])
+def test_whether_an_episode_was_a_success_is_what_its_last_step_says(what, at, success):
+    """The first step is the only one of its episode, the second and the third are those of the next."""
+    collect = Collector(vector_env("tests.scripted:Faulty-v0", 1, kwargs={"what": what, "at": at}), seed_of)
+    *_, last = (collect.step(np.zeros((1, 1), np.float32)) for _ in range(3))
+    (episode,) = last.episodes
+    assert episode.success is (True if what == "unsure" else success)
+
+
 @pytest.mark.filterwarnings("ignore:.*WARN")  # Gymnasium's, of the first answers alone
 @pytest.mark.parametrize(
     ("what", "said"),

@@ -175,7 +175,7 @@ def test_seeds_is_a_sweep_by_itself_from_the_first_seed_on(sweeps):
 
 
 def test_seeds_may_be_drawn_and_are_recorded(sweeps):
-    assert sweeps.train(*TINY, "seed=null", "seeds=2")[0].code == 0
+    assert sweeps.train(*TINY, "seed=null", "seeds=2", "env.kwargs.g=${seed}")[0].code == 0
     seeds = [config_of(run)["seed"] for run in sweeps.runs().values()]
     assert len(set(seeds)) == 2 and [f"default/s{seed}" for seed in seeds] == [*sweeps.runs()]
 

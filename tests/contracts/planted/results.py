@@ -200,7 +200,7 @@ REPORTS = [
     (
         "any word of an environment is a success",
         "sac_runner/interaction/faults.py",
-        "np.ndim(said) == 0 and said in (0, 1)",
+        "np.size(said) == 1 and np.asarray(said).item() in (0, 1)",
         "True",
         "tests/interaction/test_faulty_envs.py::test_an_answer_of_other_values_than_there_must_be_is_named",
     ),

@@ -115,8 +115,8 @@ SAFETY = [
     (
         "an option of a cluster stays as it was planned whatever a resume asks for",
         "sac_runner/commands/train.py",
-        "job.launcher if another else planned | asked",
-        "job.launcher if another else planned",
+        "    return planned | asked | within\n",
+        "    return planned\n",
         "tests/sweep/test_slurm.py::"
         "test_a_sweep_that_was_refused_goes_on_with_another_option_and_all_others_as_they_were",
     ),

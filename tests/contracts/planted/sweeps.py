@@ -148,15 +148,15 @@ SCORES = [
     (
         "the beginning of a longer run counts as another seed",
         "sac_runner/analysis/copies.py",
-        " and (learned or whole)",
-        " and whole",
+        "(learned or whole) and all(",
+        "whole and all(",
         "tests/analysis/test_copies.py::test_the_beginning_of_a_longer_run_is_no_second_seed",
     ),
     (
         "a first policy that is that of all makes a run a copy",
         "sac_runner/analysis/copies.py",
-        " and (learned or whole)",
-        "",
+        "(learned or whole) and all(",
+        "all(",
         "tests/analysis/test_copies.py::test_the_beginning_of_a_longer_run_is_no_second_seed",
     ),
     (
