@@ -11,15 +11,17 @@ from sac_runner.commands import compare, evaluate, record, runs, tensorboard, tr
 
 COMMAND = """
 import sys, threading, time
-from sac_runner.commands.arguments import open_door
+from sac_runner.commands import arguments
 from sac_runner.errors import EnvironmentFailed
+
+arguments._PATIENCE_S = 0.1
 
 def body():
     threading.Thread(target=time.sleep, args=(600,)).start()
     print("trained")
     {ending}
 
-open_door(body)
+arguments.open_door(body)
 """
 
 

@@ -442,8 +442,8 @@ def test_what_is_offered_in_place_of_a_change_begins_anew_from_the_weights(finis
         text = refused(*TINY, "init_from=last", change, "agent.hidden_sizes=[4]", "normalization=obs", "run.dir=new")
         assert f"{change} " in f"{text.splitlines()[1]} " and "'agent.hidden_sizes=[8,8]'" in text
         assert "normalization" not in text.splitlines()[1]
-    for wrong in (["env=lunarlander"], ["agent={hidden_sizes: [4]}"], ["agent.hidden_sizes=[4]"]):
-        offered = refused(*TINY, "init_from=last", *wrong, "run.dir=new").splitlines()[1]
+    for wrong in ("env=lunarlander", "agent={hidden_sizes: [4]}"):
+        offered = refused(*TINY, "init_from=last", wrong, "run.dir=new").splitlines()[1]
         assert train(*shlex.split(offered.removeprefix("  try: sac-train ")), "dry_run=true").code == 0
     assert "hydra.launcher.at_a_time=2: " in refused("resume=last", "hydra.launcher.at_a_time=2")
     text = refused("resume=last", "seed=3", "log.every_env_steps=10")
