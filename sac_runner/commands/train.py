@@ -141,7 +141,8 @@ def _on_top(planned: dict[str, Any], job: Job) -> dict[str, Any]:
         return job.launcher
     typed = {key.removeprefix("hydra.launcher.").partition(".")[0] for key in job.of_hydra}
     asked = {key: x for key, x in job.launcher.items() if key in typed}
-    within = {key: planned[key] | x for key, x in asked.items() if isinstance(x, dict) and key in planned}
+    both = {key: (planned.get(key), x) for key, x in asked.items()}
+    within = {key: there | x for key, (there, x) in both.items() if isinstance(there, dict) and isinstance(x, dict)}
     return planned | asked | within
 
 

@@ -296,6 +296,12 @@ def test_a_sweep_that_was_refused_goes_on_with_another_option_and_all_others_as_
         assert {"partition": "cpu", "mem": "32GB", "time": minutes}.items() <= flags.items()
         (scripts.folder / "submitted").unlink()
     assert here.sweep.read_plan()["launcher"]["partition"] == "cpu"
+    for more in ({"nice": 7}, {"nodelist": "b"}):  # one within the other
+        scripts.script("sbatch", accepts)
+        ((name, value),) = more.items()
+        while_it_runs(take_back, "resume=last", f"hydra.launcher.additional_parameters.{name}={value}")
+        (scripts.folder / "submitted").unlink()
+    assert here.sweep.read_plan()["launcher"]["additional_parameters"] == {"nice": 7, "nodelist": "b"}
 
 
 def test_a_job_that_a_cluster_has_is_followed_and_not_run_a_second_time_or_removed(here, scripts, monkeypatch, capsys):
