@@ -173,8 +173,9 @@ def open_door(body: Callable[[], None]) -> None:
         traceback.print_exc()
         code = 1
     left, until = [x for x in threading.enumerate() if not x.daemon and x not in before], time.monotonic() + _PATIENCE_S
-    for thread in left:
-        thread.join(max(until - time.monotonic(), 0.0))
+    with contextlib.suppress(KeyboardInterrupt):
+        for thread in left:
+            thread.join(max(until - time.monotonic(), 0.0))
     if any(thread.is_alive() for thread in left):
         atexit._run_exitfuncs()
         with contextlib.suppress(OSError):
