@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sac_runner.analysis.curves import NOWHERE
 from sac_runner.analysis.grouping import Group, Grouping
 from sac_runner.analysis.load import Run
 from sac_runner.config.convert import written
@@ -89,7 +88,7 @@ def of_the_step(at: float, counted: list[Run], metric: str, chosen: bool) -> lis
 
 def alike(grouping: Grouping) -> list[str]:
     """What all runs share of the code and the versions of torch and gymnasium."""
-    runs = [run for group in grouping.groups for run in group.runs if run.curve is not NOWHERE]
+    runs = [run for group in grouping.groups for run in group.runs if run.is_measured]
     aspects = {"code": _code, **{name: _version_of(name) for name in ("torch", "gymnasium")}}
     values = {name: {aspect(run) for run in runs} for name, aspect in aspects.items()}
     return [name for name, seen in values.items() if len(seen) == 1 and _UNKNOWN not in seen]
@@ -119,7 +118,7 @@ def _mixed(label: str, keys: list[str]) -> str:
 
 
 def _without_meta(runs: list[Run]) -> str:
-    names = [run.name for run in runs if not run.meta and run.curve is not NOWHERE]
+    names = [run.name for run in runs if not run.meta and run.is_measured]
     return (
         f"meta.json is missing or damaged, so code and versions are unknown: {_listed(names, 'run')}" if names else ""
     )

@@ -11,7 +11,7 @@ import numpy as np
 from sac_runner.analysis import statistics
 from sac_runner.analysis.cautions import alike, cautions, of_the_step
 from sac_runner.analysis.copies import without_copies
-from sac_runner.analysis.curves import NOWHERE, Line, line
+from sac_runner.analysis.curves import Line, line
 from sac_runner.analysis.grouping import Group, Grouping, find_group, group_runs
 from sac_runner.analysis.load import LeftOut, Loaded, Run
 from sac_runner.analysis.statistics import FEW, Floats
@@ -192,7 +192,7 @@ def _taken_at(runs: list[Run]) -> float:
     """The last env step that all have come to which finished; if none has, those that go on, and else all."""
     finished = [run.curve.reach for run in runs if run.status.state == "finished" and not _is_torn(run)]
     going_on = [run.curve.reach for run in runs if run.status.state == "running"]
-    return min(finished or going_on or [run.curve.reach for run in runs if run.curve is not NOWHERE])
+    return min(finished or going_on or [run.curve.reach for run in runs if run.is_measured])
 
 
 def _is_torn(run: Run) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sac_runner.analysis.comparison import Comparison, Panel, Row
-from sac_runner.analysis.curves import NOWHERE, Line
+from sac_runner.analysis.curves import Line
 from sac_runner.analysis.statistics import FEW, Floats
 from sac_runner.storage.metrics_file import read_points
 from sac_runner.storage.run_directory import RunDirectory
@@ -122,7 +122,7 @@ def _draw(axes: "Axes", row: Row, line: Line | None, style: tuple[str, Any], axi
 
     color, dashes = style
     counted = {id(score.run) for score in row.scores}
-    runs = [run for run in row.group.runs if run.curve is not NOWHERE]
+    runs = [run for run in row.group.runs if run.is_measured]
     seeds = [_thinned(getattr(run.curve, axis), run.curve.values) for run in runs]
     whole = ["-" if id(run) in counted else (0, (3, 2)) for run in runs]
     faint = 0.1 if many else min(0.5, 0.15 + 1 / max(len(seeds), 1))

@@ -24,7 +24,7 @@ _DEPTH = 5  # outputs/sweeps/<sweep>/<setting>/<seed>
 
 @dataclass(frozen=True)
 class Run:
-    """A run that has the metric."""
+    """A run that has the metric, or failed before it was measured."""
 
     path: Path
     name: str
@@ -41,6 +41,11 @@ class Run:
     curve: Curve
     evaluations: dict[int, float]
     """Env steps -> mean return, whatever the curve is of: what tells one run from another."""
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it has the metric; one that failed before counts as failed all the same."""
+        return self.curve is not NOWHERE
 
 
 class LeftOut(NamedTuple):
@@ -92,13 +97,13 @@ def load(texts: list[str], outputs: Path, metric: str) -> Loaded:
                 raise WrongInput(RunDirectory(place.path).why_closed or "has not begun")
             run, there = _read(place, name, now, metric)
             tags.update(dict.fromkeys(there))
-            if run.curve is NOWHERE and now.state != "failed":
+            if not run.is_measured and now.state != "failed":
                 raise WrongInput(f"has no {metric} yet")
             runs.append(run)
         except RunnerError as e:
             why = e.message.replace(f"{place.path}{os.sep}", "")
             left_out.append(LeftOut(name, f"{now.cause}: {why}" if now.state == "failed" and now.cause else why))
-    measured = {run.env_id for run in runs if run.curve is not NOWHERE}
+    measured = {run.env_id for run in runs if run.is_measured}
     left_out += [LeftOut(run.name, run.status.cause or "failed") for run in runs if run.env_id not in measured]
     if not measured:
         raise _nothing(metric, left_out, list(tags))
@@ -129,8 +134,8 @@ def _read(place: _Place, name: str, now: Status, metric: str) -> tuple[Run, list
 def _nothing(metric: str, left_out: list[LeftOut], tags: list[str]) -> WrongInput:
     known = [tag for tag in tags if "/" in tag]
     if known and metric not in known:
-        begun = [tag for tag in ("eval/return_mean", *known) if tag.startswith(metric.rstrip("s"))]
-        near = begun or difflib.get_close_matches(metric, known, 1, 0.4) or ["eval/return_mean"]
+        begun = [tag for tag in (RETURN, *known) if tag.startswith(metric.rstrip("s"))]
+        near = begun or difflib.get_close_matches(metric, known, 1, 0.4) or [RETURN]
         return WrongInput(f"no run has the metric {metric}; there are {', '.join(known)}", f"--metric {near[0]}")
     first = f"{left_out[0].name} {left_out[0].why}" if left_out else "no run"
     more = f", and {len(left_out) - 1} more" if len(left_out) > 1 else ""

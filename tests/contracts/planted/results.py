@@ -186,8 +186,8 @@ REPORTS = [
     (
         "a job that failed before it was measured is none of its setting",
         "sac_runner/analysis/load.py",
-        'run.curve is NOWHERE and now.state != "failed"',
-        "run.curve is NOWHERE",
+        'not run.is_measured and now.state != "failed"',
+        "not run.is_measured",
         "tests/analysis/test_load.py::test_a_job_that_failed_before_it_was_measured_is_one_of_its_setting",
     ),
     (
