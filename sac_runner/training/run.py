@@ -120,7 +120,7 @@ def dry_run(config: Config, overrides: list[str], recipe: str | None, run: RunDi
     here = Path.cwd()
     with Trainer(config, device, Console(config)) as trainer:
         done, env_spaces = None, spaces_of(config.env)
-        os.chdir(here)  # where the environments may not have stayed
+        os.chdir(here)  # environments may go elsewhere, as in ``train``
         if run is None:
             _begin_from_another(config, trainer, overrides)
         else:
